@@ -1,0 +1,49 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .treatAllWarnings(as: .error),
+]
+
+func system(_ name: String, _ pkgConfig: String, apt: String) -> Target {
+  .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+let package = Package(
+  name: "vaultfs",
+  products: [
+    .executable(name: "vaultfs", targets: ["VaultCommand"]),
+    .executable(name: "memory-fs", targets: ["MemoryFS"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+  ],
+  targets: [
+    system("CFuse3", "fuse3", apt: "libfuse3-dev"),
+    system("CSQLite", "sqlite3", apt: "libsqlite3-dev"),
+    system("CLZ4", "liblz4", apt: "liblz4-dev"),
+    system("CZstd", "libzstd", apt: "libzstd-dev"),
+    system("CDeflate", "libdeflate", apt: "libdeflate-dev"),
+
+    .target(name: "FuseBridge", dependencies: ["CFuse3"], swiftSettings: strict),
+    .target(
+      name: "VaultFS",
+      dependencies: ["CSQLite", "CLZ4", "CZstd", "CDeflate", .product(name: "Crypto", package: "swift-crypto")],
+      swiftSettings: strict),
+    .target(name: "VaultMount", dependencies: ["VaultFS", "FuseBridge"], swiftSettings: strict),
+    .executableTarget(
+      name: "VaultCommand",
+      dependencies: ["VaultFS", "VaultMount", "FuseBridge", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: strict),
+
+    .executableTarget(name: "MemoryFS", dependencies: ["FuseBridge"], path: "Examples/memory-fs", swiftSettings: strict),
+    .testTarget(name: "FuseBridgeTests", dependencies: ["FuseBridge", "MemoryFS"], swiftSettings: strict),
+    .testTarget(name: "VaultFSTests", dependencies: ["VaultFS"], swiftSettings: strict),
+    .testTarget(name: "MountTests", dependencies: ["VaultFS", "VaultCommand"], swiftSettings: strict),
+  ]
+)

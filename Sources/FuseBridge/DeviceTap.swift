@@ -1,0 +1,130 @@
+// Reads and writes /dev/fuse for libfuse, and mends what libfuse 3.14 drops on the way.
+//
+// libfuse 3.14.0 (lib/fuse_lowlevel.c) never sends FUSE_PARALLEL_DIROPS, does not know
+// FUSE_HANDLE_KILLPRIV_V2 and does not hand on the kernel's "kill privileges" marks. Its public
+// `fuse_session_custom_io` lets us see each message as it comes and goes.
+//
+// What must stay true:
+// 1. Only what the kernel offered is added to the INIT reply. Without an offer, or switched off,
+//    every message passes as libfuse made it: that is the plain path, and it must be right.
+// 2. The marks travel in a bit of `flags` that open(2) does not use (`OpenFlag.clearsPrivileges`);
+//    libfuse copies that word unchanged to `fuse_file_info.flags`.
+// 3. This works for requests that are read, not spliced, from one descriptor: no `write_buf`, no
+//    splice hooks (libfuse then offers no splice), no `clone_fd` (`Workers` has its own loop).
+
+import CFuse3
+import Glibc
+import Synchronization
+
+/// What the kernel offered in INIT: protocol version and both words of flags.
+struct KernelOffer: Sendable {
+  var major: UInt32
+  var minor: UInt32
+  var flags: UInt64
+}
+
+final class DeviceTap: Sendable {
+  let counters = RequestCounters()
+  private let completesHandshake: Bool
+  private let handshake: @Sendable (Capabilities) -> Void
+  private let offer = Mutex<KernelOffer?>(nil)
+  /// The INIT request that waits for its answer; 0 before and after.
+  private let pendingInit = Atomic<UInt64>(0)
+  private let ready = Atomic<Bool>(false)
+
+  /// The kernel has our INIT reply: requests and notifications flow.
+  var isReady: Bool { ready.load(ordering: .acquiring) }
+
+  /// - Parameter handshake: runs once, before the kernel learns the answer and so before any request.
+  init(completesHandshake: Bool, handshake: @escaping @Sendable (Capabilities) -> Void) {
+    self.completesHandshake = completesHandshake
+    self.handshake = handshake
+  }
+
+  static func hooks() -> fuse_custom_io {
+    var hooks = fuse_custom_io()
+    hooks.read = { descriptor, buffer, size, userData in
+      let count = read(descriptor, buffer, size)
+      if count >= MemoryLayout<fuse_in_header>.size { Bridge.of(userData: userData).tap.received(buffer!) }
+      return count
+    }
+    hooks.writev = { descriptor, parts, count, userData in
+      Bridge.of(userData: userData).tap.send(UnsafeBufferPointer(start: parts, count: Int(count)), to: descriptor)
+    }
+    return hooks
+  }
+}
+
+// MARK: from the kernel
+
+extension DeviceTap {
+  private func received(_ message: UnsafeMutableRawPointer) {
+    let header = message.assumingMemoryBound(to: fuse_in_header.self).pointee
+    let body = message + MemoryLayout<fuse_in_header>.size
+    counters.count(header.opcode)
+    switch RequestKind(rawValue: header.opcode) {
+    case .write:
+      let arguments = body.assumingMemoryBound(to: fuse_write_in.self)
+      mark(&arguments.pointee.flags, if: arguments.pointee.write_flags & UInt32(FUSE_WRITE_KILL_SUIDGID) != 0)
+    case .open:
+      let arguments = body.assumingMemoryBound(to: fuse_open_in.self)
+      mark(&arguments.pointee.flags, if: arguments.pointee.open_flags & UInt32(FUSE_OPEN_KILL_SUIDGID) != 0)
+    case .create:
+      let arguments = body.assumingMemoryBound(to: fuse_create_in.self)
+      mark(&arguments.pointee.flags, if: arguments.pointee.open_flags & UInt32(FUSE_OPEN_KILL_SUIDGID) != 0)
+    case .initialize:
+      noteOffer(body, request: header.unique)
+    default:
+      break
+    }
+  }
+
+  private func mark(_ flags: inout UInt32, if clears: Bool) {
+    let bit = UInt32(bitPattern: OpenFlag.clearsPrivileges)
+    flags = clears ? flags | bit : flags & ~bit
+  }
+
+  private func noteOffer(_ body: UnsafeMutableRawPointer, request: UInt64) {
+    let arguments = body.assumingMemoryBound(to: fuse_init_in.self)
+    let major = arguments.pointee.major
+    let minor = arguments.pointee.minor
+    guard major == 7 else { return }  // libfuse answers with its version, and the kernel asks again
+    var flags = UInt64(arguments.pointee.flags)
+    // Older kernels send a shorter message: read `flags2` only where they say it is there.
+    if arguments.pointee.flags & UInt32(FUSE_INIT_EXT) != 0 { flags |= UInt64(arguments.pointee.flags2) << 32 }
+    offer.withLock { $0 = KernelOffer(major: major, minor: minor, flags: flags) }
+    pendingInit.store(request, ordering: .releasing)
+  }
+}
+
+// MARK: to the kernel
+
+extension DeviceTap {
+  private func send(_ parts: UnsafeBufferPointer<iovec>, to descriptor: Int32) -> Int {
+    let header = parts[0].iov_base.assumingMemoryBound(to: fuse_out_header.self)
+    let pending = pendingInit.load(ordering: .acquiring)
+    if pending != 0, header.pointee.unique == pending { return answerInit(parts, header.pointee.error, to: descriptor) }
+    let sent = writev(descriptor, parts.baseAddress, Int32(parts.count))
+    // A connection that is gone takes no answers, and libfuse would complain about each on
+    // standard error. ENOENT is its word for "nobody waits for this answer any more".
+    if sent < 0, errno == ENODEV { errno = ENOENT }
+    return sent
+  }
+
+  private func answerInit(_ parts: UnsafeBufferPointer<iovec>, _ error: Int32, to descriptor: Int32) -> Int {
+    pendingInit.store(0, ordering: .relaxed)
+    guard error == 0, parts.count > 1, parts[1].iov_len >= MemoryLayout<fuse_init_out>.size,
+          let offer = offer.withLock({ $0 })
+    else { return writev(descriptor, parts.baseAddress, Int32(parts.count)) }
+
+    let reply = parts[1].iov_base.assumingMemoryBound(to: fuse_init_out.self)
+    if completesHandshake {
+      let missing = UInt64(FUSE_PARALLEL_DIROPS) | UInt64(FUSE_HANDLE_KILLPRIV_V2)
+      reply.pointee.flags |= UInt32(truncatingIfNeeded: offer.flags & missing)
+    }
+    handshake(Capabilities(reply: reply.pointee, offered: offer))
+    let sent = writev(descriptor, parts.baseAddress, Int32(parts.count))
+    if sent >= 0 { ready.store(true, ordering: .releasing) }
+    return sent
+  }
+}

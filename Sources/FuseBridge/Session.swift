@@ -1,0 +1,134 @@
+// One file system, mounted once: mount, run, stop, unmount, in that order.
+//
+// What must stay true:
+// 1. libfuse's session and the bridge behind its `userdata` live as long as the `Session`.
+// 2. Requests are answered inside `run` only; before and after it, users of the mount wait.
+// 3. The device is closed only when no worker and no notification uses it.
+
+import CFuse3
+import Glibc
+import Synchronization
+
+/// A file system on its way into the kernel's tree.
+///
+/// ```swift
+/// let session = try Session(fileSystem: files, options: SessionOptions(name: "demo", subtype: "demo"))
+/// try session.mount(at: "/mnt/demo")
+/// defer { session.unmount() }
+/// try session.run()          // until someone unmounts, or another thread calls stop()
+/// ```
+/// All methods may be called from any thread. SIGUSR2 belongs to `run`. Nothing in this process may
+/// use a path below the mount while it is there: a process that waits for itself waits for ever.
+public final class Session: Sendable {
+  private struct State {
+    var mountPoint: MountPoint?
+    var hasRun = false
+    var wasMounted = false
+    var toldEnd = false
+  }
+
+  /// Options as given.
+  public var options: SessionOptions { bridge.options }
+
+  private let bridge: Bridge
+  nonisolated(unsafe) private let session: OpaquePointer
+  private let workers: Workers
+  private let state = Mutex(State())
+  let notifier = Notifier()
+
+  /// - Throws: `.option` for options that cannot be used; `.libraryFailed`.
+  public init(fileSystem: some FileSystem, options: SessionOptions) throws(SessionError) {
+    try options.validate(isRoot: geteuid() == 0)
+    let bridge = Bridge(files: fileSystem, options: options)
+    var table = Operations.table()
+    var arguments = fuse_args()
+    defer { fuse_opt_free_args(&arguments) }
+    for argument in options.arguments { fuse_opt_add_arg(&arguments, argument) }
+    let (made, said) = LibraryLog.capture {
+      fuse_session_new(&arguments, &table, MemoryLayout<fuse_lowlevel_ops>.size, bridge.userData)
+    }
+    guard let made else { throw .libraryFailed(detail: said) }
+    self.bridge = bridge
+    session = made
+    workers = Workers(session: made, threadCount: options.threads)
+  }
+
+  deinit {
+    unmount()
+    fuse_session_destroy(session)
+  }
+
+  /// Mounts. Users of the mount wait from now on until `run` answers them.
+  /// - Parameter path: a directory; bytes in any encoding.
+  /// - Throws: `SessionError`, which says what is in the way. Nothing is mounted then.
+  public func mount(at path: [UInt8]) throws(SessionError) {
+    let place = try MountPoint(checking: path, options: options)
+    try state.withLock { state throws(SessionError) in
+      if let old = state.mountPoint { throw .alreadyMounted(path: display(old.path)) }
+      precondition(!state.wasMounted, "a session mounts once; make another")
+      let (failure, said) = LibraryLog.capture { withPath(place.path) { fuse_session_mount(session, $0) } }
+      guard failure == 0 else { throw .mountFailed(path: display(place.path), detail: said) }
+      var hooks = DeviceTap.hooks()
+      guard fuse_session_custom_io(session, &hooks, fuse_session_fd(session)) == 0 else {
+        fuse_session_unmount(session)
+        throw .libraryFailed(detail: "no memory")
+      }
+      state.mountPoint = place
+      state.wasMounted = true
+      notifier.open(descriptor: fuse_session_fd(session), tap: bridge.tap)
+    }
+  }
+
+  /// Mounts; see `mount(at:)` for bytes.
+  public func mount(at path: String) throws(SessionError) { try mount(at: Array(path.utf8)) }
+
+  /// Answers requests until someone unmounts the file system or `stop` is called. Then call `unmount`.
+  ///
+  /// Blocks the calling thread; handlers run on `options.threads` others. Call it once.
+  /// - Throws: `.notMounted`; `.deviceFailed` where the kernel's device fails.
+  public func run() throws(SessionError) {
+    let place = try state.withLock { state throws(SessionError) in
+      guard let place = state.mountPoint else { throw .notMounted }
+      precondition(!state.hasRun, "a session runs once; make another")
+      state.hasRun = true
+      return place
+    }
+    var readAhead = options.readAheadKiB
+    do throws(Errno) {
+      try workers.run(
+        rung: { [self] in
+          if let kiB = readAhead, bridge.tap.isReady {
+            place.setReadAhead(kiB: kiB)
+            readAhead = nil
+          }
+        },
+        // While workers still answer: a notification may wait for a lock that a request holds.
+        beforeStop: { [self] in notifier.close() })
+    } catch { throw .deviceFailed(error) }
+  }
+
+  /// Makes `run` return soon: requests being answered are finished, new ones are not taken.
+  ///
+  /// From any thread (a signal thread too, but not a signal handler), at any time, any number of times.
+  public func stop() { workers.stop() }
+
+  /// Unmounts, lazily: files still open fail with ENOTCONN from now on. Does nothing where nothing is
+  /// mounted. The file system then gets `unmounted()`; handles that were open are *not* released and
+  /// references not forgotten one by one.
+  ///
+  /// Only while `run` is not running; call `stop` and let it return first.
+  public func unmount() {
+    precondition(!workers.isRunning, "unmount() while run() is running; call stop() and wait for run() first")
+    notifier.close()
+    let tellEnd = state.withLock { state in
+      if state.mountPoint != nil { fuse_session_unmount(session) }
+      state.mountPoint = nil
+      defer { state.toldEnd = true }
+      return bridge.tap.isReady && !state.toldEnd
+    }
+    if tellEnd { bridge.files.unmounted() }
+  }
+
+  /// How many requests of each kind have come.
+  public var requestCounts: RequestCounts { bridge.tap.counters.snapshot }
+}

@@ -1,0 +1,65 @@
+// Why a mount did not come to be, or ended badly: each names the object and the way out.
+
+/// An error of `Session`. `description` is meant for the person who gave the command.
+public enum SessionError: Error, Sendable, CustomStringConvertible {
+  case mountPointMissing(path: String)
+  case mountPointNotDirectory(path: String)
+  /// What a killed file system leaves behind.
+  case mountPointStale(path: String)
+  case mountPointRefused(path: String, Errno)
+  case deviceMissing
+  case deviceRefused(Errno)
+  case helperMissing
+  case helperNotPrivileged(path: String)
+  case allowOtherForbidden
+  case option(String, String)
+  /// - Parameter detail: libfuse's own words, if any.
+  case mountFailed(path: String, detail: String)
+  case libraryFailed(detail: String)
+  case alreadyMounted(path: String)
+  case notMounted
+  case deviceFailed(Errno)
+
+  public var description: String {
+    switch self {
+    case .mountPointMissing(let path):
+      "the mount point \(path) does not exist; make it with `mkdir \(path)`"
+    case .mountPointNotDirectory(let path):
+      "the mount point \(path) is not a directory; give an (empty) directory"
+    case .mountPointStale(let path):
+      "\(path) is the mount of a file system that died; free it with `fusermount3 -uz \(path)` and mount again"
+    case .mountPointRefused(let path, let errno):
+      "cannot use the mount point \(path): \(errno); give a directory that you own and may write to"
+    case .deviceMissing:
+      "/dev/fuse does not exist: the kernel has no FUSE; as root, run `modprobe fuse` (in a container, pass `--device /dev/fuse`)"
+    case .deviceRefused(let errno):
+      "cannot open /dev/fuse: \(errno); as root, run `chmod 666 /dev/fuse`, or mount as root (a container also needs CAP_SYS_ADMIN)"
+    case .helperMissing:
+      "fusermount3 is not in /usr/bin nor in PATH, and only root mounts without it; install the package `fuse3`"
+    case .helperNotPrivileged(let path):
+      "\(path) is not set-uid root, so it cannot mount for you; as root, run `chown root \(path) && chmod u+s \(path)`"
+    case .allowOtherForbidden:
+      "allow_other is not permitted to ordinary users here; as root, add the line `user_allow_other` to /etc/fuse.conf, or leave it out"
+    case .option(let option, let reason):
+      "the mount option `\(option)` cannot be used: \(reason)"
+    case .mountFailed(let path, let detail):
+      "cannot mount on \(path)\(detail.isEmpty ? "" : ": " + detail); see also `dmesg`, and whether this user may mount (root, or fusermount3)"
+    case .libraryFailed(let detail):
+      "libfuse refused to start\(detail.isEmpty ? "" : ": " + detail)"
+    case .alreadyMounted(let path):
+      "this session is already mounted on \(path); unmount it first, or make another session"
+    case .notMounted:
+      "this session is not mounted; call mount(at:) before run()"
+    case .deviceFailed(let errno):
+      "the connection to the kernel broke: \(errno); unmount and mount again"
+    }
+  }
+}
+
+/// A path for people: as it is where it is printable UTF-8, else with `\xNN` for each odd byte.
+func display(_ path: [UInt8]) -> String {
+  if let text = String(validating: path, as: UTF8.self), text.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) {
+    return text
+  }
+  return path.map { (0x20..<0x7f).contains($0) ? String(UnicodeScalar($0)) : "\\x" + ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+}

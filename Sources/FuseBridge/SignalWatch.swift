@@ -1,0 +1,46 @@
+// Signals that are waited for by a thread, instead of interrupting one in the middle of a request.
+
+import Glibc
+
+/// Takes signals out of the way of all threads and hands them to one.
+///
+/// Make it first thing in `main`, before any thread starts: threads inherit what is blocked.
+public struct SignalWatch: Sendable {
+  private let signals: [Int32]
+
+  /// Blocks `signals` in this thread and those it will start. Programs started from here inherit
+  /// that too, unless they reset it.
+  public init(_ signals: [Int32]) {
+    self.signals = signals
+    var set = Self.set(signals)
+    pthread_sigmask(SIG_BLOCK, &set, nil)
+  }
+
+  /// Calls `body` for each signal that comes, one after the other, in a thread that lives as long
+  /// as the process. `body` may lock, allocate and call `Session.stop`. Call it once.
+  public func start(_ body: @escaping @Sendable (Int32) -> Void) {
+    var thread = pthread_t()
+    let passed = Unmanaged.passRetained(Work(signals, body))
+    let failure = pthread_create(&thread, nil, { argument in
+      let work = Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue()
+      var set = SignalWatch.set(work.signals)
+      var signal: Int32 = 0
+      while true { if sigwait(&set, &signal) == 0 { work.body(signal) } }
+    }, passed.toOpaque())
+    precondition(failure == 0, "no thread left to wait for signals")
+    pthread_detach(thread)
+  }
+
+  private static func set(_ signals: [Int32]) -> sigset_t {
+    var set = sigset_t()
+    sigemptyset(&set)
+    for signal in signals { sigaddset(&set, signal) }
+    return set
+  }
+
+  private final class Work {
+    let signals: [Int32]
+    let body: @Sendable (Int32) -> Void
+    init(_ signals: [Int32], _ body: @escaping @Sendable (Int32) -> Void) { (self.signals, self.body) = (signals, body) }
+  }
+}

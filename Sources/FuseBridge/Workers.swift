@@ -1,0 +1,141 @@
+// The threads that take requests from the kernel and answer them.
+//
+// libfuse has such a loop (`fuse_session_loop_mt`), but it stops its threads with pthread_cancel
+// inside our read hook (a forced unwind through Swift frames), and notices a stop only with the
+// next request. This one uses the two public calls that loop is made of.
+//
+// What must stay true:
+// 1. The number of threads is fixed: creating one per burst costs more than the request.
+// 2. A request that was received is answered, also while stopping: the stop flag is looked at
+//    between requests only.
+// 3. A thread blocked in read(2) is freed by a signal whose handler does nothing, sent again until
+//    the thread is gone: sent once, it could come between the look at the flag and the read.
+
+import CFuse3
+import Glibc
+import Synchronization
+
+final class Workers: Sendable {
+  /// Interrupts a worker's read. The process must not use it for anything else.
+  static let wakeSignal = SIGUSR2
+
+  nonisolated(unsafe) private let session: OpaquePointer
+  private let threadCount: Int
+  private let stopping = Atomic<Bool>(false)
+  private let running = Atomic<Int>(0)
+  private let failure = Atomic<Int32>(0)
+  let bell = Semaphore()
+
+  init(session: OpaquePointer, threadCount: Int) {
+    self.session = session
+    self.threadCount = threadCount
+  }
+
+  var isRunning: Bool { running.load(ordering: .acquiring) > 0 }
+
+  /// From any thread; also before `run`, which then returns at once.
+  func stop() {
+    stopping.store(true, ordering: .releasing)
+    bell.post()
+  }
+
+  /// Answers requests until `stop`, the end of the mount, or a failure of the device.
+  /// - Parameter rung: runs in the calling thread each time the bell rings.
+  /// - Parameter beforeStop: runs in the calling thread while the workers still answer.
+  /// - Throws: why threads could not start, or the device could not be read.
+  func run(rung: () -> Void, beforeStop: () -> Void) throws(Errno) {
+    var action = sigaction()
+    action.__sigaction_handler.sa_handler = { _ in }  // without SA_RESTART: read(2) must return
+    sigaction(Self.wakeSignal, &action, nil)
+
+    var threads: [pthread_t] = []
+    for _ in 0..<threadCount {
+      guard let thread = start() else { break }
+      threads.append(thread)
+    }
+    if threads.count < threadCount {
+      failure.store(EAGAIN, ordering: .releasing)
+      stopping.store(true, ordering: .releasing)
+    }
+
+    while !stopping.load(ordering: .acquiring) {
+      bell.wait()
+      rung()
+    }
+    beforeStop()
+    while isRunning {
+      for thread in threads { pthread_kill(thread, Self.wakeSignal) }
+      bell.wait(milliseconds: 10)
+    }
+    for thread in threads { pthread_join(thread, nil) }
+    let reason = failure.load(ordering: .acquiring)
+    if reason != 0 { throw Errno(rawValue: reason) }
+  }
+
+  private func start() -> pthread_t? {
+    running.add(1, ordering: .acquiringAndReleasing)
+    var thread = pthread_t()
+    let passed = Unmanaged.passRetained(self)
+    let failure = pthread_create(&thread, nil, { argument in
+      Unmanaged<Workers>.fromOpaque(argument!).takeRetainedValue().work()
+      return nil
+    }, passed.toOpaque())
+    if failure == 0 { return thread }
+    passed.release()
+    running.subtract(1, ordering: .acquiringAndReleasing)
+    return nil
+  }
+
+  private func work() {
+    // Signals are the business of the process's own threads; a handler must not run on top of a request.
+    var blocked = sigset_t()
+    sigfillset(&blocked)
+    sigdelset(&blocked, Self.wakeSignal)
+    pthread_sigmask(SIG_SETMASK, &blocked, nil)
+
+    var buffer = fuse_buf()
+    while !stopping.load(ordering: .acquiring), fuse_session_exited(session) == 0 {
+      let received = fuse_session_receive_buf(session, &buffer)
+      if received == -EINTR || received == -EAGAIN { continue }
+      if received == 0 { break }  // unmounted, or the connection was aborted
+      if received < 0 {
+        failure.store(-received, ordering: .releasing)
+        break
+      }
+      fuse_session_process_buf(session, &buffer)
+    }
+    free(buffer.mem)
+    running.subtract(1, ordering: .acquiringAndReleasing)
+    stop()  // where one worker has nothing left to do, none has
+  }
+}
+
+/// A counting semaphore. `post` may be called from anywhere, even a signal handler.
+final class Semaphore: Sendable {
+  nonisolated(unsafe) private let semaphore: UnsafeMutablePointer<sem_t>
+
+  init() {
+    semaphore = .allocate(capacity: 1)
+    semaphore.initialize(to: sem_t())
+    sem_init(semaphore, 0, 0)
+  }
+
+  deinit {
+    sem_destroy(semaphore)
+    semaphore.deallocate()
+  }
+
+  func post() { sem_post(semaphore) }
+
+  /// Returns after a post, or early because of a signal.
+  func wait() { sem_wait(semaphore) }
+
+  /// Returns after a post, the time, or early because of a signal.
+  func wait(milliseconds: Int) {
+    var until = timespec()
+    clock_gettime(CLOCK_REALTIME, &until)
+    until.tv_nsec += milliseconds * 1_000_000
+    (until.tv_sec, until.tv_nsec) = (until.tv_sec + until.tv_nsec / 1_000_000_000, until.tv_nsec % 1_000_000_000)
+    sem_timedwait(semaphore, &until)
+  }
+}

@@ -1,0 +1,94 @@
+// How a frame's bytes are kept: as they are, lz4 (written inline) or zstd (written by the optimiser).
+//
+// What must stay true: whatever is encoded is decoded once and compared before anyone is told it is stored (a codec
+// bug must not become a stored wrong byte), and decoding writes at most the declared length.
+
+internal import CLZ4
+internal import CZstd
+internal import Crypto
+import Glibc
+
+enum Codec: UInt8 {
+  case raw = 0
+  case lz4 = 1
+  case zstd = 2
+}
+
+/// Compressor state of one thread at a time; not thread-safe.
+final class Encoder {
+  private var target = Buffer(capacity: 1 << 16)
+  private var check = Buffer(capacity: 1 << 16)
+  private var zstd: OpaquePointer?
+  deinit { ZSTD_freeCCtx(zstd) }
+
+  /// Hands over the smallest faithful form of `plain`: raw unless lz4 saves at least 1/32.
+  func lz4(_ plain: UnsafeRawBufferPointer) -> (Codec, UnsafeRawBufferPointer) {
+    let limit = plain.count - plain.count / 32 - 1
+    guard plain.count > 64, limit > 0 else { return (.raw, plain) }
+    if target.capacity < plain.count { target = Buffer(capacity: plain.count) }
+    let length = LZ4_compress_default(plain.baseAddress!.assumingMemoryBound(to: CChar.self),
+                                      target.base.assumingMemoryBound(to: CChar.self), Int32(plain.count), Int32(limit))
+    guard length > 0 else { return (.raw, plain) }
+    return verified(.lz4, plain, Int(length))
+  }
+
+  /// The same with zstd. The optimiser has time: `level` trades its CPU for space.
+  func zstd(_ plain: UnsafeRawBufferPointer, level: Int32) -> (Codec, UnsafeRawBufferPointer) {
+    guard plain.count > 64 else { return (.raw, plain) }
+    if zstd == nil { zstd = ZSTD_createCCtx() }
+    let limit = ZSTD_compressBound(plain.count)
+    if target.capacity < limit { target = Buffer(capacity: limit) }
+    let length = ZSTD_compressCCtx(zstd, target.base, limit, plain.baseAddress, plain.count, level)
+    guard ZSTD_isError(length) == 0, length < plain.count - plain.count / 32 else { return (.raw, plain) }
+    return verified(.zstd, plain, length)
+  }
+
+  private func verified(_ codec: Codec, _ plain: UnsafeRawBufferPointer, _ length: Int) -> (Codec, UnsafeRawBufferPointer) {
+    let stored = UnsafeRawBufferPointer(start: target.base, count: length)
+    if check.capacity < plain.count { check = Buffer(capacity: plain.count) }
+    let back = UnsafeMutableRawBufferPointer(start: check.base, count: plain.count)
+    guard codec.decode(stored, into: back), memcmp(back.baseAddress!, plain.baseAddress!, plain.count) == 0 else {
+      return (.raw, plain)
+    }
+    return (codec, stored)
+  }
+}
+
+extension Codec {
+  /// - Returns: whether `stored` decoded to exactly `plain.count` bytes.
+  func decode(_ stored: UnsafeRawBufferPointer, into plain: UnsafeMutableRawBufferPointer) -> Bool {
+    switch self {
+    case .raw:
+      guard stored.count == plain.count else { return false }
+      if !stored.isEmpty { plain.copyMemory(from: stored) }
+      return true
+    case .lz4:
+      return LZ4_decompress_safe(stored.baseAddress!.assumingMemoryBound(to: CChar.self),
+                                 plain.baseAddress!.assumingMemoryBound(to: CChar.self),
+                                 Int32(stored.count), Int32(plain.count)) == Int32(plain.count)
+    case .zstd:
+      return ZSTD_decompress(plain.baseAddress, plain.count, stored.baseAddress, stored.count) == plain.count
+    }
+  }
+}
+
+extension ChunkID {
+  /// Names `plain`: its SHA-256 (FIPS 180-4).
+  init(of plain: UnsafeRawBufferPointer) {
+    var hasher = SHA256()
+    hasher.update(bufferPointer: plain)
+    let words = hasher.finalize().withUnsafeBytes { digest in
+      (0..<4).map { UInt64(bigEndian: digest.loadUnaligned(fromByteOffset: 8 * $0, as: UInt64.self)) }
+    }
+    self.init(words[0], words[1], words[2], words[3])
+  }
+}
+
+extension UnsafeRawBufferPointer {
+  /// Whether every byte is zero: such content becomes a hole and costs nothing.
+  var isAllZero: Bool {
+    guard let base = baseAddress, count > 0 else { return true }
+    // Comparing the run with itself one byte on lets memcmp stop at the first byte that is not zero.
+    return base.load(as: UInt8.self) == 0 && (count == 1 || memcmp(base, base + 1, count - 1) == 0)
+  }
+}

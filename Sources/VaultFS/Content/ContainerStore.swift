@@ -1,0 +1,77 @@
+// The files that hold frames, for reading: packs and journal segments, opened when needed, a bounded number at once.
+// Thread-safe. A container that is removed while someone reads it stays readable through the open file.
+
+import Synchronization
+
+final class ContainerStore: Sendable {
+  enum Kind: String { case pack = "packs", segment = "journal" }
+  private struct State {
+    var kinds: [ContainerNumber: Kind] = [:]
+    var open: [ContainerNumber: (file: any DiskFile, used: UInt64)] = [:]
+    var clock: UInt64 = 0
+  }
+  let disk: any Disk
+  private let state = Mutex(State())
+
+  /// Learns which containers there are.
+  init(disk: any Disk) throws(VaultError) {
+    self.disk = disk
+    for kind in [Kind.pack, .segment] {
+      for name in try disk.list(kind.rawValue) {
+        guard let number = Self.number(of: name, kind) else { continue }
+        state.withLock { $0.kinds[number] = kind }
+      }
+    }
+  }
+
+  static func path(_ number: ContainerNumber, _ kind: Kind) -> String {
+    let digits = String(number.value, radix: 16)
+    return "\(kind.rawValue)/\(String(repeating: "0", count: 12 - min(12, digits.count)))\(digits).\(kind == .pack ? "pack" : "log")"
+  }
+  private static func number(of name: String, _ kind: Kind) -> ContainerNumber? {
+    let suffix = kind == .pack ? ".pack" : ".log"
+    guard name.hasSuffix(suffix) else { return nil }
+    return UInt64(name.dropLast(suffix.count), radix: 16).map(ContainerNumber.init)
+  }
+
+  /// All containers of a kind, in the order they were made.
+  func numbers(_ kind: Kind) -> [ContainerNumber] {
+    state.withLock { $0.kinds.filter { $0.value == kind }.keys.sorted() }
+  }
+
+  /// A container that was just made, and its open file.
+  func add(_ number: ContainerNumber, _ kind: Kind, _ file: any DiskFile) {
+    state.withLock { state in
+      state.kinds[number] = kind
+      state.clock += 1
+      state.open[number] = (file, state.clock)
+    }
+  }
+
+  func remove(_ number: ContainerNumber) throws(VaultError) {
+    let kind = state.withLock { state in
+      state.open[number] = nil
+      return state.kinds.removeValue(forKey: number)
+    }
+    if let kind { try disk.remove(Self.path(number, kind)) }
+  }
+
+  func file(_ number: ContainerNumber) throws(VaultError) -> any DiskFile {
+    let (found, kind): ((any DiskFile)?, Kind?) = state.withLock { state in
+      state.clock += 1
+      state.open[number]?.used = state.clock
+      return (state.open[number]?.file, state.kinds[number])
+    }
+    if let found { return found }
+    guard let kind else { throw .chunkDamaged(detail: "container \(number.value) is missing") }
+    let file = try disk.open(Self.path(number, kind), .read)
+    state.withLock { state in
+      state.clock += 1
+      state.open[number] = (file, state.clock)
+      if state.open.count > Limits.containersOpenMax, let oldest = state.open.min(by: { $0.value.used < $1.value.used }) {
+        state.open[oldest.key] = nil
+      }
+    }
+    return file
+  }
+}

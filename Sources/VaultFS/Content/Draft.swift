@@ -1,0 +1,140 @@
+// What was written to an open file and is not saved yet: runs of bytes in memory, over the saved manifest.
+//
+// What must stay true: `dirty` is newer than `saving`, `saving` newer than the manifest; each list is sorted by
+// offset and does not overlap; `saving` does not change until its operations are applied. Guarded by `lock`, which is
+// taken before the metadata lock.
+
+import Glibc
+import Synchronization
+
+final class Draft {
+  let lock = ReadWriteLock()
+  /// Held by the one thread that saves; taken before `lock`.
+  let saveLock = Lock()
+  var dirty: [DirtyRun] = []
+  var saving: [DirtyRun] = []
+  /// When the first of the dirty bytes was written (monotonic nanoseconds).
+  var since: UInt64 = 0
+
+  var isClean: Bool { dirty.isEmpty && saving.isEmpty }
+  var dirtyBytes: Int { dirty.reduce(0) { $0 + $1.count } }
+
+  /// Bytes that a run grows to before the next one begins.
+  static let runBytesMax = Limits.draftBytes
+  /// Room in front of a streaming run for what the chunker leaves over of the run before it.
+  static let headroom = Limits.chunkBytesMax
+
+  /// Notes `bytes` at `offset`. Where `onlyGaps`, bytes that are already dirty stay: they are newer.
+  /// - Returns: by how much the dirty bytes grew.
+  @discardableResult
+  func insert(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, onlyGaps: Bool = false) -> Int {
+    var added = 0
+    var at = offset
+    let end = offset + UInt64(bytes.count)
+    while at < end {
+      let index = firstRun(endingAfter: at)
+      let source = UnsafeRawBufferPointer(rebasing: bytes[Int(at - offset)...])
+      if index < dirty.count, dirty[index].offset <= at {
+        let run = dirty[index], count = Int(min(run.end, end) - at)
+        if !onlyGaps { run.overwrite(at: at, UnsafeRawBufferPointer(rebasing: source[0..<count])) }
+        at += UInt64(count)
+        continue
+      }
+      let limit = index < dirty.count ? min(end, dirty[index].offset) : end
+      let gap = Int(limit - at)
+      if index > 0, dirty[index - 1].end == at, dirty[index - 1].count < Self.runBytesMax {
+        let taken = min(gap, Self.runBytesMax - dirty[index - 1].count)
+        dirty[index - 1].append(UnsafeRawBufferPointer(rebasing: source[0..<taken]))
+        at += UInt64(taken)
+        added += taken
+      } else if index < dirty.count, dirty[index].offset == limit, dirty[index].prepend(UnsafeRawBufferPointer(rebasing: source[0..<gap])) {
+        at = limit
+        added += gap
+      } else {
+        let taken = min(gap, Self.runBytesMax)
+        // A run that goes on after a full one belongs to a stream: the chunker will leave something over before it.
+        let streaming = saving.last?.end == at || (index > 0 && dirty[index - 1].end == at)
+        dirty.insert(DirtyRun(offset: at, UnsafeRawBufferPointer(rebasing: source[0..<taken]), streaming: streaming), at: index)
+        at += UInt64(taken)
+        added += taken
+      }
+    }
+    return added
+  }
+
+  private func firstRun(endingAfter offset: UInt64) -> Int {
+    if let last = dirty.last, last.end <= offset { return dirty.count }
+    var low = 0, high = dirty.count
+    while low < high {
+      let middle = (low + high) / 2
+      if dirty[middle].end > offset { high = middle } else { low = middle + 1 }
+    }
+    return low
+  }
+
+  /// Lays what is not saved over `buffer`, which holds the file from `offset` on.
+  func overlay(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) {
+    for run in saving { run.copy(into: buffer, at: offset) }
+    for run in dirty { run.copy(into: buffer, at: offset) }
+  }
+}
+
+/// Contiguous unsaved bytes of a file. Not thread-safe; immutable once it is being saved.
+final class DirtyRun {
+  private(set) var offset: UInt64
+  private var buffer: Buffer
+  private var start: Int
+  private(set) var count: Int
+  var end: UInt64 { offset + UInt64(count) }
+  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: buffer.base + start, count: count) }
+
+  init(offset: UInt64, _ bytes: UnsafeRawBufferPointer, streaming: Bool) {
+    self.offset = offset
+    start = streaming ? Draft.headroom : 0
+    buffer = streaming ? BufferPool.shared.take() : Buffer(capacity: max(4096, bytes.count))
+    count = 0
+    append(bytes)
+  }
+  deinit { if buffer.capacity == BufferPool.capacity { BufferPool.shared.give(buffer) } }
+
+  func append(_ bytes: UnsafeRawBufferPointer) {
+    let needed = start + count + bytes.count
+    if needed > buffer.capacity {
+      let larger = needed > 256 << 10 ? BufferPool.shared.take() : Buffer(capacity: max(needed, buffer.capacity * 2))
+      memcpy(larger.base + start, buffer.base + start, count)
+      buffer = larger
+    }
+    memcpy(buffer.base + start + count, bytes.baseAddress!, bytes.count)
+    count += bytes.count
+  }
+
+  /// - Returns: false where there is no room in front.
+  func prepend(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    guard bytes.count <= start else { return false }
+    start -= bytes.count
+    memcpy(buffer.base + start, bytes.baseAddress!, bytes.count)
+    count += bytes.count
+    offset -= UInt64(bytes.count)
+    return true
+  }
+
+  func overwrite(at position: UInt64, _ bytes: UnsafeRawBufferPointer) {
+    memcpy(buffer.base + start + Int(position - offset), bytes.baseAddress!, bytes.count)
+  }
+
+  func copy(into target: UnsafeMutableRawBufferPointer, at targetOffset: UInt64) {
+    let from = max(offset, targetOffset), to = min(end, targetOffset + UInt64(target.count))
+    guard from < to else { return }
+    memcpy(target.baseAddress! + Int(from - targetOffset), bytes.baseAddress! + Int(from - offset), Int(to - from))
+  }
+}
+
+/// Megabyte buffers, a few of them kept: allocating them anew would fault their pages in each time.
+final class BufferPool: Sendable {
+  static let shared = BufferPool()
+  static let capacity = Draft.headroom + Draft.runBytesMax
+  private static let keptMax = 6
+  private let kept = Mutex<[Buffer]>([])
+  func take() -> Buffer { kept.withLock { $0.popLast() } ?? Buffer(capacity: Self.capacity) }
+  func give(_ buffer: Buffer) { kept.withLock { if $0.count < Self.keptMax { $0.append(buffer) } } }
+}

@@ -1,0 +1,116 @@
+// A frame: what is compressed together, and says what it holds. The byte table is in docs/format.md.
+//
+//   magic u32 · codec u8 · cipher u8 (0) · chunk count u16 · plain length u32 · stored length u32 ·
+//   payload CRC-32 u32 · per chunk { id 32 bytes · length u32 · CRC-32 u32 } · header CRC-32 u32 · payload
+//
+// What must stay true: a reader that asks for a chunk compares the id, not only the place; header and payload are
+// checked before a byte is decoded; the decoded chunk's CRC-32 is checked before a byte is handed out.
+
+struct FrameChunk: Hashable {
+  var id: ChunkID
+  /// Plain bytes.
+  var length: UInt32
+  /// CRC-32 of the plain bytes.
+  var crc: UInt32
+}
+
+struct FrameHeader {
+  static let magic: UInt32 = 0x4D52_4656  // "VFRM"
+  static let fixedBytes = 20
+  static let chunkBytes = 40
+
+  var codec: Codec
+  var plainLength: Int
+  var storedLength: Int
+  var payloadCRC: UInt32
+  var chunks: [FrameChunk]
+
+  var headerLength: Int { Self.headerLength(chunks: chunks.count) }
+  var totalLength: Int { headerLength + storedLength }
+  static func headerLength(chunks: Int) -> Int { fixedBytes + chunks * chunkBytes + 4 }
+
+  func encode(into writer: inout ByteWriter) {
+    let start = writer.count
+    writer.u32(Self.magic)
+    writer.u8(codec.rawValue)
+    writer.u8(0)
+    writer.u16(UInt16(chunks.count))
+    writer.u32(UInt32(plainLength))
+    writer.u32(UInt32(storedLength))
+    writer.u32(payloadCRC)
+    for chunk in chunks {
+      writer.id(chunk.id)
+      writer.u32(chunk.length)
+      writer.u32(chunk.crc)
+    }
+    let crc = writer.bytes.withUnsafeBytes { Checksum.crc32(UnsafeRawBufferPointer(rebasing: $0[start...])) }
+    writer.u32(crc)
+  }
+
+  /// - Throws: `Malformed` where `bytes` does not begin with a whole, valid header.
+  init(decoding bytes: UnsafeRawBufferPointer) throws(Malformed) {
+    var reader = ByteReader(bytes)
+    guard try reader.u32() == Self.magic, let codec = Codec(rawValue: try reader.u8()), try reader.u8() == 0 else { throw Malformed() }
+    let count = Int(try reader.u16())
+    plainLength = Int(try reader.u32())
+    storedLength = Int(try reader.u32())
+    payloadCRC = try reader.u32()
+    guard count > 0, count <= Limits.frameChunksMax, plainLength <= 2 * Limits.frameBytesMax, storedLength <= 2 * Limits.frameBytesMax else { throw Malformed() }
+    self.codec = codec
+    chunks = []
+    chunks.reserveCapacity(count)
+    var sum = 0
+    for _ in 0..<count {
+      let chunk = FrameChunk(id: try reader.chunkID(), length: try reader.u32(), crc: try reader.u32())
+      sum += Int(chunk.length)
+      chunks.append(chunk)
+    }
+    let crc = Checksum.crc32(UnsafeRawBufferPointer(rebasing: bytes[0..<reader.offset]))
+    guard try reader.u32() == crc, sum == plainLength else { throw Malformed() }
+  }
+
+  init(codec: Codec, plain: Int, stored: UnsafeRawBufferPointer, chunks: [FrameChunk]) {
+    (self.codec, plainLength, storedLength, self.chunks) = (codec, plain, stored.count, chunks)
+    payloadCRC = Checksum.crc32(stored)
+  }
+}
+
+/// A frame's plain bytes and what they are; immutable once made.
+final class DecodedFrame: Sendable {
+  let chunks: [FrameChunk]
+  private let buffer: Buffer
+  var byteCount: Int { buffer.count }
+
+  /// Reads, checks and decodes the frame at `offset`.
+  init(reading file: any DiskFile, at offset: UInt64, length: Int) throws(VaultError) {
+    func damaged(_ what: String) -> VaultError { .chunkDamaged(detail: "\(what) of the frame at \(offset) in \(file.path)") }
+    let raw = Buffer(capacity: length)
+    raw.count = try file.read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: length), at: offset)
+    guard raw.count == length, let header = try? FrameHeader(decoding: raw.bytes), header.totalLength == length else { throw damaged("header") }
+    let payload = UnsafeRawBufferPointer(rebasing: raw.bytes[header.headerLength..<length])
+    guard Checksum.crc32(payload) == header.payloadCRC else { throw damaged("payload checksum") }
+    buffer = Buffer(capacity: header.plainLength)
+    buffer.count = header.plainLength
+    guard header.codec.decode(payload, into: UnsafeMutableRawBufferPointer(start: buffer.base, count: buffer.count)) else { throw damaged("encoding") }
+    chunks = header.chunks
+    var at = 0
+    for chunk in chunks {
+      let plain = UnsafeRawBufferPointer(rebasing: buffer.bytes[at..<at + Int(chunk.length)])
+      guard Checksum.crc32(plain) == chunk.crc else { throw damaged("content") }
+      at += Int(chunk.length)
+    }
+  }
+
+  /// The plain bytes of the chunk that begins at `offset`, if it is the one named.
+  func bytes(of id: ChunkID, at offset: UInt32) -> UnsafeRawBufferPointer? {
+    var at: UInt32 = 0
+    for chunk in chunks {
+      if at == offset {
+        guard chunk.id == id else { return nil }
+        return UnsafeRawBufferPointer(rebasing: buffer.bytes[Int(at)..<Int(at) + Int(chunk.length)])
+      }
+      at += chunk.length
+    }
+    return nil
+  }
+}

@@ -1,0 +1,65 @@
+// Every bound of the engine, by name. Memory stays under their sum whatever the size of a file or a vault.
+
+public enum Limits {
+  /// A name in a directory, bytes (NAME_MAX).
+  public static let nameBytesMax = 255
+  /// A symlink's target, bytes (PATH_MAX without its NUL).
+  public static let targetBytesMax = 4095
+  /// An extended attribute's name and value, bytes (XATTR_NAME_MAX, XATTR_SIZE_MAX).
+  public static let xattrNameBytesMax = 255
+  public static let xattrValueBytesMax = 65536
+  /// All names of a node's attributes together, bytes (XATTR_LIST_MAX).
+  public static let xattrListBytesMax = 65536
+  /// Hard links to one node (as ext4 is bounded at 65,000; ours is the width of the field).
+  public static let linksMax: UInt32 = 0xFFFF_FFF0
+  /// A file's size, bytes: what a signed 64-bit offset can address.
+  public static let fileBytesMax = UInt64(Int64.max)
+
+  /// Chunk sizes of the chunker, bytes. See docs/decisions/0002-chunks-and-frames.md.
+  static let chunkBytesMin = 16 << 10
+  static let chunkBytesAverage = 64 << 10
+  static let chunkBytesMax = 256 << 10
+  /// A frame's plain bytes: the optimiser's frames hold many chunks.
+  static let frameBytesMax = 1 << 20
+  /// Chunks in one frame.
+  static let frameChunksMax = 4096
+  /// A journal record's body, bytes; larger content goes to packs.
+  static let recordBytesMax = 4 << 20
+  /// Content drained in one go that is at most this long travels in the journal itself: one barrier makes it durable.
+  static let inlineBytesMax = 128 << 10
+  /// A journal segment is sealed beyond this, bytes.
+  static let segmentBytes: UInt64 = 16 << 20
+  /// A pack is sealed beyond this, bytes.
+  static let packBytes: UInt64 = 64 << 20
+  /// Open containers kept for reading.
+  static let containersOpenMax = 64
+
+  /// A manifest page holds at most this many extents.
+  static let pageExtentsMax = 256
+  /// A manifest of at most this many extents lives in the node's row.
+  static let inlineExtentsMax = 8
+
+  /// Unsaved bytes of one file before they are handed to the ingest workers.
+  static let draftBytes = 2 << 20
+  /// Unsaved bytes of all files before a writer must wait.
+  static let dirtyBytesMax = 24 << 20
+  /// Decoded frames kept for reading, bytes.
+  static let frameCacheBytes = 16 << 20
+  /// Nodes kept in memory beyond those in use.
+  static let nodeCacheCount = 32_768
+  /// SQLite's page cache, KiB.
+  static let databaseCacheKiB = 16 << 10
+
+  /// The view is committed after this many operations, or this long after the first of them.
+  static let commitOperations = 2000
+  static let commitDelay: Duration = .milliseconds(200)
+  /// A file still being written is saved this long after its first unsaved byte.
+  static let draftDelay: Duration = .milliseconds(900)
+  /// Free space of the volume that is left alone: deleting, replaying and checkpointing need some to work with, bytes.
+  static let reserveBytes: UInt64 = 48 << 20
+  /// Unsynced work is synced after this long, or this many bytes.
+  static let syncDelay: Duration = .seconds(4)
+  static let syncBytes: UInt64 = 48 << 20
+  /// The database's log is checkpointed beyond this many pages (4 KiB each).
+  static let checkpointPages = 4096
+}

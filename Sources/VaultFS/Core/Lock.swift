@@ -1,0 +1,100 @@
+// The two locks of the engine, as plain as pthreads has them: they span work on non-Sendable state (SQLite, a file's
+// draft), which `Mutex` is not made for. Order: a draft's lock before the metadata lock; nothing is acquired the
+// other way round, and nobody waits for a disk flush holding the metadata lock but for a checkpoint.
+
+import Glibc
+
+final class Lock: @unchecked Sendable {
+  // Sendable: a pthread mutex is made to be shared; it never moves.
+  private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+  init() {
+    mutex = .allocate(capacity: 1)
+    pthread_mutex_init(mutex, nil)
+  }
+  deinit {
+    pthread_mutex_destroy(mutex)
+    mutex.deallocate()
+  }
+  func withLock<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    return try body()
+  }
+  fileprivate var pointer: UnsafeMutablePointer<pthread_mutex_t> { mutex }
+}
+
+/// A condition on what a `Lock` guards.
+final class Condition: @unchecked Sendable {
+  private let condition: UnsafeMutablePointer<pthread_cond_t>
+  private let lock: Lock
+  init(_ lock: Lock) {
+    self.lock = lock
+    condition = .allocate(capacity: 1)
+    var attributes = pthread_condattr_t()
+    pthread_condattr_init(&attributes)
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+    pthread_cond_init(condition, &attributes)
+    pthread_condattr_destroy(&attributes)
+  }
+  deinit {
+    pthread_cond_destroy(condition)
+    condition.deallocate()
+  }
+  /// The lock must be held; it is held again on return.
+  func wait() { pthread_cond_wait(condition, lock.pointer) }
+  /// - Returns: whether it was signalled before `timeout` passed.
+  func wait(_ timeout: Duration) -> Bool {
+    var until = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &until)
+    let parts = timeout.components
+    until.tv_sec += Int(parts.seconds)
+    until.tv_nsec += Int(parts.attoseconds / 1_000_000_000)
+    if until.tv_nsec >= 1_000_000_000 { until.tv_sec += 1; until.tv_nsec -= 1_000_000_000 }
+    return pthread_cond_timedwait(condition, lock.pointer, &until) == 0
+  }
+  func signalAll() { pthread_cond_broadcast(condition) }
+}
+
+/// Many readers or one writer.
+final class ReadWriteLock: @unchecked Sendable {
+  private let lock: UnsafeMutablePointer<pthread_rwlock_t>
+  init() {
+    lock = .allocate(capacity: 1)
+    pthread_rwlock_init(lock, nil)
+  }
+  deinit {
+    pthread_rwlock_destroy(lock)
+    lock.deallocate()
+  }
+  func reading<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+    pthread_rwlock_rdlock(lock)
+    defer { pthread_rwlock_unlock(lock) }
+    return try body()
+  }
+  func writing<R, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+    pthread_rwlock_wrlock(lock)
+    defer { pthread_rwlock_unlock(lock) }
+    return try body()
+  }
+}
+
+/// A thread of the engine's own, with a name that `top -H` shows.
+func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
+  final class Box { let name: String, body: @Sendable () -> Void; init(_ n: String, _ b: @escaping @Sendable () -> Void) { (name, body) = (n, b) } }
+  var thread = pthread_t()
+  let code = pthread_create(&thread, nil, { raw in
+    let box = Unmanaged<Box>.fromOpaque(raw!).takeRetainedValue()
+    let comm = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    if comm >= 0 {
+      _ = write(comm, box.name, box.name.utf8.count)
+      close(comm)
+    }
+    var signals = sigset_t()
+    sigfillset(&signals)
+    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    box.body()
+    return nil
+  }, Unmanaged.passRetained(Box(name, body)).toOpaque())
+  precondition(code == 0, "no thread can be started: \(systemMessage(code))")
+  return thread
+}

@@ -1,0 +1,119 @@
+// The append-only log of operations: the truth of the vault.
+//
+// What must stay true:
+// 1. An operation is acknowledged only after its record (and the frames it names) are written.
+// 2. Records stand in the order of their LSNs, without gaps, through all segments.
+// 3. Whatever a failed write left behind lies at or after `end`, where the next append overwrites it.
+// Guarded by the vault's metadata lock.
+
+import Glibc
+
+final class Journal {
+  private let containers: ContainerStore
+  private let vault: NodeID
+  private(set) var segment: ContainerNumber
+  private(set) var end: UInt64
+  private(set) var lastLSN: LSN
+  private var file: any DiskFile
+  private var seed: UInt32
+  private var stamp: UInt64
+  private var buffer = ByteWriter(capacity: 1 << 16)
+  private var unsynced: [any DiskFile] = []
+  private var unsyncedDirectory = true
+  /// The last LSN known to be on disk; what every new record attests.
+  var durable: LSN
+  /// Bytes appended since the last time someone asked.
+  private(set) var bytesUnsynced: UInt64 = 0
+
+  /// Starts a new segment after `lastLSN`. (An old one is never appended to again once the process that wrote it ended.)
+  init(containers: ContainerStore, vault: NodeID, number: ContainerNumber, after lastLSN: LSN, stamp: UInt64) throws(VaultError) {
+    self.containers = containers
+    self.vault = vault
+    self.lastLSN = lastLSN
+    self.stamp = stamp
+    segment = number
+    durable = lastLSN
+    (file, seed, end) = try Self.start(containers, vault, number, lastLSN.next)
+    unsynced = [file]
+  }
+
+  private static func start(_ containers: ContainerStore, _ vault: NodeID, _ number: ContainerNumber, _ first: LSN)
+    throws(VaultError) -> (any DiskFile, UInt32, UInt64) {
+    var generator = SystemRandomNumberGenerator()
+    let header = SegmentHeader(vault: vault, salt: generator.next(), firstLSN: first, device: 0, incarnation: 0)
+    let file = try containers.disk.open(ContainerStore.path(number, .segment), .create)
+    try writeAll(header.encoded(), to: file, at: 0)
+    containers.add(number, .segment, file)
+    return (file, header.seed, UInt64(SegmentHeader.length))
+  }
+
+  var isFull: Bool { end >= Limits.segmentBytes }
+
+  /// Goes on in a new segment; the old one never changes again.
+  func rotate(to number: ContainerNumber) throws(VaultError) {
+    (file, seed, end) = try Self.start(containers, vault, number, lastLSN.next)
+    segment = number
+    unsynced.append(file)
+    unsyncedDirectory = true
+  }
+
+  /// A frame that travels in the journal, before the operation that names it.
+  struct InlineFrame {
+    var header: FrameHeader
+    var payload: [UInt8]
+  }
+
+  /// Appends one operation in one write.
+  /// - Returns: its LSN, and where each frame's header is in the segment.
+  func append(_ operation: Operation, frames: [InlineFrame] = []) throws(VaultError) -> (LSN, [UInt64]) {
+    let lsn = lastLSN.next
+    let newStamp = max(stamp + 1, now())
+    buffer.removeAll()
+    var places: [UInt64] = []
+    for frame in frames {
+      places.append(end + UInt64(buffer.count + RecordHeader.length))
+      var body = ByteWriter(capacity: frame.header.headerLength)
+      frame.header.encode(into: &body)
+      let record = RecordHeader(kind: .frame, bodyLength: frame.header.totalLength, lsn: lsn, stamp: newStamp, durable: durable)
+      frame.payload.withUnsafeBytes { record.encode(into: &buffer, body: body.bytes, $0, seed: seed) }
+    }
+    var body = ByteWriter(capacity: 256)
+    operation.encode(into: &body)
+    guard body.count <= Limits.recordBytesMax else { throw .invalidArgument }
+    RecordHeader(kind: .operation, bodyLength: body.count, lsn: lsn, stamp: newStamp, durable: durable)
+      .encode(into: &buffer, body: body.bytes, seed: seed)
+    try write()
+    lastLSN = lsn
+    stamp = newStamp
+    return (lsn, places)
+  }
+
+  /// Attests in the log what is durable: the witness that a later damage of the tail is damage.
+  func mark() throws(VaultError) {
+    buffer.removeAll()
+    RecordHeader(kind: .mark, bodyLength: 0, lsn: lastLSN, stamp: stamp, durable: durable).encode(into: &buffer, body: [], seed: seed)
+    try write()
+  }
+
+  private func write() throws(VaultError) {
+    try writeAll(buffer.bytes, to: file, at: end)
+    end += UInt64(buffer.count)
+    bytesUnsynced += UInt64(buffer.count)
+  }
+
+  /// Files with bytes that no sync has covered; the caller syncs them in this order.
+  func takeUnsynced() -> (files: [any DiskFile], directory: Bool) {
+    defer {
+      unsynced = [file]
+      unsyncedDirectory = false
+      bytesUnsynced = 0
+    }
+    return (unsynced, unsyncedDirectory)
+  }
+
+  private func now() -> UInt64 {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return UInt64(max(time.tv_sec, 0)) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+  }
+}

@@ -1,0 +1,207 @@
+// One change to the vault: the unit of the journal, of crash safety, of history and of sync.
+//
+// What must stay true: an operation holds everything its effect needs (resolved modes, times, numbers), so that
+// applying it to the same state gives the same state, today and in any replay; nothing in `apply` asks a clock,
+// a random source or a setting. The byte table is in docs/format.md.
+
+/// What is new in a node that an operation makes.
+struct NewNode: Hashable {
+  var inode: InodeNumber
+  var id: NodeID
+  var mode: UInt32
+  var user: UInt32
+  var group: UInt32
+  var device: UInt64
+  /// A symlink's target; empty otherwise.
+  var target: [UInt8]
+  /// Attributes it is born with (inherited ACLs).
+  var xattrs: [XattrPair]
+}
+
+struct XattrPair: Hashable {
+  var name: [UInt8]
+  var value: [UInt8]
+}
+
+/// An extent as the journal names it: by chunk id, which outlives every place the chunk may move to.
+struct JournalExtent: Hashable {
+  enum Source: Hashable {
+    case chunk(ChunkID, offset: UInt32)
+    case reserved
+  }
+  var offset: UInt64
+  var length: UInt64
+  var source: Source
+}
+
+/// Attributes an operation sets; nil leaves alone.
+struct AttributeSet: Hashable {
+  var mode: UInt32?
+  var user: UInt32?
+  var group: UInt32?
+  var accessed: Timestamp?
+  var modified: Timestamp?
+  var changed: Timestamp?
+}
+
+enum Operation: Hashable {
+  /// A new node and its first entry. `time` becomes its times and the parent's mtime and ctime.
+  case create(NewNode, parent: InodeNumber, name: [UInt8], time: Timestamp)
+  case link(InodeNumber, parent: InodeNumber, name: [UInt8], time: Timestamp)
+  /// Removes an entry (of a directory: an empty one). `drops`: nobody holds the node open, so it ends with its last link.
+  case unlink(parent: InodeNumber, name: [UInt8], drops: Bool, time: Timestamp)
+  /// Moves an entry, over what stands there (which ends if `drops` and that was its last link).
+  case rename(parent: InodeNumber, name: [UInt8], newParent: InodeNumber, newName: [UInt8], drops: Bool, time: Timestamp)
+  case exchange(parent: InodeNumber, name: [UInt8], newParent: InodeNumber, newName: [UInt8], time: Timestamp)
+  case setAttributes(InodeNumber, AttributeSet)
+  case setXattr(InodeNumber, name: [UInt8], value: [UInt8], attributes: AttributeSet)
+  case removeXattr(InodeNumber, name: [UInt8], attributes: AttributeSet)
+  /// What stands in `range` gives way to `extents`; then the file has `size` bytes, and nothing beyond.
+  case content(InodeNumber, range: Range<UInt64>, extents: [JournalExtent], size: UInt64, attributes: AttributeSet)
+  /// Bytes of another file (or this one) by reference.
+  case clone(InodeNumber, at: UInt64, from: InodeNumber, sourceRange: Range<UInt64>, size: UInt64, attributes: AttributeSet)
+  /// Opens a gap of `length` bytes at `offset`, or takes one out.
+  case insertRange(InodeNumber, offset: UInt64, length: UInt64, attributes: AttributeSet)
+  case collapseRange(InodeNumber, offset: UInt64, length: UInt64, attributes: AttributeSet)
+  /// A node without links that nobody holds open any more.
+  case drop(InodeNumber)
+}
+
+extension Operation {
+  private enum Kind: UInt8 {
+    case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
+      insertRange, collapseRange, drop
+  }
+
+  func encode(into w: inout ByteWriter) {
+    func kind(_ kind: Kind) { w.u8(kind.rawValue) }
+    switch self {
+    case .create(let node, let parent, let name, let time):
+      kind(.create); w.node(node); w.varint(parent.value); w.counted(name); w.time(time)
+    case .link(let inode, let parent, let name, let time):
+      kind(.link); w.varint(inode.value); w.varint(parent.value); w.counted(name); w.time(time)
+    case .unlink(let parent, let name, let drops, let time):
+      kind(.unlink); w.varint(parent.value); w.counted(name); w.u8(drops ? 1 : 0); w.time(time)
+    case .rename(let parent, let name, let newParent, let newName, let drops, let time):
+      kind(.rename); w.varint(parent.value); w.counted(name); w.varint(newParent.value); w.counted(newName)
+      w.u8(drops ? 1 : 0); w.time(time)
+    case .exchange(let parent, let name, let newParent, let newName, let time):
+      kind(.exchange); w.varint(parent.value); w.counted(name); w.varint(newParent.value); w.counted(newName); w.time(time)
+    case .setAttributes(let inode, let set):
+      kind(.setAttributes); w.varint(inode.value); w.attributes(set)
+    case .setXattr(let inode, let name, let value, let set):
+      kind(.setXattr); w.varint(inode.value); w.counted(name); w.counted(value); w.attributes(set)
+    case .removeXattr(let inode, let name, let set):
+      kind(.removeXattr); w.varint(inode.value); w.counted(name); w.attributes(set)
+    case .content(let inode, let range, let extents, let size, let set):
+      kind(.content); w.varint(inode.value); w.range(range); w.varint(UInt64(extents.count))
+      for extent in extents { w.extent(extent) }
+      w.varint(size); w.attributes(set)
+    case .clone(let inode, let at, let source, let range, let size, let set):
+      kind(.clone); w.varint(inode.value); w.varint(at); w.varint(source.value); w.range(range); w.varint(size); w.attributes(set)
+    case .insertRange(let inode, let offset, let length, let set):
+      kind(.insertRange); w.varint(inode.value); w.varint(offset); w.varint(length); w.attributes(set)
+    case .collapseRange(let inode, let offset, let length, let set):
+      kind(.collapseRange); w.varint(inode.value); w.varint(offset); w.varint(length); w.attributes(set)
+    case .drop(let inode):
+      kind(.drop); w.varint(inode.value)
+    }
+  }
+
+  init(decoding r: inout ByteReader) throws(Malformed) {
+    guard let kind = Kind(rawValue: try r.u8()) else { throw Malformed() }
+    switch kind {
+    case .create: self = .create(try r.node(), parent: try r.inode(), name: try r.name(), time: try r.time())
+    case .link: self = .link(try r.inode(), parent: try r.inode(), name: try r.name(), time: try r.time())
+    case .unlink: self = .unlink(parent: try r.inode(), name: try r.name(), drops: try r.u8() != 0, time: try r.time())
+    case .rename:
+      self = .rename(parent: try r.inode(), name: try r.name(), newParent: try r.inode(), newName: try r.name(),
+                     drops: try r.u8() != 0, time: try r.time())
+    case .exchange:
+      self = .exchange(parent: try r.inode(), name: try r.name(), newParent: try r.inode(), newName: try r.name(), time: try r.time())
+    case .setAttributes: self = .setAttributes(try r.inode(), try r.attributes())
+    case .setXattr:
+      self = .setXattr(try r.inode(), name: try r.counted(max: Limits.xattrNameBytesMax),
+                       value: try r.counted(max: Limits.xattrValueBytesMax), attributes: try r.attributes())
+    case .removeXattr:
+      self = .removeXattr(try r.inode(), name: try r.counted(max: Limits.xattrNameBytesMax), attributes: try r.attributes())
+    case .content:
+      let inode = try r.inode(), range = try r.range(), count = try r.varint()
+      guard count <= UInt64(r.remaining) else { throw Malformed() }
+      var extents: [JournalExtent] = []
+      for _ in 0..<count { extents.append(try r.extent()) }
+      self = .content(inode, range: range, extents: extents, size: try r.varint(), attributes: try r.attributes())
+    case .clone:
+      self = .clone(try r.inode(), at: try r.varint(), from: try r.inode(), sourceRange: try r.range(),
+                    size: try r.varint(), attributes: try r.attributes())
+    case .insertRange:
+      self = .insertRange(try r.inode(), offset: try r.varint(), length: try r.varint(), attributes: try r.attributes())
+    case .collapseRange:
+      self = .collapseRange(try r.inode(), offset: try r.varint(), length: try r.varint(), attributes: try r.attributes())
+    case .drop: self = .drop(try r.inode())
+    }
+  }
+}
+
+extension ByteWriter {
+  fileprivate mutating func node(_ node: NewNode) {
+    varint(node.inode.value); id(node.id); varint(UInt64(node.mode)); varint(UInt64(node.user)); varint(UInt64(node.group))
+    varint(node.device); counted(node.target); varint(UInt64(node.xattrs.count))
+    for pair in node.xattrs { counted(pair.name); counted(pair.value) }
+  }
+  fileprivate mutating func range(_ range: Range<UInt64>) { varint(range.lowerBound); varint(range.upperBound - range.lowerBound) }
+  fileprivate mutating func extent(_ extent: JournalExtent) {
+    varint(extent.offset); varint(extent.length)
+    switch extent.source {
+    case .reserved: u8(0)
+    case .chunk(let chunk, let offset): u8(1); id(chunk); varint(UInt64(offset))
+    }
+  }
+  fileprivate mutating func attributes(_ set: AttributeSet) {
+    u8((set.mode != nil ? 1 : 0) | (set.user != nil ? 2 : 0) | (set.group != nil ? 4 : 0)
+      | (set.accessed != nil ? 8 : 0) | (set.modified != nil ? 16 : 0) | (set.changed != nil ? 32 : 0))
+    for number in [set.mode, set.user, set.group] { if let number { varint(UInt64(number)) } }
+    for moment in [set.accessed, set.modified, set.changed] { if let moment { time(moment) } }
+  }
+}
+
+extension ByteReader {
+  fileprivate mutating func inode() throws(Malformed) -> InodeNumber { InodeNumber(try varint()) }
+  fileprivate mutating func name() throws(Malformed) -> [UInt8] { try counted(max: Limits.nameBytesMax) }
+  fileprivate mutating func node() throws(Malformed) -> NewNode {
+    var node = NewNode(inode: try inode(), id: try nodeID(), mode: try varint32(), user: try varint32(), group: try varint32(),
+                       device: try varint(), target: try counted(max: Limits.targetBytesMax), xattrs: [])
+    let count = try varint()
+    guard count <= UInt64(remaining) else { throw Malformed() }
+    for _ in 0..<count {
+      node.xattrs.append(XattrPair(name: try counted(max: Limits.xattrNameBytesMax), value: try counted(max: Limits.xattrValueBytesMax)))
+    }
+    return node
+  }
+  fileprivate mutating func range() throws(Malformed) -> Range<UInt64> {
+    let start = try varint()
+    let (end, overflow) = start.addingReportingOverflow(try varint())
+    guard !overflow else { throw Malformed() }
+    return start..<end
+  }
+  fileprivate mutating func extent() throws(Malformed) -> JournalExtent {
+    let offset = try varint(), length = try varint()
+    switch try u8() {
+    case 0: return JournalExtent(offset: offset, length: length, source: .reserved)
+    case 1: return JournalExtent(offset: offset, length: length, source: .chunk(try chunkID(), offset: try varint32()))
+    default: throw Malformed()
+    }
+  }
+  fileprivate mutating func attributes() throws(Malformed) -> AttributeSet {
+    let bits = try u8()
+    guard bits < 64 else { throw Malformed() }
+    var set = AttributeSet()
+    if bits & 1 != 0 { set.mode = try varint32() }
+    if bits & 2 != 0 { set.user = try varint32() }
+    if bits & 4 != 0 { set.group = try varint32() }
+    if bits & 8 != 0 { set.accessed = try time() }
+    if bits & 16 != 0 { set.modified = try time() }
+    if bits & 32 != 0 { set.changed = try time() }
+    return set
+  }
+}

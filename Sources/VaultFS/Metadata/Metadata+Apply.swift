@@ -1,0 +1,234 @@
+// The effect of each operation on the view: the one place where the vault's state changes, in normal work and in
+// every replay. An operation that does not fit the state was never journaled by a sound vault: it is damage.
+
+import Glibc
+
+extension Metadata {
+  /// - Parameter known: chunks whose numbers the caller has just looked up.
+  func apply(_ operation: Operation, lsn: LSN, known: [ChunkID: ChunkNumber] = [:]) throws(VaultError) {
+    guard lsn == state.applied.next else { throw .journalDamaged(detail: "operation \(lsn.value) follows \(state.applied.value)") }
+    try begin()
+    switch operation {
+    case .create(let new, let parent, let name, let time):
+      let parent = try directory(parent)
+      let node = try make(new, time: time)
+      if node.isDirectory {
+        node.parent = parent.inode
+        parent.links += 1
+      }
+      try insertEntry(name, of: node, in: parent, born: lsn)
+      stamp(parent, time)
+    case .link(let inode, let parent, let name, let time):
+      let node = try node(inode), parent = try directory(parent)
+      if node.links == 0 { try statements.deleteOrphan.run(inode) }
+      node.links += 1
+      node.changed = time
+      touch(node)
+      try insertEntry(name, of: node, in: parent, born: lsn)
+      stamp(parent, time)
+    case .unlink(let parent, let name, let drops, let time):
+      let parent = try directory(parent)
+      let row = try existing(name, in: parent, lsn)
+      try deleteEntry(row, in: parent)
+      try release(try node(row.inode), from: parent, drops: drops, time)
+      stamp(parent, time)
+    case .rename(let parent, let name, let newParent, let newName, let drops, let time):
+      try rename(name, in: try directory(parent), to: newName, in: try directory(newParent), drops: drops, time, lsn)
+    case .exchange(let parent, let name, let newParent, let newName, let time):
+      try exchange(name, in: try directory(parent), with: newName, in: try directory(newParent), time, lsn)
+    case .setAttributes(let inode, let set):
+      try update(inode, set)
+    case .setXattr(let inode, let name, let value, let set):
+      let write = statements.writeXattr
+      write.bind(1, inode.value)
+      write.bind(2, copying: name)
+      write.bind(3, copying: value)
+      try write.run()
+      try update(inode, set).hasXattrs = true
+    case .removeXattr(let inode, let name, let set):
+      statements.deleteXattr.bind(1, inode.value)
+      statements.deleteXattr.bind(2, copying: name)
+      try statements.deleteXattr.run()
+      let node = try update(inode, set)
+      node.hasXattrs = try !xattrNames(of: node).isEmpty
+    case .content(let inode, let range, let extents, let size, let set):
+      let node = try update(inode, set)
+      try replace(range, of: node, with: try resolve(extents, known))
+      try resize(node, to: size)
+    case .clone(let inode, let offset, let source, let range, let size, let set):
+      let node = try update(inode, set)
+      let copied = try self.extents(of: try self.node(source), in: range).map { extent in
+        var moved = extent
+        moved.offset = extent.offset - range.lowerBound + offset
+        return moved
+      }
+      try replace(offset..<offset + UInt64(range.count), of: node, with: copied)
+      try resize(node, to: size)
+    case .insertRange(let inode, let offset, let length, let set):
+      let node = try update(inode, set)
+      try shift(node, from: offset, by: Int64(length))
+      node.size += length
+    case .collapseRange(let inode, let offset, let length, let set):
+      let node = try update(inode, set)
+      try shift(node, from: offset, by: -Int64(length))
+      node.size -= length
+    case .drop(let inode):
+      try drop(try node(inode))
+    }
+    state.applied = lsn
+  }
+
+  private func make(_ new: NewNode, time: Timestamp) throws(VaultError) -> Node {
+    let node = Node(inode: new.inode, id: new.id, mode: new.mode, links: new.mode & S_IFMT == S_IFDIR ? 2 : 1, user: new.user, group: new.group, time: time)
+    node.device = new.device
+    node.target = new.target
+    for pair in new.xattrs {
+      let write = statements.writeXattr
+      write.bind(1, new.inode.value)
+      write.bind(2, copying: pair.name)
+      write.bind(3, copying: pair.value)
+      try write.run()
+      node.hasXattrs = true
+    }
+    insert(node)
+    state.nextInode = max(state.nextInode, new.inode.value + 1)
+    state.counters.nodes += 1
+    return node
+  }
+
+  @discardableResult
+  private func update(_ inode: InodeNumber, _ set: AttributeSet) throws(VaultError) -> Node {
+    let node = try node(inode)
+    node.set(set)
+    touch(node)
+    return node
+  }
+
+  /// A directory's entries changed.
+  private func stamp(_ directory: Node, _ time: Timestamp) {
+    directory.modified = time
+    directory.changed = time
+    touch(directory)
+  }
+
+  private func existing(_ name: [UInt8], in parent: Node, _ lsn: LSN) throws(VaultError) -> EntryRow {
+    guard let row = try entry(name, in: parent.inode) else {
+      throw .journalDamaged(detail: "operation \(lsn.value) names an entry of node \(parent.inode.value) that is not there")
+    }
+    return row
+  }
+
+  /// One entry of `node` is gone.
+  private func release(_ node: Node, from parent: Node, drops: Bool, _ time: Timestamp) throws(VaultError) {
+    if node.isDirectory {
+      node.links = 0
+      parent.links -= 1
+    } else {
+      node.links -= 1
+    }
+    node.changed = time
+    touch(node)
+    guard node.links == 0 else { return }
+    if drops { try drop(node) } else { try statements.insertOrphan.run(node.inode) }
+  }
+
+  private func drop(_ node: Node) throws(VaultError) {
+    setAllocated(node, 0)
+    state.counters.nodes -= 1
+    if node.links == 0 { try statements.deleteOrphan.run(node.inode) }
+    try remove(node)
+  }
+
+  private func rename(_ name: [UInt8], in parent: Node, to newName: [UInt8], in newParent: Node, drops: Bool,
+                      _ time: Timestamp, _ lsn: LSN) throws(VaultError) {
+    let row = try existing(name, in: parent, lsn)
+    let node = try node(row.inode)
+    if let old = try entry(newName, in: newParent.inode) {
+      try deleteEntry(old, in: newParent)
+      try release(try self.node(old.inode), from: newParent, drops: drops, time)
+    }
+    try deleteEntry(row, in: parent)
+    try insertEntry(newName, of: node, in: newParent, born: lsn)
+    reparent(node, from: parent, to: newParent)
+    node.changed = time
+    touch(node)
+    stamp(parent, time)
+    stamp(newParent, time)
+  }
+
+  private func exchange(_ name: [UInt8], in parent: Node, with newName: [UInt8], in newParent: Node,
+                        _ time: Timestamp, _ lsn: LSN) throws(VaultError) {
+    let first = try existing(name, in: parent, lsn), second = try existing(newName, in: newParent, lsn)
+    let a = try node(first.inode), b = try node(second.inode)
+    for (row, directory, node) in [(first, parent, b), (second, newParent, a)] {
+      let update = statements.retargetEntry
+      update.bind(1, node.inode.value)
+      update.bind(2, UInt64(node.mode & S_IFMT))
+      update.bind(3, lsn.value)
+      update.bind(4, directory.inode.value)
+      update.bind(5, row.cookie)
+      try update.run()
+    }
+    reparent(a, from: parent, to: newParent)
+    reparent(b, from: newParent, to: parent)
+    for node in [a, b] {
+      node.changed = time
+      touch(node)
+    }
+    stamp(parent, time)
+    stamp(newParent, time)
+  }
+
+  private func reparent(_ node: Node, from parent: Node, to newParent: Node) {
+    guard node.isDirectory, parent !== newParent else { return }
+    node.parent = newParent.inode
+    parent.links -= 1
+    newParent.links += 1
+  }
+
+  private func resolve(_ extents: [JournalExtent], _ known: [ChunkID: ChunkNumber]) throws(VaultError) -> [Extent] {
+    var result: [Extent] = []
+    result.reserveCapacity(extents.count)
+    for extent in extents {
+      let source: Extent.Source
+      switch extent.source {
+      case .reserved: source = .reserved
+      case .chunk(let id, let offset):
+        let found: ChunkNumber?
+        if let number = known[id] { found = number } else { found = try chunk(id) }
+        guard let found else { throw .journalDamaged(detail: "an operation names a chunk that is not stored") }
+        source = .chunk(found, offset: offset)
+      }
+      result.append(Extent(offset: extent.offset, length: extent.length, source: source))
+    }
+    return result
+  }
+
+  private func resize(_ node: Node, to size: UInt64) throws(VaultError) {
+    if size < node.size || node.allocated > 0 && size == 0 { try replace(size..<UInt64.max, of: node, with: []) }
+    node.size = size
+  }
+}
+
+// MARK: Extended attributes
+
+extension Metadata {
+  func xattr(_ name: [UInt8], of node: Node) throws(VaultError) -> [UInt8]? {
+    guard node.hasXattrs else { return nil }
+    let select = statements.selectXattr
+    select.bind(1, node.inode.value)
+    select.bind(2, copying: name)
+    defer { select.reset() }
+    return try select.step() ? select.bytes(0) : nil
+  }
+
+  func xattrNames(of node: Node) throws(VaultError) -> [[UInt8]] {
+    guard node.hasXattrs else { return [] }
+    let list = statements.listXattrs
+    list.bind(1, node.inode.value)
+    defer { list.reset() }
+    var names: [[UInt8]] = []
+    while try list.step() { names.append(list.bytes(0)) }
+    return names
+  }
+}

@@ -1,0 +1,87 @@
+// Which chunks the vault has, and where.
+
+extension Metadata {
+  /// Ids whose first 63 bits collide stand within this many numbers.
+  private static let numberWindow: UInt64 = 8
+
+  private func firstNumber(of id: ChunkID) -> UInt64 { min(max(id.words.0 >> 1, 1), UInt64(Int64.max) - Self.numberWindow) }
+
+  /// The chunk with this id, if it is stored.
+  func chunk(_ id: ChunkID) throws(VaultError) -> ChunkNumber? {
+    let first = firstNumber(of: id)
+    let find = statements.findChunk
+    find.bind(1, first)
+    find.bind(2, first + Self.numberWindow)
+    defer { find.reset() }
+    while try find.step() {
+      var reader = ByteReader(find.raw(1))
+      if let found = try? reader.chunkID(), found == id { return ChunkNumber(find.unsigned(0)) }
+    }
+    return nil
+  }
+
+  /// Notes where the chunks of a frame are; a chunk that is known stays where it is.
+  func insert(_ frame: FrameHeader, at offset: UInt64, in container: ContainerNumber) throws(VaultError) {
+    var within: UInt32 = 0
+    var isNew = false
+    for chunk in frame.chunks {
+      defer { within += chunk.length }
+      let first = firstNumber(of: chunk.id)
+      var free = first, known = false
+      let find = statements.findChunk
+      find.bind(1, first)
+      find.bind(2, first + Self.numberWindow)
+      while try find.step() {
+        var reader = ByteReader(find.raw(1))
+        if let found = try? reader.chunkID(), found == chunk.id { known = true }
+        if find.unsigned(0) == free { free += 1 }
+      }
+      find.reset()
+      if known { continue }
+      guard free < first + Self.numberWindow else { throw damaged("chunk numbers collide at \(first)") }
+      let insert = statements.insertChunk
+      insert.bind(1, free)
+      insert.bind(2, chunk.id)
+      insert.bind(3, UInt64(chunk.length))
+      insert.bind(4, UInt64(chunk.crc))
+      insert.bind(5, container.value)
+      insert.bind(6, offset)
+      insert.bind(7, UInt64(frame.totalLength))
+      insert.bind(8, UInt64(within))
+      try insert.run()
+      isNew = true
+      state.counters.chunks += 1
+      state.counters.uniqueBytes += Int64(chunk.length)
+    }
+    if isNew { state.counters.frameBytes += Int64(frame.totalLength) }
+  }
+
+  struct ChunkRow {
+    var id: ChunkID
+    var length: UInt32
+    var place: ChunkPlace
+  }
+
+  func place(of number: ChunkNumber) throws(VaultError) -> ChunkRow {
+    let select = statements.selectChunk
+    select.bind(1, number.value)
+    defer { select.reset() }
+    guard try select.step() else { throw damaged("chunk \(number.value) is referred to and not there") }
+    var reader = ByteReader(select.raw(0))
+    guard let id = try? reader.chunkID() else { throw damaged("the row of chunk \(number.value)") }
+    return ChunkRow(id: id, length: UInt32(truncatingIfNeeded: select.integer(1)),
+      place: ChunkPlace(container: ContainerNumber(select.unsigned(2)), frameOffset: select.unsigned(3),
+                        frameLength: UInt32(truncatingIfNeeded: select.integer(4)), offsetInFrame: UInt32(truncatingIfNeeded: select.integer(5))))
+  }
+
+  /// A better copy of a chunk was written.
+  func move(_ number: ChunkNumber, to place: ChunkPlace) throws(VaultError) {
+    let move = statements.moveChunk
+    move.bind(1, place.container.value)
+    move.bind(2, place.frameOffset)
+    move.bind(3, UInt64(place.frameLength))
+    move.bind(4, UInt64(place.offsetInFrame))
+    move.bind(5, number.value)
+    try move.run()
+  }
+}

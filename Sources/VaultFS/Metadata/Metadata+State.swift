@@ -1,0 +1,96 @@
+// Counters and positions: one row each in `state`, written with every commit.
+
+/// What the vault holds, kept exact in O(1) a change.
+public struct Counters: Sendable {
+  /// Nodes with a name, and unnamed ones still open.
+  public var nodes: Int64 = 0
+  /// Bytes of all files that are not holes.
+  public var logicalBytes: Int64 = 0
+  /// Different chunks, and their plain bytes.
+  public var chunks: Int64 = 0
+  public var uniqueBytes: Int64 = 0
+  /// Bytes of the frames that were written to hold them.
+  public var frameBytes: Int64 = 0
+}
+
+extension Metadata {
+  private static let fields: [(key: String, get: @Sendable (State) -> UInt64, set: @Sendable (inout State, UInt64) -> Void)] = [
+    ("applied", { $0.applied.value }, { $0.applied = LSN($1) }),
+    ("segment", { $0.segment.value }, { $0.segment = ContainerNumber($1) }),
+    ("segment_offset", { $0.segmentOffset }, { $0.segmentOffset = $1 }),
+    ("next_inode", { $0.nextInode }, { $0.nextInode = $1 }),
+    ("next_container", { $0.nextContainer }, { $0.nextContainer = $1 }),
+    ("pack", { $0.pack.value }, { $0.pack = ContainerNumber($1) }),
+    ("pack_offset", { $0.packOffset }, { $0.packOffset = $1 }),
+    ("optimised", { $0.optimised }, { $0.optimised = $1 }),
+    ("nodes", { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
+    ("logical_bytes", { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),
+    ("chunks", { UInt64(bitPattern: $0.counters.chunks) }, { $0.counters.chunks = Int64(bitPattern: $1) }),
+    ("unique_bytes", { UInt64(bitPattern: $0.counters.uniqueBytes) }, { $0.counters.uniqueBytes = Int64(bitPattern: $1) }),
+    ("frame_bytes", { UInt64(bitPattern: $0.counters.frameBytes) }, { $0.counters.frameBytes = Int64(bitPattern: $1) }),
+  ]
+
+  static func readState(_ database: Database) throws(VaultError) -> State {
+    var state = State()
+    let select = try database.prepare("SELECT key, value FROM state")
+    while try select.step() {
+      let key = String(decoding: select.bytes(0), as: UTF8.self)
+      fields.first { $0.key == key }?.set(&state, select.unsigned(1))
+    }
+    return state
+  }
+
+  func writeState() throws(VaultError) {
+    for field in Self.fields {
+      statements.writeState.bind(1, text: field.key)
+      statements.writeState.bind(2, field.get(state))
+      try statements.writeState.run()
+    }
+  }
+}
+
+/// Every statement of the view, prepared once.
+struct Statements {
+  let selectNode, writeNode, deleteNode: Statement
+  let selectEntry, listEntries, insertEntry, deleteEntry, retargetEntry: Statement
+  let selectXattr, listXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
+  let selectPage, listPages, writePage, deletePage, deletePages: Statement
+  let selectChunk, findChunk, insertChunk, moveChunk: Statement
+  let insertOrphan, deleteOrphan, writeState: Statement
+
+  init(_ db: Database) throws(VaultError) {
+    selectNode = try db.prepare("SELECT record FROM node WHERE inode = ?")
+    writeNode = try db.prepare("INSERT OR REPLACE INTO node (inode, record) VALUES (?, ?)")
+    deleteNode = try db.prepare("DELETE FROM node WHERE inode = ?")
+    selectEntry = try db.prepare("SELECT cookie, name, inode, type FROM entry WHERE parent = ? AND cookie >= ? AND cookie < ? ORDER BY cookie")
+    listEntries = try db.prepare("SELECT cookie, name, inode, type FROM entry WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?")
+    insertEntry = try db.prepare("INSERT INTO entry (parent, cookie, name, inode, type, born) VALUES (?, ?, ?, ?, ?, ?)")
+    deleteEntry = try db.prepare("DELETE FROM entry WHERE parent = ? AND cookie = ?")
+    retargetEntry = try db.prepare("UPDATE entry SET inode = ?, type = ?, born = ? WHERE parent = ? AND cookie = ?")
+    selectXattr = try db.prepare("SELECT value FROM xattr WHERE inode = ? AND name = ?")
+    listXattrs = try db.prepare("SELECT name FROM xattr WHERE inode = ? ORDER BY name")
+    writeXattr = try db.prepare("INSERT OR REPLACE INTO xattr (inode, name, value) VALUES (?, ?, ?)")
+    deleteXattr = try db.prepare("DELETE FROM xattr WHERE inode = ? AND name = ?")
+    deleteXattrs = try db.prepare("DELETE FROM xattr WHERE inode = ?")
+    selectPage = try db.prepare("SELECT start FROM page WHERE inode = ? AND start <= ? ORDER BY start DESC LIMIT 1")
+    listPages = try db.prepare("SELECT start, extents FROM page WHERE inode = ? AND start >= ? AND start < ? ORDER BY start")
+    writePage = try db.prepare("INSERT OR REPLACE INTO page (inode, start, extents) VALUES (?, ?, ?)")
+    deletePage = try db.prepare("DELETE FROM page WHERE inode = ? AND start = ?")
+    deletePages = try db.prepare("DELETE FROM page WHERE inode = ?")
+    selectChunk = try db.prepare("SELECT id, length, container, frame, frame_length, offset FROM chunk WHERE number = ?")
+    findChunk = try db.prepare("SELECT number, id FROM chunk WHERE number >= ? AND number < ? ORDER BY number")
+    insertChunk = try db.prepare("INSERT INTO chunk (number, id, length, crc, container, frame, frame_length, offset) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+    moveChunk = try db.prepare("UPDATE chunk SET container = ?, frame = ?, frame_length = ?, offset = ? WHERE number = ?")
+    insertOrphan = try db.prepare("INSERT OR IGNORE INTO orphan (inode) VALUES (?)")
+    deleteOrphan = try db.prepare("DELETE FROM orphan WHERE inode = ?")
+    writeState = try db.prepare("INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)")
+  }
+}
+
+extension Statement {
+  /// Runs a statement whose one parameter is a node's number.
+  func run(_ inode: InodeNumber) throws(VaultError) {
+    bind(1, inode.value)
+    try run()
+  }
+}

@@ -1,0 +1,161 @@
+// A node in memory: the journaled truth of its attributes, and beside it what is not saved yet.
+//
+// What must stay true: everything but `unsaved` is the effect of journaled operations; `unsaved` is overlaid when a
+// program looks, and becomes an operation when the draft is saved. Guarded by the vault's metadata lock.
+
+import Glibc
+
+final class Node {
+  let inode: InodeNumber
+  let id: NodeID
+  var mode: UInt32
+  var links: UInt32
+  var user: UInt32
+  var group: UInt32
+  var device: UInt64 = 0
+  /// A file's bytes.
+  var size: UInt64 = 0
+  /// Bytes of a file that are not holes.
+  var allocated: UInt64 = 0
+  var accessed: Timestamp
+  var modified: Timestamp
+  var changed: Timestamp
+  var born: Timestamp
+  /// A directory's parent; the root's is itself.
+  var parent = InodeNumber.none
+  /// A directory's entries.
+  var entries: UInt64 = 0
+  var target: [UInt8] = []
+  var hasXattrs = false
+  /// The manifest, unless it is `paged`.
+  var extents: [Extent] = []
+  var paged = false
+
+  // From here on: of this process, not of the vault.
+  var isDirty = false
+  /// The node has ended; its number is no longer in the vault.
+  var isDropped = false
+  var openCount = 0
+  var lastUse: UInt64 = 0
+  var unsaved: Unsaved?
+  /// There while the file is open or holds unsaved bytes.
+  var draft: Draft?
+
+  /// What writes changed that no operation tells yet.
+  struct Unsaved {
+    var size: UInt64
+    var modified: Timestamp?
+    var changed: Timestamp?
+    var bytes: UInt64
+  }
+
+  init(inode: InodeNumber, id: NodeID, mode: UInt32, links: UInt32, user: UInt32, group: UInt32, time: Timestamp) {
+    (self.inode, self.id, self.mode, self.links, self.user, self.group) = (inode, id, mode, links, user, group)
+    (accessed, modified, changed, born) = (time, time, time, time)
+  }
+
+  var isDirectory: Bool { mode & S_IFMT == S_IFDIR }
+  var isRegular: Bool { mode & S_IFMT == S_IFREG }
+  var isSymlink: Bool { mode & S_IFMT == S_IFLNK }
+  var isInUse: Bool { openCount > 0 || isDirty || unsaved != nil || draft != nil }
+
+  func set(_ attributes: AttributeSet) {
+    if let mode = attributes.mode { self.mode = self.mode & S_IFMT | mode & ~S_IFMT }
+    if let user = attributes.user { self.user = user }
+    if let group = attributes.group { self.group = group }
+    if let accessed = attributes.accessed { self.accessed = accessed }
+    if let modified = attributes.modified { self.modified = modified }
+    if let changed = attributes.changed { self.changed = changed }
+  }
+}
+
+/// What a program may know of a node, at one moment.
+public struct NodeInfo: Sendable {
+  public var inode: InodeNumber
+  public var id: NodeID
+  public var mode: UInt32
+  public var links: UInt32
+  public var user: UInt32
+  public var group: UInt32
+  public var device: UInt64
+  public var size: UInt64
+  /// Bytes that are not holes.
+  public var allocated: UInt64
+  public var accessed: Timestamp
+  public var modified: Timestamp
+  public var changed: Timestamp
+  public var born: Timestamp
+}
+
+extension Node {
+  /// Directories have no content; this is the size most programs expect to see.
+  private static let directorySize: UInt64 = 4096
+
+  var info: NodeInfo {
+    var info = NodeInfo(inode: inode, id: id, mode: mode, links: links, user: user, group: group, device: device, size: size,
+                        allocated: allocated, accessed: accessed, modified: modified, changed: changed, born: born)
+    if isDirectory { info.size = Self.directorySize }
+    if isSymlink { info.size = UInt64(target.count) }
+    if let unsaved {
+      info.size = unsaved.size
+      info.modified = unsaved.modified ?? modified
+      info.changed = unsaved.changed ?? changed
+      info.allocated = min(allocated + unsaved.bytes, max(allocated, (unsaved.size + 4095) & ~4095))
+    }
+    return info
+  }
+
+  /// What programs see as the size now.
+  var currentSize: UInt64 { unsaved?.size ?? size }
+}
+
+extension Node {
+  func encoded() -> [UInt8] {
+    var w = ByteWriter(capacity: 128 + target.count)
+    w.u8((hasXattrs ? 1 : 0) | (paged ? 2 : 0))
+    w.id(id)
+    w.varint(UInt64(mode)); w.varint(UInt64(links)); w.varint(UInt64(user)); w.varint(UInt64(group))
+    w.time(born); w.time(modified)
+    // A new file's times are mostly the same: a difference costs two bytes instead of ten.
+    w.signed(accessed.seconds &- modified.seconds); w.varint(UInt64(accessed.nanoseconds))
+    w.signed(changed.seconds &- born.seconds); w.varint(UInt64(changed.nanoseconds))
+    switch mode & S_IFMT {
+    case S_IFREG:
+      w.varint(size)
+      w.varint(allocated)
+      if !paged { extents.encode(into: &w) }
+    case S_IFDIR:
+      w.varint(parent.value)
+      w.varint(entries)
+    case S_IFLNK: w.counted(target)
+    default: w.varint(device)
+    }
+    return w.bytes
+  }
+
+  convenience init(inode: InodeNumber, decoding bytes: UnsafeRawBufferPointer) throws(Malformed) {
+    var r = ByteReader(bytes)
+    let flags = try r.u8()
+    let id = try r.nodeID()
+    let mode = try r.varint32(), links = try r.varint32(), user = try r.varint32(), group = try r.varint32()
+    let born = try r.time(), modified = try r.time()
+    self.init(inode: inode, id: id, mode: mode, links: links, user: user, group: group, time: born)
+    hasXattrs = flags & 1 != 0
+    paged = flags & 2 != 0
+    self.modified = modified
+    accessed = Timestamp(seconds: modified.seconds &+ (try r.signed()), nanoseconds: try r.varint32())
+    changed = Timestamp(seconds: born.seconds &+ (try r.signed()), nanoseconds: try r.varint32())
+    switch mode & S_IFMT {
+    case S_IFREG:
+      size = try r.varint()
+      allocated = try r.varint()
+      if !paged { extents = try [Extent](decoding: &r, max: Limits.inlineExtentsMax) }
+    case S_IFDIR:
+      parent = InodeNumber(try r.varint())
+      entries = try r.varint()
+    case S_IFLNK: target = try r.counted(max: Limits.targetBytesMax)
+    default: device = try r.varint()
+    }
+    guard r.isAtEnd else { throw Malformed() }
+  }
+}

@@ -1,0 +1,122 @@
+// A thin, fast door to SQLite: one connection, statements prepared once, typed errors.
+// Not thread-safe: a connection and its statements belong to whoever holds the vault's metadata lock.
+// Why not GRDB: see docs/decisions/0003-sqlite-without-a-wrapper-library.md.
+
+internal import CSQLite
+
+final class Database {
+  fileprivate let handle: OpaquePointer
+  let path: String
+
+  /// Opens or makes the database at `path`.
+  init(path: String) throws(VaultError) {
+    self.path = path
+    var opened: OpaquePointer?
+    let code = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, nil)
+    guard code == SQLITE_OK, let opened else {
+      defer { sqlite3_close_v2(opened) }
+      throw Self.error(code, opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory", path)
+    }
+    handle = opened
+    sqlite3_extended_result_codes(handle, 1)
+  }
+  deinit { sqlite3_close_v2(handle) }
+
+  func execute(_ sql: String) throws(VaultError) {
+    let code = sqlite3_exec(handle, sql, nil, nil, nil)
+    if code != SQLITE_OK { throw failure(code) }
+  }
+
+  func prepare(_ sql: String) throws(VaultError) -> Statement {
+    var statement: OpaquePointer?
+    let code = sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
+    guard code == SQLITE_OK, let statement else { throw failure(code) }
+    return Statement(statement, of: self)
+  }
+
+  func integer(_ sql: String) throws(VaultError) -> Int64? {
+    let statement = try prepare(sql)
+    defer { statement.reset() }
+    return try statement.step() ? statement.integer(0) : nil
+  }
+
+  func text(_ sql: String) throws(VaultError) -> String? {
+    let statement = try prepare(sql)
+    defer { statement.reset() }
+    return try statement.step() ? String(decoding: statement.bytes(0), as: UTF8.self) : nil
+  }
+
+  var changes: Int { Int(sqlite3_changes(handle)) }
+
+  /// Copies the write-ahead log into the database and empties it.
+  func checkpoint() throws(VaultError) {
+    let code = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
+    if code != SQLITE_OK { throw failure(code) }
+  }
+
+  fileprivate func failure(_ code: Int32) -> VaultError { Self.error(code, String(cString: sqlite3_errmsg(handle)), path) }
+
+  private static func error(_ code: Int32, _ message: String, _ path: String) -> VaultError {
+    switch code & 0xFF {
+    case SQLITE_FULL: .diskFull
+    case SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_SCHEMA, SQLITE_ERROR, SQLITE_CONSTRAINT, SQLITE_MISMATCH:
+      .databaseDamaged(detail: "\(path): \(message) (\(code))")
+    default: .disk(operation: "use the database (\(message), \(code))", path: path, code: 5)
+    }
+  }
+}
+
+final class Statement {
+  private let handle: OpaquePointer
+  private unowned let database: Database
+  fileprivate init(_ handle: OpaquePointer, of database: Database) { (self.handle, self.database) = (handle, database) }
+  deinit { sqlite3_finalize(handle) }
+
+  /// Binds in order from parameter 1. Bytes are borrowed until the next `reset`.
+  func bind(_ index: Int32, _ value: UInt64) { sqlite3_bind_int64(handle, index, Int64(bitPattern: value)) }
+  func bind(_ index: Int32, copying value: [UInt8]) {
+    value.withUnsafeBytes { raw in
+      // SQLite takes a null pointer for NULL; an empty blob needs some address.
+      let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+      if raw.count == 0 { sqlite3_bind_zeroblob(handle, index, 0) } else { sqlite3_bind_blob(handle, index, raw.baseAddress, Int32(raw.count), transient) }
+    }
+  }
+  func bind(_ index: Int32, text value: String) {
+    sqlite3_bind_text(handle, index, value, -1, unsafeBitCast(-1, to: sqlite3_destructor_type.self))
+  }
+  func bind(_ index: Int32, _ value: ChunkID) {
+    var w = ByteWriter(capacity: 32)
+    w.id(value)
+    bind(index, copying: w.bytes)
+  }
+
+  /// - Returns: whether there is a row.
+  func step() throws(VaultError) -> Bool {
+    let code = sqlite3_step(handle)
+    switch code {
+    case SQLITE_ROW: return true
+    case SQLITE_DONE: return false
+    default:
+      let error = database.failure(code)
+      sqlite3_reset(handle)
+      throw error
+    }
+  }
+
+  /// Runs a statement that answers nothing.
+  func run() throws(VaultError) {
+    defer { sqlite3_reset(handle) }
+    _ = try step()
+  }
+
+  func reset() { sqlite3_reset(handle) }
+  func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
+  func unsigned(_ column: Int32) -> UInt64 { UInt64(bitPattern: sqlite3_column_int64(handle, column)) }
+  func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
+  /// Valid until the next step or reset.
+  func raw(_ column: Int32) -> UnsafeRawBufferPointer {
+    let base = sqlite3_column_blob(handle, column)
+    return UnsafeRawBufferPointer(start: base, count: base == nil ? 0 : Int(sqlite3_column_bytes(handle, column)))
+  }
+  func bytes(_ column: Int32) -> [UInt8] { Array(raw(column)) }
+}

@@ -1,0 +1,129 @@
+// The thread that looks after a vault: saves files still being written, commits the view, syncs what is unsynced,
+// checkpoints the database, watches the disk's space. It sleeps without a timeout while there is nothing to do, so an
+// idle vault costs no processor time and no disk traffic.
+
+import Glibc
+import Synchronization
+
+final class Keeper: @unchecked Sendable {
+  // Sendable: everything mutable is guarded by `lock` or belongs to the keeper's thread.
+  private unowned let vault: Vault
+  private let lock = Lock()
+  private let changed: Condition
+  private let hasWork = Atomic<Bool>(true)
+  private var isStopping = false
+  private var thread: pthread_t?
+
+  private static let tick: Duration = .milliseconds(100)
+  /// After this long without a change everything is brought to rest.
+  private static let quietTicks = 10
+
+  // Of the keeper's thread.
+  private var lastLSN = LSN.zero
+  private var quiet = 0
+  private var commitDue: UInt64 = 0
+  private var syncDue: UInt64 = 0
+
+  init(_ vault: Vault) {
+    self.vault = vault
+    changed = Condition(lock)
+  }
+
+  func start() { thread = startThread("vault-keeper") { [self] in run() } }
+
+  /// Something changed. Cheap; called with every operation.
+  func wake() {
+    if hasWork.load(ordering: .relaxed) || hasWork.exchange(true, ordering: .acquiringAndReleasing) { return }
+    lock.withLock { changed.signalAll() }
+  }
+
+  func stop() {
+    lock.withLock {
+      isStopping = true
+      changed.signalAll()
+    }
+    if let thread { pthread_join(thread, nil) }
+    thread = nil
+  }
+
+  private func run() {
+    while true {
+      let stopping = lock.withLock { () -> Bool in
+        if !hasWork.load(ordering: .acquiring) {
+          while !isStopping && !hasWork.load(ordering: .acquiring) { changed.wait() }
+        } else if !isStopping { _ = changed.wait(Self.tick) }
+        return isStopping
+      }
+      if stopping { return }
+      do throws(VaultError) { try work() } catch {
+        // What failed has made the vault read-only, or will be met again by whoever saves; either way it is said there.
+        quiet += 1
+        if quiet > Self.quietTicks { hasWork.store(false, ordering: .releasing) }
+      }
+    }
+  }
+
+  private func work() throws(VaultError) {
+    let now = monotonicNanoseconds()
+    watchSpace()
+    try saveOldDrafts(now)
+    let (lsn, operations, unsynced, anyUnsaved) = vault.lock.withLock {
+      (vault.journal.lastLSN, vault.metadata.operationsSinceCommit, vault.journal.bytesUnsynced, !vault.unsaved.isEmpty)
+    }
+    if lsn != lastLSN || anyUnsaved { quiet = 0 } else { quiet += 1 }
+    lastLSN = lsn
+    if operations > 0 {
+      if commitDue == 0 { commitDue = now + nanoseconds(Limits.commitDelay) }
+      if now >= commitDue {
+        try vault.lock.withLock { () throws(VaultError) in
+          do throws(VaultError) { try vault.commit() } catch { throw vault.fail(error) }
+        }
+        commitDue = 0
+      }
+    }
+    if unsynced > 0 {
+      if syncDue == 0 { syncDue = now + nanoseconds(Limits.syncDelay) }
+      if now >= syncDue || unsynced > Limits.syncBytes {
+        try vault.sync()
+        syncDue = 0
+      }
+    } else { syncDue = 0 }
+    if vault.logPages > Limits.checkpointPages { try vault.checkpoint() }
+    if quiet >= Self.quietTicks { try rest() }
+  }
+
+  /// Everything is quiet: make it durable, attest it, empty the database's log, and sleep.
+  private func rest() throws(VaultError) {
+    hasWork.store(false, ordering: .releasing)
+    try vault.checkpoint()
+    let isNew = vault.lock.withLock { vault.journal.lastLSN == lastLSN && vault.failure == nil }
+    if isNew { try vault.lock.withLock { () throws(VaultError) in try vault.journal.mark() } }
+    quiet = 0
+  }
+
+  private func saveOldDrafts(_ now: UInt64) throws(VaultError) {
+    let old = vault.lock.withLock { vault.unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } } }
+    for file in old {
+      let since = file.draft.lock.reading { file.draft.since }
+      if since > 0, now - since >= nanoseconds(Limits.draftDelay) { try vault.save(file) }
+    }
+  }
+
+  private func watchSpace() {
+    guard let space = try? vault.containers.disk.space() else { return }
+    vault.diskIsFull.store(space.available < Limits.reserveBytes, ordering: .relaxed)
+  }
+
+  private func nanoseconds(_ duration: Duration) -> UInt64 {
+    let parts = duration.components
+    return UInt64(parts.seconds) * 1_000_000_000 + UInt64(parts.attoseconds / 1_000_000_000)
+  }
+}
+
+extension Vault {
+  /// Pages in the database's log.
+  var logPages: Int {
+    var info = stat()
+    return lstat("\(path)/\(Vault.databaseName)-wal", &info) == 0 ? Int(info.st_size) / 4096 : 0
+  }
+}

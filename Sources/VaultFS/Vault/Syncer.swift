@@ -1,0 +1,101 @@
+// Makes what was acknowledged durable: one flush serves everyone who waits for one (group commit).
+//
+// What must stay true: packs are synced before the journal that names their chunks; a failed sync is never repeated
+// and believed (Rebello et al., ATC'20): the vault turns read-only.
+
+final class Syncer: @unchecked Sendable {
+  // Sendable: guarded by `lock`.
+  private let lock = Lock()
+  private let done: Condition
+  private var isRunning = false
+  private var durable: LSN
+  /// Flushes so far; for tests and statistics.
+  private(set) var flushes = 0
+
+  init(durable: LSN) {
+    self.durable = durable
+    done = Condition(lock)
+  }
+
+  /// Returns when `target` is durable; `flush` makes everything so that was appended when it began, and says up to where.
+  func sync(to target: LSN, _ flush: () throws(VaultError) -> LSN) throws(VaultError) {
+    while true {
+      let leads = lock.withLock { () -> Bool? in
+        while isRunning && durable < target { done.wait() }
+        if durable >= target { return nil }
+        isRunning = true
+        return true
+      }
+      guard leads != nil else { return }
+      let result: Result<LSN, VaultError>
+      do throws(VaultError) { result = .success(try flush()) } catch { result = .failure(error) }
+      lock.withLock {
+        isRunning = false
+        flushes += 1
+        if case .success(let lsn) = result { durable = max(durable, lsn) }
+        done.signalAll()
+      }
+      _ = try result.get()
+    }
+  }
+}
+
+extension Vault {
+  /// Makes everything acknowledged so far durable. What is still unsaved in drafts is not part of that.
+  public func sync() throws(VaultError) {
+    let target = try lock.withLock { () throws(VaultError) in
+      if let failure, !isReadOnly { throw .readOnly(reason: failure) }
+      return journal.lastLSN
+    }
+    try syncer.sync(to: target) { () throws(VaultError) in try flush() }
+  }
+
+  /// Makes a file durable: content, attributes and its name (promise 2).
+  public func sync(_ file: OpenFile) throws(VaultError) {
+    try save(file)
+    try sync()
+  }
+
+  /// Saves every draft and makes everything durable.
+  public func syncAll() throws(VaultError) {
+    let files = lock.withLock { unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } } }
+    for file in files { try save(file) }
+    try sync()
+  }
+
+  private func flush() throws(VaultError) -> LSN {
+    let (covered, segments) = lock.withLock { (journal.lastLSN, journal.takeUnsynced()) }
+    let packed = packs.takeUnsynced()
+    do throws(VaultError) {
+      for file in packed.files { try file.sync() }
+      if packed.directory { try containers.disk.syncDirectory("packs") }
+      for file in segments.files { try file.sync() }
+      if segments.directory { try containers.disk.syncDirectory("journal") }
+    } catch {
+      throw lock.withLock { fail(error) }
+    }
+    lock.withLock { journal.durable = max(journal.durable, covered) }
+    return covered
+  }
+
+  /// Brings the database itself up to date, so that its log can go. Nothing enters it that the journal could lose.
+  func checkpoint() throws(VaultError) {
+    try sync()
+    try lock.withLock { () throws(VaultError) in
+      if journal.lastLSN > journal.durable {
+        // Operations came in between. They are few: syncing them here, under the lock, keeps the rule simple.
+        let segments = journal.takeUnsynced(), packed = packs.takeUnsynced()
+        do throws(VaultError) {
+          for file in packed.files + segments.files { try file.sync() }
+          if packed.directory { try containers.disk.syncDirectory("packs") }
+          if segments.directory { try containers.disk.syncDirectory("journal") }
+        } catch { throw fail(error) }
+        journal.durable = journal.lastLSN
+      }
+      do throws(VaultError) {
+        try commit()
+        try metadata.database.checkpoint()
+      } catch { throw fail(error) }
+    }
+  }
+}

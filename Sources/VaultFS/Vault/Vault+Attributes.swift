@@ -1,0 +1,78 @@
+// Attributes: what stat(2) tells, and what chmod, chown, utimensat and truncate change.
+
+import Glibc
+
+/// What a program wants changed; nil leaves alone.
+public struct AttributeChange: Sendable {
+  public var mode: UInt32?
+  public var user: UInt32?
+  public var group: UInt32?
+  public var size: UInt64?
+  public var accessed: Timestamp?
+  public var modified: Timestamp?
+  public var changed: Timestamp?
+  /// A change of size drops set-uid and set-gid: the caller may not keep them.
+  public var clearsPrivileges = false
+  public init() {}
+}
+
+extension Vault {
+  public func info(_ inode: InodeNumber) throws(VaultError) -> NodeInfo {
+    try lock.withLock { () throws(VaultError) in try metadata.node(inode).info }
+  }
+
+  public func readLink(_ inode: InodeNumber) throws(VaultError) -> [UInt8] {
+    try lock.withLock { () throws(VaultError) in
+      let node = try metadata.node(inode)
+      guard node.isSymlink else { throw .invalidArgument }
+      return node.target
+    }
+  }
+
+  public func change(_ inode: InodeNumber, _ change: AttributeChange) throws(VaultError) -> NodeInfo {
+    if let size = change.size { try truncate(inode, to: size, clearsPrivileges: change.clearsPrivileges) }
+    return try lock.withLock { () throws(VaultError) in
+      let node = try metadata.node(inode)
+      let time = change.changed ?? Self.now()
+      var set = AttributeSet(mode: change.mode.map { $0 & 0o7777 }, user: change.user, group: change.group,
+                             accessed: change.accessed, modified: change.modified, changed: time)
+      let isChown = change.user != nil || change.group != nil
+      if isChown, !node.isDirectory, change.mode == nil, node.mode & (S_ISUID | S_ISGID) != 0 {
+        set.mode = node.mode & 0o7777 & ~privileges(of: node)
+      }
+      if change.size != nil, set.mode == nil, set.user == nil, set.group == nil, set.accessed == nil, set.modified == nil { return node.info }
+      try perform(.setAttributes(inode, set))
+      if set.modified != nil { node.unsaved?.modified = nil }
+      node.unsaved?.changed = nil
+      if let mode = change.mode { try changeAccessList(of: node, to: mode) }
+      if isChown { try dropCapabilities(of: node) }
+      return node.info
+    }
+  }
+
+  /// Set-uid, and set-gid where it means a privilege (with group execute).
+  private func privileges(of node: Node) -> UInt32 {
+    node.mode & (node.mode & S_IXGRP != 0 ? S_ISUID | S_ISGID : S_ISUID)
+  }
+
+  /// A write or a change of size by someone who may not keep privileges. `lock` is held.
+  /// - Returns: the mode to set with it; nil if none changes.
+  func modeWithoutPrivileges(_ node: Node) -> UInt32? {
+    let bits = privileges(of: node)
+    return bits == 0 || !node.isRegular ? nil : node.mode & 0o7777 & ~bits
+  }
+
+  private static let capabilityName = Array("security.capability".utf8)
+
+  /// File capabilities do not outlive a change of content or owner. `lock` is held.
+  func dropCapabilities(of node: Node) throws(VaultError) {
+    guard node.hasXattrs, try metadata.xattr(Self.capabilityName, of: node) != nil else { return }
+    try perform(.removeXattr(node.inode, name: Self.capabilityName, attributes: AttributeSet()))
+  }
+
+  /// chmod(2) changes the access ACL's entries for the three classes too. `lock` is held.
+  private func changeAccessList(of node: Node, to mode: UInt32) throws(VaultError) {
+    guard let bytes = try metadata.xattr(AccessControlList.accessName, of: node), let list = AccessControlList(bytes) else { return }
+    try perform(.setXattr(node.inode, name: AccessControlList.accessName, value: list.changed(to: mode).bytes, attributes: AttributeSet()))
+  }
+}

@@ -1,0 +1,195 @@
+// Entries: looking up, making, linking, removing, renaming, listing.
+
+import Glibc
+import Synchronization
+
+extension Vault {
+  /// What a name stands for; nil if for nothing.
+  public func lookup(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) -> NodeInfo? {
+    try checkName(name)
+    return try lock.withLock { () throws(VaultError) in
+      _ = try metadata.directory(parent)
+      guard let row = try metadata.entry(name, in: parent) else { return nil }
+      return try metadata.node(row.inode).info
+    }
+  }
+
+  /// The directory above a directory (the root's is itself).
+  public func parent(of directory: InodeNumber) throws(VaultError) -> InodeNumber {
+    try lock.withLock { () throws(VaultError) in try metadata.directory(directory).parent }
+  }
+
+  /// Makes a node of the type in `mode`, with a name.
+  /// - Parameter target: a symlink's.
+  /// - Parameter opening: counts as opened at once.
+  public func create(_ name: [UInt8], in parent: InodeNumber, mode: UInt32, device: UInt64 = 0, target: [UInt8] = [],
+                     opening: Bool = false, by requester: Requester) throws(VaultError) -> NodeInfo {
+    try checkName(name)
+    try checkSpace()
+    if target.count > Limits.targetBytesMax { throw .nameTooLong }
+    return try lock.withLock { () throws(VaultError) in
+      let directory = try metadata.directory(parent)
+      if directory.links == 0 { throw .notFound }
+      if try metadata.entry(name, in: parent) != nil { throw .alreadyExists }
+      var mode = mode, xattrs: [XattrPair] = []
+      try inherit(from: directory, &mode, &xattrs, requester)
+      let setgid = directory.mode & S_ISGID != 0
+      if setgid && mode & S_IFMT == S_IFDIR { mode |= S_ISGID }
+      if mode & S_IFMT == S_IFDIR, directory.links >= Limits.linksMax { throw .tooManyLinks }
+      let node = NewNode(inode: InodeNumber(metadata.state.nextInode), id: .random(), mode: mode, user: requester.user,
+                         group: setgid ? directory.group : requester.group, device: device, target: target, xattrs: xattrs)
+      try perform(.create(node, parent: parent, name: name, time: Self.now()))
+      let made = try metadata.node(node.inode)
+      if opening { made.openCount += 1 }
+      return made.info
+    }
+  }
+
+  /// The umask, or in its place the parent's default ACL.
+  private func inherit(from directory: Node, _ mode: inout UInt32, _ xattrs: inout [XattrPair], _ requester: Requester) throws(VaultError) {
+    if mode & S_IFMT == S_IFLNK { return }
+    guard let bytes = try metadata.xattr(AccessControlList.defaultName, of: directory), let list = AccessControlList(bytes), !list.isEmpty else {
+      return mode &= ~(requester.umask & 0o777)
+    }
+    let child: AccessControlList
+    (child, mode) = list.inherited(mode: mode)
+    if !child.isMinimal { xattrs.append(XattrPair(name: AccessControlList.accessName, value: child.bytes)) }
+    if mode & S_IFMT == S_IFDIR { xattrs.append(XattrPair(name: AccessControlList.defaultName, value: bytes)) }
+  }
+
+  public func link(_ inode: InodeNumber, as name: [UInt8], in parent: InodeNumber) throws(VaultError) -> NodeInfo {
+    try checkName(name)
+    try checkSpace()
+    return try lock.withLock { () throws(VaultError) in
+      let node = try metadata.node(inode), directory = try metadata.directory(parent)
+      if node.isDirectory { throw .notPermitted }
+      if directory.links == 0 || node.links == 0 { throw .notFound }
+      if node.links >= Limits.linksMax { throw .tooManyLinks }
+      if try metadata.entry(name, in: parent) != nil { throw .alreadyExists }
+      try perform(.link(inode, parent: parent, name: name, time: Self.now()))
+      return node.info
+    }
+  }
+
+  public func unlink(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
+    try remove(name, in: parent, directory: false)
+  }
+  public func removeDirectory(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
+    try remove(name, in: parent, directory: true)
+  }
+
+  private func remove(_ name: [UInt8], in parent: InodeNumber, directory: Bool) throws(VaultError) {
+    try checkName(name)
+    try lock.withLock { () throws(VaultError) in
+      _ = try metadata.directory(parent)
+      guard let row = try metadata.entry(name, in: parent) else { throw .notFound }
+      let node = try metadata.node(row.inode)
+      if directory {
+        if !node.isDirectory { throw .notADirectory }
+        if node.entries > 0 { throw .directoryNotEmpty }
+      } else if node.isDirectory { throw .isADirectory }
+      try perform(.unlink(parent: parent, name: name, drops: node.openCount == 0, time: Self.now()))
+      discardIfDropped(node)
+    }
+  }
+
+  /// How `rename` treats a target that exists.
+  public enum RenameMode: Sendable { case replace, noReplace, exchange }
+
+  public func rename(_ name: [UInt8], in parent: InodeNumber, to newName: [UInt8], in newParent: InodeNumber,
+                     mode: RenameMode) throws(VaultError) {
+    try checkName(name)
+    try checkName(newName)
+    // Without an fsync a rename over a file must still give the old content or the new, whole (promise 2).
+    if let inode = try lock.withLock({ () throws(VaultError) in try metadata.entry(name, in: parent)?.inode }) { try save(inode) }
+    try lock.withLock { () throws(VaultError) in
+      let from = try metadata.directory(parent), to = try metadata.directory(newParent)
+      guard let row = try metadata.entry(name, in: parent) else { throw .notFound }
+      if to.links == 0 { throw .notFound }
+      let node = try metadata.node(row.inode)
+      if node.isDirectory, try isWithin(to, node) { throw .crossesIntoItself }
+      let old = try metadata.entry(newName, in: newParent)
+      switch mode {
+      case .exchange:
+        guard let old else { throw .notFound }
+        let other = try metadata.node(old.inode)
+        if other.isDirectory, try isWithin(from, other) { throw .crossesIntoItself }
+        if other !== node {
+          try perform(.exchange(parent: parent, name: name, newParent: newParent, newName: newName, time: Self.now()))
+        }
+      case .noReplace where old != nil: throw .alreadyExists
+      case .replace, .noReplace:
+        var drops = false, replaced: Node?
+        if let old {
+          let target = try metadata.node(old.inode)
+          if target === node { return }
+          try checkReplaceable(target, by: node)
+          drops = target.openCount == 0
+          replaced = target
+        } else if node.isDirectory, from !== to, to.links >= Limits.linksMax { throw .tooManyLinks }
+        try perform(.rename(parent: parent, name: name, newParent: newParent, newName: newName, drops: drops, time: Self.now()))
+        if let replaced { discardIfDropped(replaced) }
+      }
+    }
+  }
+
+  private func checkReplaceable(_ target: Node, by node: Node) throws(VaultError) {
+    switch (node.isDirectory, target.isDirectory) {
+    case (true, false): throw .notADirectory
+    case (false, true): throw .isADirectory
+    case (true, true): if target.entries > 0 { throw .directoryNotEmpty }
+    case (false, false): break
+    }
+  }
+
+  /// Whether `directory` is `ancestor` or below it.
+  private func isWithin(_ directory: Node, _ ancestor: Node) throws(VaultError) -> Bool {
+    var at = directory
+    while at !== ancestor {
+      if at.inode == .root { return false }
+      at = try metadata.node(at.parent)
+    }
+    return true
+  }
+
+  /// Unsaved bytes of a node that has ended are of no use to anyone.
+  private func discardIfDropped(_ node: Node) {
+    guard node.isDropped, let unsaved = node.unsaved else { return }
+    dirtyBytes.subtract(Int(unsaved.bytes), ordering: .relaxed)
+    setUnsaved(nil, of: node)
+  }
+
+  func checkName(_ name: [UInt8]) throws(VaultError) {
+    if name.count > Limits.nameBytesMax { throw .nameTooLong }
+    if name.isEmpty || name.contains(0) || name.contains(0x2F) || name == [0x2E] || name == [0x2E, 0x2E] { throw .nameInvalid }
+  }
+}
+
+/// One line of a directory's listing.
+public struct DirectoryEntry: Sendable {
+  public var name: [UInt8]
+  /// Where a listing that stops after this entry goes on. Stable for as long as the entry lives.
+  public var cookie: UInt64
+  public var inode: InodeNumber
+  /// Type bits, as in `st_mode`.
+  public var type: UInt32
+  /// There where it was asked for.
+  public var info: NodeInfo?
+}
+
+extension Vault {
+  /// Entries after `cookie` (0: from the start), without `.` and `..`.
+  public func list(_ directory: InodeNumber, after cookie: UInt64, count: Int, withInfo: Bool) throws(VaultError) -> [DirectoryEntry] {
+    try lock.withLock { () throws(VaultError) in
+      _ = try metadata.directory(directory)
+      let rows = try metadata.entries(of: directory, after: max(cookie, Metadata.cookieFirst - 1), count: count)
+      var entries: [DirectoryEntry] = []
+      entries.reserveCapacity(rows.count)
+      for row in rows {
+        entries.append(DirectoryEntry(name: row.name, cookie: row.cookie, inode: row.inode, type: row.type,
+                                      info: withInfo ? try metadata.node(row.inode).info : nil))
+      }
+      return entries
+    }
+  }
+}

@@ -1,0 +1,175 @@
+// Making a vault, opening it after whatever happened to it, closing it.
+//
+// Opening: own it, read what it is, open the view, replay the operations it has not seen, sweep what was open when
+// the last owner was killed, begin a new journal segment. After a power cut (an unclean end in another boot of the
+// computer) the database's log is not trusted: it may be ahead of the journal. The database itself never is.
+
+import Glibc
+
+extension Vault {
+  static let databaseName = "metadata.db"
+  private static let stateName = "boot"
+
+  /// Makes a vault in `path`: a directory that is empty, or does not exist and can be made.
+  @discardableResult
+  public static func create(at path: String, name: String, mode: UInt32 = 0o755) throws(VaultError) -> VaultConfiguration {
+    try prepareDirectory(path)
+    let disk = try RealDisk(path: path)
+    for directory in ["journal", "packs"] { try disk.makeDirectory(directory) }
+    var generator = SystemRandomNumberGenerator()
+    let configuration = VaultConfiguration(id: .random(), name: name, nameKey: (generator.next(), generator.next()), created: now().seconds)
+    let containers = try ContainerStore(disk: disk)
+    let journal = try Journal(containers: containers, vault: configuration.id, number: ContainerNumber(1), after: .zero, stamp: 0)
+    let root = NewNode(inode: .root, id: .random(), mode: S_IFDIR | mode, user: getuid(), group: getgid(), device: 0, target: [], xattrs: [])
+    _ = try journal.append(.create(root, parent: .none, name: [], time: now()))
+    for file in journal.takeUnsynced().files { try file.sync() }
+    try disk.syncDirectory("journal")
+    try disk.syncDirectory("packs")
+    // The configuration comes last: with it, and not before, the directory is a vault.
+    let file = try disk.open("vault.new", .create)
+    try writeAll(Array(configuration.encoded().utf8), to: file, at: 0)
+    try file.sync()
+    try rebuild(path, configuration: configuration, disk: disk) { _ in }
+    try disk.rename("vault.new", to: VaultConfiguration.fileName)
+    try disk.syncDirectory(".")
+    return configuration
+  }
+
+  private static func prepareDirectory(_ path: String) throws(VaultError) {
+    if mkdir(path, 0o700) == 0 { return }
+    guard errno == EEXIST else { throw .disk(operation: "make directory", path: path, code: errno) }
+    let disk: RealDisk
+    do throws(VaultError) { disk = try RealDisk(path: path) } catch { throw .directoryInUse(path: path, detail: "it is not a directory") }
+    let names = try disk.list(".")
+    if names.contains(VaultConfiguration.fileName) { throw .directoryInUse(path: path, detail: "it is a vault already; `vaultfs mount \(path) DIR` mounts it") }
+    if !names.isEmpty { throw .directoryInUse(path: path, detail: "it is not empty; a vault is made in an empty directory, so choose another or empty this one") }
+    if chmod(path, 0o700) != 0 { throw .disk(operation: "make private", path: path, code: errno) }
+  }
+
+  public static func readConfiguration(_ path: String) throws(VaultError) -> VaultConfiguration {
+    let disk: RealDisk
+    do throws(VaultError) { disk = try RealDisk(path: path) } catch {
+      if case .disk(_, _, ENOENT) = error { throw .vaultMissing(path: path) }
+      throw error
+    }
+    guard disk.exists(VaultConfiguration.fileName) else { throw .notAVault(path: path, detail: "it has no file `\(VaultConfiguration.fileName)`") }
+    let file = try disk.open(VaultConfiguration.fileName, .read)
+    let buffer = Buffer(capacity: 4096)
+    buffer.count = try file.read(into: buffer.space, at: 0)
+    return try VaultConfiguration(decoding: String(decoding: buffer.bytes, as: UTF8.self), path: path)
+  }
+
+  /// Who owns the vault at `path` now; nil if nobody does.
+  public static func owner(of path: String) -> String? { OwnerLock.owner(of: path) }
+
+  /// - Parameter purpose: what this process does with the vault, for those who are refused it meanwhile.
+  public static func open(at path: String, purpose: String, readOnly: Bool = false,
+                          log: @escaping @Sendable (String) -> Void) throws(VaultError) -> Vault {
+    let configuration = try readConfiguration(path)
+    let owner = try OwnerLock(vault: path, purpose: purpose)
+    let disk = try RealDisk(path: path)
+    let containers = try ContainerStore(disk: disk)
+    let bootFile = "\(path)/\(stateName)"
+    let lastBoot = readText(bootFile), thisBoot = readText("/proc/sys/kernel/random/boot_id") ?? "unknown"
+    if let lastBoot, lastBoot != thisBoot {
+      log("the computer stopped while the vault was in use; recovering from the journal")
+      try discardDatabaseLog(disk)
+    }
+    try writeText(thisBoot, bootFile)
+
+    var (metadata, end) = try openView(path, configuration, containers)
+    if end == nil {
+      // The database's log is ahead of the journal: the journal is the truth.
+      try discardDatabaseLog(disk)
+      (metadata, end) = try openView(path, configuration, containers)
+    }
+    guard let end else { throw .journalDamaged(detail: "it ends before operation \(metadata.state.applied.value), which the database has; files are missing from \(path)/journal") }
+    if let torn = end.torn { log("cut off \(torn)") }
+    let next = ContainerNumber(max(metadata.state.nextContainer, (containers.numbers(.segment) + containers.numbers(.pack)).map(\.value).max().map { $0 + 1 } ?? 1))
+    metadata.state.nextContainer = next.value + 1
+    let journal = try Journal(containers: containers, vault: configuration.id, number: next, after: end.lastLSN, stamp: end.stamp)
+
+    final class Box: @unchecked Sendable { weak var vault: Vault? }
+    let box = Box()
+    let packs = PackWriter(containers: containers, vault: configuration.id) {
+      // Never called before the vault is there: packs begin with the first save.
+      guard let vault = box.vault else { preconditionFailure("a pack was begun before its vault") }
+      return vault.lock.withLock { vault.nextContainer() }
+    }
+    let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,
+                      packs: packs, owner: owner, isReadOnly: readOnly, log: log)
+    box.vault = vault
+    try vault.sweepOrphans()
+    vault.keeper = Keeper(vault)
+    vault.keeper?.start()
+    return vault
+  }
+
+  /// Saves and syncs everything and lets go of the vault.
+  public func shutDown() throws(VaultError) {
+    keeper?.stop()
+    saveQueue.close()
+    defer { lock.withLock { failure = failure ?? "it is closed" } }
+    if lock.withLock({ failure != nil }) { return }
+    try syncAll()
+    try packs.seal()
+    try checkpoint()
+    try lock.withLock { () throws(VaultError) in try journal.mark() }
+    try sync()
+    unlinkFile("\(path)/\(Self.stateName)")
+  }
+
+  /// Nodes without a name that were open when the last owner ended.
+  private func sweepOrphans() throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in
+      let select = try metadata.database.prepare("SELECT inode FROM orphan")
+      var orphans: [InodeNumber] = []
+      while try select.step() { orphans.append(InodeNumber(select.unsigned(0))) }
+      select.reset()
+      let wasReadOnly = isReadOnly
+      for inode in orphans where !wasReadOnly { try perform(.drop(inode)) }
+    }
+  }
+
+  /// Opens the database and replays what it has not seen.
+  /// - Returns: no end where the journal ends before what the database has applied.
+  private static func openView(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore)
+    throws(VaultError) -> (Metadata, JournalReader.End?) {
+    let file = "\(path)/\(databaseName)"
+    guard access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
+    let database = try Database(path: file)
+    try Schema.prepare(database)
+    let metadata = try Metadata(database: database, nameKey: configuration.nameKey)
+    let state = metadata.state
+    guard state.applied > .zero else { throw .databaseDamaged(detail: "\(file) holds no vault") }
+    let reader = JournalReader(containers: containers, vault: configuration.id)
+    guard containers.numbers(.segment).contains(state.segment),
+      try containers.file(state.segment).size() >= state.segmentOffset else { return (metadata, nil) }
+    try metadata.learnPacks(containers, from: state.pack, at: state.packOffset, verifyPayload: true)
+    let end = try reader.read(after: state.applied, from: state.segment, at: state.segmentOffset, metadata.replaying)
+    try metadata.commit()
+    return (metadata, end)
+  }
+
+  private static func discardDatabaseLog(_ disk: any Disk) throws(VaultError) {
+    for suffix in ["-wal", "-shm"] where disk.exists(databaseName + suffix) { try disk.remove(databaseName + suffix) }
+  }
+
+  private static func readText(_ path: String) -> String? {
+    let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { Glibc.close(descriptor) }
+    var bytes = [UInt8](repeating: 0, count: 128)
+    let count = Glibc.read(descriptor, &bytes, bytes.count)
+    return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+  }
+  private static func writeText(_ text: String, _ path: String) throws(VaultError) {
+    let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { throw .disk(operation: "write", path: path, code: errno) }
+    defer { Glibc.close(descriptor) }
+    let bytes = Array(text.utf8)
+    guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else { throw .disk(operation: "write", path: path, code: errno) }
+  }
+}
+
+private func unlinkFile(_ path: String) { _ = unlink(path) }

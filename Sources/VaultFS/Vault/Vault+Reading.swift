@@ -1,0 +1,129 @@
+// Opening and reading files.
+
+import Glibc
+import Synchronization
+
+/// A regular file held open. Its node does not end before it is closed.
+public final class OpenFile: @unchecked Sendable {
+  // Sendable: `node` is touched under the vault's lock only, `draft` has its own.
+  public let inode: InodeNumber
+  let node: Node
+  let draft: Draft
+  init(_ node: Node, _ draft: Draft) { (inode, self.node, self.draft) = (node.inode, node, draft) }
+}
+
+extension Vault {
+  /// Holds a node open: it outlives its last name until `close`.
+  public func retain(_ inode: InodeNumber) throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in try metadata.node(inode).openCount += 1 }
+  }
+
+  /// - Parameter isRetained: `create(opening:)` has counted this opening already.
+  public func open(_ inode: InodeNumber, isRetained: Bool = false) throws(VaultError) -> OpenFile {
+    try lock.withLock { () throws(VaultError) in
+      let node = try metadata.node(inode)
+      if node.isDirectory { throw .isADirectory }
+      guard node.isRegular else { throw .notSupported }
+      let draft = node.draft ?? Draft()
+      node.draft = draft
+      if !isRetained { node.openCount += 1 }
+      return OpenFile(node, draft)
+    }
+  }
+
+  /// The last descriptor of a handle is gone. What could not be saved is lost, and said in the log.
+  public func close(_ file: OpenFile) {
+    do throws(VaultError) { try save(file) } catch { abandon(file, error) }
+    release(file.inode)
+  }
+
+  public func release(_ inode: InodeNumber) {
+    lock.withLock {
+      guard let node = try? metadata.node(inode) else { return }
+      node.openCount -= 1
+      guard node.openCount == 0 else { return }
+      if node.unsaved == nil { node.draft = nil }
+      if node.links == 0, !node.isDropped { _ = try? perform(.drop(inode)) }
+    }
+  }
+
+  private func abandon(_ file: OpenFile, _ error: VaultError) {
+    file.draft.lock.writing {
+      let bytes = file.draft.dirtyBytes
+      file.draft.dirty = []
+      dirtyBytes.subtract(bytes, ordering: .relaxed)
+      lock.withLock {
+        setUnsaved(nil, of: file.node)
+        log("\(bytes) bytes written to node \(file.inode.value) could not be saved and are lost: \(error)")
+      }
+    }
+  }
+
+  /// Where some bytes of a read come from.
+  private struct Piece {
+    var start: UInt64
+    var count: Int
+    var id: ChunkID
+    var place: ChunkPlace
+    var offsetInChunk: UInt32
+  }
+
+  /// Fills `buffer` from `offset` on.
+  /// - Returns: bytes read; fewer than asked only at the end of the file.
+  public func read(_ file: OpenFile, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(VaultError) -> Int {
+    try file.draft.lock.reading { () throws(VaultError) in
+      let (count, pieces) = try lock.withLock { () throws(VaultError) in try locate(file.node, offset, buffer.count) }
+      guard count > 0 else { return 0 }
+      let target = UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count])
+      fillGaps(target, at: offset, pieces)
+      for piece in pieces { try copy(piece, into: target, at: offset, of: file.inode) }
+      file.draft.overlay(target, at: offset)
+      return count
+    }
+  }
+
+  private func locate(_ node: Node, _ offset: UInt64, _ wanted: Int) throws(VaultError) -> (Int, [Piece]) {
+    let size = node.currentSize
+    guard offset < size else { return (0, []) }
+    let count = min(UInt64(wanted), size - offset)
+    var pieces: [Piece] = []
+    for extent in try metadata.extents(of: node, in: offset..<min(offset + count, max(node.size, offset))) {
+      guard case .chunk(let number, let within) = extent.source else { continue }
+      let row = try metadata.place(of: number)
+      pieces.append(Piece(start: extent.offset, count: Int(extent.length), id: row.id, place: row.place, offsetInChunk: within))
+    }
+    return (Int(count), pieces)
+  }
+
+  private func fillGaps(_ target: UnsafeMutableRawBufferPointer, at offset: UInt64, _ pieces: [Piece]) {
+    var at = 0
+    for piece in pieces {
+      let start = Int(piece.start - offset)
+      if start > at { memset(target.baseAddress! + at, 0, start - at) }
+      at = start + piece.count
+    }
+    if at < target.count { memset(target.baseAddress! + at, 0, target.count - at) }
+  }
+
+  private func copy(_ piece: Piece, into target: UnsafeMutableRawBufferPointer, at offset: UInt64, of inode: InodeNumber) throws(VaultError) {
+    do throws(VaultError) {
+      let frame = try self.frame(at: piece.place)
+      guard let plain = frame.bytes(of: piece.id, at: piece.place.offsetInFrame), Int(piece.offsetInChunk) + piece.count <= plain.count else {
+        throw .chunkDamaged(detail: "the frame at \(piece.place.frameOffset) of container \(piece.place.container.value) holds another chunk")
+      }
+      memcpy(target.baseAddress! + Int(piece.start - offset), plain.baseAddress! + Int(piece.offsetInChunk), piece.count)
+    } catch {
+      log("cannot read bytes \(piece.start) to \(piece.start + UInt64(piece.count)) of node \(inode.value): \(error)")
+      throw error
+    }
+  }
+
+  /// The decoded frame, from the cache or the disk.
+  func frame(at place: ChunkPlace) throws(VaultError) -> DecodedFrame {
+    let key = FrameCache.Key(container: place.container, offset: place.frameOffset)
+    if let cached = frames.frame(key) { return cached }
+    let frame = try DecodedFrame(reading: try containers.file(place.container), at: place.frameOffset, length: Int(place.frameLength))
+    frames.insert(frame, key)
+    return frame
+  }
+}

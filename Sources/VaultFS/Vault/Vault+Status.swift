@@ -1,0 +1,85 @@
+// What a vault holds and what it costs.
+
+import Glibc
+import Synchronization
+
+/// Room on the volume that holds the vault, and what it means for the mount. Bytes.
+public struct VaultSpace: Sendable {
+  public var total: UInt64
+  public var free: UInt64
+  /// Without what is reserved: for root on the volume, and for deleting and recovery in the vault.
+  public var available: UInt64
+  public var nodes: UInt64
+  public var nodesFree: UInt64
+}
+
+public struct VaultStatus: Sendable {
+  public var path: String
+  public var name: String
+  public var id: String
+  /// What owns the vault now; nil if nothing does.
+  public var owner: String?
+  public var readOnlyReason: String?
+  public var counters: Counters
+  /// Operations in the journal.
+  public var operations: UInt64
+  /// Bytes on disk: of packs, of the journal, of the database.
+  public var packBytes: UInt64
+  public var journalBytes: UInt64
+  public var databaseBytes: UInt64
+  /// Bytes written by programs and not yet saved.
+  public var unsavedBytes: UInt64
+  public var availableBytes: UInt64
+
+  public var storedBytes: UInt64 { packBytes + journalBytes + databaseBytes }
+  /// Bytes of files for each byte of different content.
+  public var dedupRatio: Double { ratio(counters.logicalBytes, counters.uniqueBytes) }
+  /// Bytes of different content for each byte of frames.
+  public var compressionRatio: Double { ratio(counters.uniqueBytes, counters.frameBytes) }
+  private func ratio(_ a: Int64, _ b: Int64) -> Double { b > 0 ? Double(a) / Double(b) : 1 }
+}
+
+extension Vault {
+  public func space() throws(VaultError) -> VaultSpace {
+    let disk = try containers.disk.space()
+    let nodes = lock.withLock { UInt64(max(metadata.state.counters.nodes, 0)) }
+    let unsaved = UInt64(max(dirtyBytes.load(ordering: .relaxed), 0))
+    let available = disk.available > Limits.reserveBytes + unsaved ? disk.available - Limits.reserveBytes - unsaved : 0
+    // A node costs some 200 bytes of database and journal; nothing else limits their number.
+    return VaultSpace(total: disk.total, free: max(disk.free, unsaved) - unsaved, available: available, nodes: nodes, nodesFree: available / 256)
+  }
+
+  public func status() -> VaultStatus {
+    let (counters, operations, reason) = lock.withLock { (metadata.state.counters, journal.lastLSN.value, failure ?? (isReadOnly ? "it was mounted read-only" : nil)) }
+    return Self.status(path, configuration, counters, operations, owner: Self.owner(of: path), reason: reason,
+                       unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), containers.disk)
+  }
+
+  /// The status of a vault that nobody owns.
+  public static func status(at path: String) throws(VaultError) -> VaultStatus {
+    let configuration = try readConfiguration(path)
+    let owner = try OwnerLock(vault: path, purpose: "reading its status")
+    defer { withExtendedLifetime(owner) {} }
+    let file = "\(path)/\(databaseName)"
+    guard access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
+    let database = try Database(path: file)
+    try Schema.prepare(database)
+    let state = try Metadata.readState(database)
+    return status(path, configuration, state.counters, state.applied.value, owner: nil, reason: nil, unsaved: 0, try RealDisk(path: path))
+  }
+
+  private static func status(_ path: String, _ configuration: VaultConfiguration, _ counters: Counters, _ operations: UInt64,
+                             owner: String?, reason: String?, unsaved: UInt64, _ disk: any Disk) -> VaultStatus {
+    func bytes(_ directory: String, _ prefix: String) -> UInt64 {
+      let names = (try? disk.list(directory)) ?? []
+      return names.filter { $0.hasPrefix(prefix) }.reduce(0) { sum, name in
+        var info = stat()
+        return lstat("\(path)/\(directory)/\(name)", &info) == 0 ? sum + UInt64(info.st_blocks) * 512 : sum
+      }
+    }
+    return VaultStatus(
+      path: path, name: configuration.name, id: hex(configuration.id.high) + hex(configuration.id.low), owner: owner, readOnlyReason: reason,
+      counters: counters, operations: operations, packBytes: bytes("packs", ""), journalBytes: bytes("journal", ""),
+      databaseBytes: bytes(".", databaseName), unsavedBytes: unsaved, availableBytes: (try? disk.space().available) ?? 0)
+  }
+}

@@ -1,0 +1,67 @@
+// Extended attributes. Who may use which name is the kernel's to decide (user.* by mode bits, trusted.* and
+// security.* by capability); what the two ACL names mean is ours.
+
+import Glibc
+
+extension Vault {
+  public enum XattrMode: Sendable { case set, create, replace }
+
+  public func setXattr(_ name: [UInt8], of inode: InodeNumber, to value: [UInt8], mode: XattrMode, by requester: Requester) throws(VaultError) {
+    if name.isEmpty || name.count > Limits.xattrNameBytesMax { throw .attributeTooLarge }
+    if value.count > Limits.xattrValueBytesMax { throw .attributeTooLarge }
+    try checkSpace()
+    try lock.withLock { () throws(VaultError) in
+      let node = try metadata.node(inode)
+      if name == AccessControlList.accessName || name == AccessControlList.defaultName {
+        return try setAccessList(name, of: node, to: value, requester)
+      }
+      let exists = try metadata.xattr(name, of: node) != nil
+      if mode == .create && exists { throw .attributeExists }
+      if mode == .replace && !exists { throw .attributeMissing }
+      if !exists {
+        let listed = try metadata.xattrNames(of: node).reduce(0) { $0 + $1.count + 1 }
+        if listed + name.count + 1 > Limits.xattrListBytesMax { throw .diskFull }
+      }
+      try perform(.setXattr(inode, name: name, value: value, attributes: AttributeSet(changed: Self.now())))
+      node.unsaved?.changed = nil
+    }
+  }
+
+  private func setAccessList(_ name: [UInt8], of node: Node, to value: [UInt8], _ requester: Requester) throws(VaultError) {
+    guard let list = AccessControlList(value) else { throw .invalidArgument }
+    if node.isSymlink { throw .notSupported }
+    var set = AttributeSet(changed: Self.now())
+    let isAccess = name == AccessControlList.accessName
+    if isAccess, !list.isEmpty {
+      var mode = node.mode & 0o7777 & ~0o777 | list.permissions
+      if requester.user != 0, requester.group != node.group { mode &= ~S_ISGID }
+      set.mode = mode
+    } else if !isAccess && !node.isDirectory { throw .notPermitted }
+    if list.isEmpty || isAccess && list.isMinimal {
+      try perform(.removeXattr(node.inode, name: name, attributes: set))
+    } else {
+      try perform(.setXattr(node.inode, name: name, value: value, attributes: set))
+    }
+    node.unsaved?.changed = nil
+  }
+
+  public func xattr(_ name: [UInt8], of inode: InodeNumber) throws(VaultError) -> [UInt8] {
+    try lock.withLock { () throws(VaultError) in
+      guard let value = try metadata.xattr(name, of: try metadata.node(inode)) else { throw .attributeMissing }
+      return value
+    }
+  }
+
+  public func xattrNames(of inode: InodeNumber) throws(VaultError) -> [[UInt8]] {
+    try lock.withLock { () throws(VaultError) in try metadata.xattrNames(of: try metadata.node(inode)) }
+  }
+
+  public func removeXattr(_ name: [UInt8], of inode: InodeNumber) throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in
+      let node = try metadata.node(inode)
+      guard try metadata.xattr(name, of: node) != nil else { throw .attributeMissing }
+      try perform(.removeXattr(inode, name: name, attributes: AttributeSet(changed: Self.now())))
+      node.unsaved?.changed = nil
+    }
+  }
+}

@@ -1,0 +1,131 @@
+// An open vault: a file system without a kernel. Synchronous and thread-safe; libfuse's threads call it directly.
+//
+// What must stay true:
+// 1. A change is: validated, appended to the journal, applied to the view, answered; the first three under `lock`.
+// 2. Nothing waits for a disk flush or decodes a frame while it holds `lock` (a checkpoint excepted).
+// 3. After an error of doubtful effect the vault is read-only and says why; no sync is retried and believed.
+//
+// Themes: Vault+Open (start, recovery, end), +Names, +Attributes, +Xattrs, +Reading, +Writing, +Saving, +Ranges, +Syncing.
+
+import Glibc
+import Synchronization
+
+public final class Vault: @unchecked Sendable {
+  // Sendable: `metadata`, `journal`, `unsaved`, `failure` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
+  public let configuration: VaultConfiguration
+  public let path: String
+  let lock = Lock()
+  let metadata: Metadata
+  let journal: Journal
+  let containers: ContainerStore
+  let packs: PackWriter
+  let frames = FrameCache(bytesMax: Limits.frameCacheBytes)
+  let encoders = EncoderPool()
+  let syncer: Syncer
+  let log: @Sendable (String) -> Void
+  /// Unsaved bytes of all drafts.
+  let dirtyBytes = Atomic<Int>(0)
+  let saveQueue: SaveQueue
+  private let owner: OwnerLock
+  /// Nodes with unsaved bytes.
+  var unsaved: [InodeNumber: Node] = [:]
+  var failure: String?
+  /// The volume that holds the vault has less than the reserve left: only what frees space goes on.
+  let diskIsFull = Atomic<Bool>(false)
+  var keeper: Keeper?
+  let isReadOnly: Bool
+
+  init(configuration: VaultConfiguration, path: String, metadata: Metadata, journal: Journal, containers: ContainerStore,
+       packs: PackWriter, owner: OwnerLock, isReadOnly: Bool, log: @escaping @Sendable (String) -> Void) {
+    (self.configuration, self.path, self.metadata, self.journal) = (configuration, path, metadata, journal)
+    (self.containers, self.packs, self.owner, self.isReadOnly, self.log) = (containers, packs, owner, isReadOnly, log)
+    syncer = Syncer(durable: journal.durable)
+    saveQueue = SaveQueue(workers: 2)
+  }
+
+  // MARK: Changing
+
+  /// Appends `operation` (and the frames it names) to the journal and applies it. `lock` is held.
+  /// - Parameter known: chunks whose numbers were just looked up.
+  @discardableResult
+  func perform(_ operation: Operation, frames: [Journal.InlineFrame] = [], known: [ChunkID: ChunkNumber] = [:]) throws(VaultError) -> LSN {
+    try checkWritable()
+    if journal.isFull { try rotate() }
+    let lsn: LSN, places: [UInt64]
+    do throws(VaultError) { (lsn, places) = try journal.append(operation, frames: frames) } catch {
+      if case .diskFull = error { throw error }
+      throw fail(error)
+    }
+    do throws(VaultError) {
+      try metadata.begin()
+      for (frame, place) in zip(frames, places) { try metadata.insert(frame.header, at: place, in: journal.segment) }
+      try metadata.apply(operation, lsn: lsn, known: known)
+      metadata.state.segment = journal.segment
+      metadata.state.segmentOffset = journal.end
+      if metadata.operationsSinceCommit >= Limits.commitOperations { try commit() }
+    } catch { throw fail(error) }
+    keeper?.wake()
+    return lsn
+  }
+
+  private func rotate() throws(VaultError) {
+    do throws(VaultError) { try journal.rotate(to: nextContainer()) } catch {
+      if case .diskFull = error { throw error }
+      throw fail(error)
+    }
+  }
+
+  func checkWritable() throws(VaultError) {
+    if let failure { throw .readOnly(reason: failure) }
+    if isReadOnly { throw .readOnly(reason: "it was mounted read-only") }
+  }
+
+  /// Refuses what needs space where the disk has only the reserve left.
+  func checkSpace() throws(VaultError) {
+    if diskIsFull.load(ordering: .relaxed) { throw .diskFull }
+  }
+
+  /// From here on the vault is read-only. `lock` is held.
+  func fail(_ error: VaultError) -> VaultError {
+    if failure == nil {
+      failure = "\(error)"
+      log("the vault is read-only from now on: \(error); unmount it, see to the disk, and mount it again")
+    }
+    return error
+  }
+
+  func nextContainer() -> ContainerNumber {
+    defer { metadata.state.nextContainer += 1 }
+    return ContainerNumber(metadata.state.nextContainer)
+  }
+
+  /// Commits the view. `lock` is held.
+  func commit() throws(VaultError) {
+    let settled = packs.settled
+    metadata.state.pack = settled.container
+    metadata.state.packOffset = settled.offset
+    try metadata.commit()
+  }
+
+  static func now() -> Timestamp { .now }
+}
+
+/// Who asks for a change: what a new node belongs to, and whose privileges a write may keep.
+public struct Requester: Sendable {
+  public var user: UInt32
+  public var group: UInt32
+  public var umask: UInt32
+  public init(user: UInt32, group: UInt32, umask: UInt32) { (self.user, self.group, self.umask) = (user, group, umask) }
+}
+
+/// Encoders kept for reuse: one a thread that saves at the moment.
+final class EncoderPool: @unchecked Sendable {
+  // Sendable: an encoder is in the pool or with one thread.
+  private let lock = Lock()
+  private var idle: [Encoder] = []
+  func withEncoder<R, E: Error>(_ body: (Encoder) throws(E) -> R) throws(E) -> R {
+    let encoder = lock.withLock { idle.popLast() } ?? Encoder()
+    defer { lock.withLock { if idle.count < 4 { idle.append(encoder) } } }
+    return try body(encoder)
+  }
+}

@@ -1,0 +1,78 @@
+// Between the engine's words and the kernel's.
+
+import FuseBridge
+import Glibc
+import Synchronization
+import VaultFS
+
+extension VaultError {
+  /// The only place where a vault's troubles become numbers the kernel knows.
+  var errno: FuseBridge.Errno {
+    switch self {
+    case .notFound: .noEntry
+    case .alreadyExists, .attributeExists: .exists
+    case .notADirectory: .notDirectory
+    case .isADirectory: .isDirectory
+    case .directoryNotEmpty: .notEmpty
+    case .nameInvalid, .invalidArgument, .crossesIntoItself: .invalidArgument
+    case .nameTooLong: .nameTooLong
+    case .tooManyLinks: .tooManyLinks
+    case .notPermitted: .permission
+    case .attributeMissing: .noAttribute
+    case .attributeTooLarge: .argumentTooBig
+    case .fileTooLarge: .tooBig
+    case .noDataThere: .noDevice
+    case .staleNode: .stale
+    case .notSupported: .notSupported
+    case .readOnly: .readOnlyFileSystem
+    case .diskFull: .noSpace
+    // Never hand out bytes that failed their check, nor pretend that a doubtful disk did its work.
+    case .disk, .chunkDamaged, .journalDamaged, .databaseDamaged, .closed: .io
+    // Met when a vault is opened, not by a program that uses it.
+    case .formatUnknown, .notAVault, .vaultMissing, .directoryInUse, .owned: .io
+    }
+  }
+}
+
+/// Calls the engine; its errors become the kernel's.
+func answer<R>(_ body: () throws(VaultError) -> R) throws(FuseBridge.Errno) -> R {
+  do throws(VaultError) { return try body() } catch { throw error.errno }
+}
+
+extension NodeNumber {
+  var inode: InodeNumber { InodeNumber(rawValue) }
+  init(_ inode: InodeNumber) { self.init(rawValue: inode.value) }
+}
+
+extension Caller {
+  var requester: Requester { Requester(user: user, group: group, umask: umask) }
+}
+
+extension FuseBridge.Timestamp {
+  init(_ time: VaultFS.Timestamp) { self.init(seconds: time.seconds, nanoseconds: time.nanoseconds) }
+}
+extension VaultFS.Timestamp {
+  init(_ time: FuseBridge.Timestamp) { self.init(seconds: time.seconds, nanoseconds: time.nanoseconds) }
+}
+
+func timestamp(_ time: AttributeChanges.Time) -> VaultFS.Timestamp {
+  switch time {
+  case .at(let time): VaultFS.Timestamp(time)
+  case .now: .now
+  }
+}
+
+extension Attributes {
+  init(_ info: NodeInfo) {
+    self.init(node: NodeNumber(info.inode), mode: info.mode, links: info.links, user: info.user, group: info.group,
+              device: info.device, size: info.size, blocks: (info.allocated + 511) / 512, accessed: .init(info.accessed),
+              modified: .init(info.modified), changed: .init(info.changed))
+  }
+}
+
+/// Set once, read from many threads.
+final class Flag: Sendable {
+  private let value = Atomic<Bool>(false)
+  var isSet: Bool { value.load(ordering: .relaxed) }
+  func set(_ new: Bool) { value.store(new, ordering: .relaxed) }
+}

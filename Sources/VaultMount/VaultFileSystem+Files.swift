@@ -1,0 +1,97 @@
+// Open files: the handle the kernel gives back is the engine's open file itself.
+
+public import FuseBridge
+import Glibc
+import VaultFS
+
+extension VaultFileSystem {
+  public func open(_ node: NodeNumber, flags: Int32, by caller: Caller) throws(FuseBridge.Errno) -> Opened {
+    try answer { () throws(VaultError) in
+      let file = try vault.open(node.inode)
+      do throws(VaultError) {
+        if flags & O_TRUNC != 0 { try vault.truncate(node.inode, to: 0, clearsPrivileges: mayNotKeepPrivileges(caller)) }
+      } catch {
+        vault.close(file)
+        throw error
+      }
+      return opened(file)
+    }
+  }
+
+  public func create(_ name: FileName, in parent: NodeNumber, mode: UInt32, flags: Int32, by caller: Caller)
+    throws(FuseBridge.Errno) -> (Entry, Opened) {
+    try answer { () throws(VaultError) in
+      let info = try vault.create(name.bytes, in: parent.inode, mode: mode & ~S_IFMT | S_IFREG, opening: true, by: caller.requester)
+      return (entry(info), opened(try vault.open(info.inode, isRetained: true)))
+    }
+  }
+
+  public func read(_ node: NodeNumber, _ handle: HandleNumber, at offset: UInt64, flags: Int32,
+                   into buffer: UnsafeMutableRawBufferPointer) throws(FuseBridge.Errno) -> Int {
+    try answer { () throws(VaultError) in try vault.read(handle.file, at: offset, into: buffer) }
+  }
+
+  public func write(_ bytes: UnsafeRawBufferPointer, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
+                    flags: Int32, clearsPrivileges: Bool, by caller: Caller) throws(FuseBridge.Errno) -> Int {
+    try answer { () throws(VaultError) in
+      try vault.write(bytes, to: handle.file, at: offset, clearsPrivileges: clearsPrivileges)
+      return bytes.count
+    }
+  }
+
+  public func flush(_ node: NodeNumber, _ handle: HandleNumber, lockOwner: UInt64) throws(FuseBridge.Errno) {
+    try answer { () throws(VaultError) in try vault.save(handle.file) }
+  }
+  public func sync(_ node: NodeNumber, _ handle: HandleNumber, dataOnly: Bool) throws(FuseBridge.Errno) {
+    try answer { () throws(VaultError) in try vault.sync(handle.file) }
+  }
+  public func release(_ node: NodeNumber, _ handle: HandleNumber) {
+    vault.close(Unmanaged<OpenFile>.fromOpaque(handle.pointer).takeRetainedValue())
+  }
+
+  public func allocate(_ node: NodeNumber, _ handle: HandleNumber, offset: UInt64, length: UInt64, mode: AllocationMode,
+                       by caller: Caller) throws(FuseBridge.Errno) {
+    let keepsSize = mode.contains(.keepSize)
+    let change: Vault.Allocation = switch mode.subtracting(.keepSize) {
+    case []: .reserve(keepSize: keepsSize)
+    case .punchHole: .punchHole
+    case .zeroRange: .zero(keepSize: keepsSize)
+    case .collapseRange: .collapse
+    case .insertRange: .insert
+    // Nothing written through this handle is shared: an overwrite never touches another file's bytes.
+    case .unshareRange: .reserve(keepSize: keepsSize)
+    default: throw .notSupported
+    }
+    try answer { () throws(VaultError) in
+      try vault.allocate(handle.file, offset: offset, length: length, change, clearsPrivileges: mayNotKeepPrivileges(caller))
+    }
+  }
+
+  public func seek(_ node: NodeNumber, _ handle: HandleNumber, from offset: UInt64, to target: SeekTarget) throws(FuseBridge.Errno) -> UInt64 {
+    try answer { () throws(VaultError) in try vault.seek(handle.file, from: offset, to: target == .data ? .data : .hole) }
+  }
+
+  public func copyRange(from node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
+                        to newNode: NodeNumber, _ newHandle: HandleNumber, at newOffset: UInt64, length: UInt64,
+                        by caller: Caller) throws(FuseBridge.Errno) -> UInt64 {
+    // The reply's count has 32 bits; the caller asks again for the rest.
+    try answer { () throws(VaultError) in
+      try vault.clone(from: handle.file, at: offset, to: newHandle.file, at: newOffset, length: min(length, 0xFFFF_F000),
+                      clearsPrivileges: mayNotKeepPrivileges(caller))
+    }
+  }
+
+  private func opened(_ file: OpenFile) -> Opened {
+    let handle = UInt64(UInt(bitPattern: Unmanaged.passRetained(file).toOpaque()))
+    return Opened(handle: HandleNumber(rawValue: handle), keepCache: true)
+  }
+
+  /// Where a request does not say so: everybody but root loses set-uid and set-gid of what they change.
+  private func mayNotKeepPrivileges(_ caller: Caller) -> Bool { clearsPrivileges.isSet && caller.user != 0 }
+}
+
+extension HandleNumber {
+  fileprivate var pointer: UnsafeMutableRawPointer { UnsafeMutableRawPointer(bitPattern: UInt(rawValue))! }
+  /// The engine's file; the kernel keeps a handle until it releases it.
+  fileprivate var file: OpenFile { Unmanaged<OpenFile>.fromOpaque(pointer).takeUnretainedValue() }
+}
