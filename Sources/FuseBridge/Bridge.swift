@@ -28,8 +28,11 @@ final class Bridge: Sendable {
 extension Bridge {
   /// The answer to INIT as far as libfuse lets us have a say; `DeviceTap` adds the rest.
   func negotiate(_ connection: inout fuse_conn_info) {
-    var wish = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_ASYNC_DIO | FUSE_CAP_DONT_MASK
+    var wish = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_DONT_MASK
     wish |= FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS
+    // Without KILLPRIV_V2, the kernel drops set-uid by a SETATTR of the mode; with ATOMIC_O_TRUNC it
+    // forgets to send that one for open(O_TRUNC) (fs/fuse/dir.c, `fuse_do_setattr`). So: both or neither.
+    if tap.willClearPrivileges { wish |= FUSE_CAP_ATOMIC_O_TRUNC }
     // Left out on purpose: WRITEBACK_CACHE (the kernel would own sizes and times, and small files
     // get slower), SPLICE_* (no gain from memory buffers), HANDLE_KILLPRIV (the second version
     // replaces it; libfuse 3.14 never sends the first), locks (the kernel's own are right for us).

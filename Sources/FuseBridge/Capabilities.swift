@@ -25,7 +25,8 @@ public struct Capabilities: Hashable, Sendable {
   public var posixACL = false
   /// Listings may carry whole entries.
   public var readDirectoryPlus = false
-  /// `open` may carry O_TRUNC. Otherwise the kernel truncates with `setAttributes` first.
+  /// `open` may carry O_TRUNC. Otherwise the kernel truncates with `setAttributes` first. Only
+  /// together with `clearsPrivileges`.
   public var atomicTruncate = false
   /// Modes arrive before the umask; the file system applies `caller.umask`.
   public var leavesUmask = false

@@ -34,6 +34,13 @@ final class DeviceTap: Sendable {
 
   /// The kernel has our INIT reply: requests and notifications flow.
   var isReady: Bool { ready.load(ordering: .acquiring) }
+  /// Rings when that comes true.
+  let bell = Semaphore()
+
+  /// FUSE_HANDLE_KILLPRIV_V2 will be in our INIT reply. Known once the kernel's offer came.
+  var willClearPrivileges: Bool {
+    completesHandshake && offer.withLock { $0?.flags ?? 0 } & UInt64(FUSE_HANDLE_KILLPRIV_V2) != 0
+  }
 
   /// - Parameter handshake: runs once, before the kernel learns the answer and so before any request.
   init(completesHandshake: Bool, handshake: @escaping @Sendable (Capabilities) -> Void) {
@@ -124,7 +131,10 @@ extension DeviceTap {
     }
     handshake(Capabilities(reply: reply.pointee, offered: offer))
     let sent = writev(descriptor, parts.baseAddress, Int32(parts.count))
-    if sent >= 0 { ready.store(true, ordering: .releasing) }
+    if sent >= 0 {
+      ready.store(true, ordering: .releasing)
+      bell.post()
+    }
     return sent
   }
 }

@@ -50,7 +50,7 @@ public final class Session: Sendable {
     guard let made else { throw .libraryFailed(detail: said) }
     self.bridge = bridge
     session = made
-    workers = Workers(session: made, threadCount: options.threads)
+    workers = Workers(session: made, threadCount: options.threads, bell: bridge.tap.bell)
   }
 
   deinit {

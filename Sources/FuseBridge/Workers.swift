@@ -9,7 +9,8 @@
 // 2. A request that was received is answered, also while stopping: the stop flag is looked at
 //    between requests only.
 // 3. A thread blocked in read(2) is freed by a signal whose handler does nothing, sent again until
-//    the thread is gone: sent once, it could come between the look at the flag and the read.
+//    the thread is gone: sent once, it could come between the look at the flag and the read. Threads
+//    busy with a request get none, so that the file system's own system calls see no EINTR.
 
 import CFuse3
 import Glibc
@@ -24,11 +25,13 @@ final class Workers: Sendable {
   private let stopping = Atomic<Bool>(false)
   private let running = Atomic<Int>(0)
   private let failure = Atomic<Int32>(0)
-  let bell = Semaphore()
+  private let bell: Semaphore
 
-  init(session: OpaquePointer, threadCount: Int) {
+  /// - Parameter bell: rings where something happened that `run` should look at.
+  init(session: OpaquePointer, threadCount: Int, bell: Semaphore) {
     self.session = session
     self.threadCount = threadCount
+    self.bell = bell
   }
 
   var isRunning: Bool { running.load(ordering: .acquiring) > 0 }
@@ -48,12 +51,13 @@ final class Workers: Sendable {
     action.__sigaction_handler.sa_handler = { _ in }  // without SA_RESTART: read(2) must return
     sigaction(Self.wakeSignal, &action, nil)
 
-    var threads: [pthread_t] = []
+    var started: [(worker: Worker, thread: pthread_t)] = []
     for _ in 0..<threadCount {
-      guard let thread = start() else { break }
-      threads.append(thread)
+      let worker = Worker(self)
+      guard let thread = start(worker) else { break }
+      started.append((worker, thread))
     }
-    if threads.count < threadCount {
+    if started.count < threadCount {
       failure.store(EAGAIN, ordering: .releasing)
       stopping.store(true, ordering: .releasing)
     }
@@ -64,20 +68,23 @@ final class Workers: Sendable {
     }
     beforeStop()
     while isRunning {
-      for thread in threads { pthread_kill(thread, Self.wakeSignal) }
+      for (worker, thread) in started where worker.isReceiving.load(ordering: .acquiring) {
+        pthread_kill(thread, Self.wakeSignal)
+      }
       bell.wait(milliseconds: 10)
     }
-    for thread in threads { pthread_join(thread, nil) }
+    for (_, thread) in started { pthread_join(thread, nil) }
     let reason = failure.load(ordering: .acquiring)
     if reason != 0 { throw Errno(rawValue: reason) }
   }
 
-  private func start() -> pthread_t? {
+  private func start(_ worker: Worker) -> pthread_t? {
     running.add(1, ordering: .acquiringAndReleasing)
     var thread = pthread_t()
-    let passed = Unmanaged.passRetained(self)
+    let passed = Unmanaged.passRetained(worker)
     let failure = pthread_create(&thread, nil, { argument in
-      Unmanaged<Workers>.fromOpaque(argument!).takeRetainedValue().work()
+      let worker = Unmanaged<Worker>.fromOpaque(argument!).takeRetainedValue()
+      worker.workers.work(as: worker)
       return nil
     }, passed.toOpaque())
     if failure == 0 { return thread }
@@ -86,7 +93,7 @@ final class Workers: Sendable {
     return nil
   }
 
-  private func work() {
+  private func work(as worker: Worker) {
     // Signals are the business of the process's own threads; a handler must not run on top of a request.
     var blocked = sigset_t()
     sigfillset(&blocked)
@@ -95,7 +102,9 @@ final class Workers: Sendable {
 
     var buffer = fuse_buf()
     while !stopping.load(ordering: .acquiring), fuse_session_exited(session) == 0 {
+      worker.isReceiving.store(true, ordering: .releasing)
       let received = fuse_session_receive_buf(session, &buffer)
+      worker.isReceiving.store(false, ordering: .releasing)
       if received == -EINTR || received == -EAGAIN { continue }
       if received == 0 { break }  // unmounted, or the connection was aborted
       if received < 0 {
@@ -108,6 +117,13 @@ final class Workers: Sendable {
     running.subtract(1, ordering: .acquiringAndReleasing)
     stop()  // where one worker has nothing left to do, none has
   }
+}
+
+/// One thread, as the thread that stops it sees it.
+private final class Worker: Sendable {
+  let workers: Workers
+  let isReceiving = Atomic<Bool>(false)
+  init(_ workers: Workers) { self.workers = workers }
 }
 
 /// A counting semaphore. `post` may be called from anywhere, even a signal handler.

@@ -38,8 +38,9 @@ struct Mount: ParsableCommand {
   /// A mount whose owner was killed answers nothing but ENOTCONN: take it away.
   static func freeStale(_ directory: String) throws {
     guard let entry = Mounts.vault(at: directory) else { return }
-    var info = stat()
-    guard lstat(directory, &info) != 0, errno == ENOTCONN else {
+    // statfs(2) always asks the owner; stat(2) may be answered by what the kernel remembers.
+    var info = statvfs()
+    guard statvfs(entry.point, &info) != 0, errno == ENOTCONN || errno == ECONNABORTED else {
       throw Failure("\(directory) is in use: the vault \(entry.source) is mounted there; `vaultfs unmount \(directory)` first, or choose another directory")
     }
     complain("\(directory) is what an owner that was killed left behind; cleaning it up")

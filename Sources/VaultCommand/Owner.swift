@@ -14,7 +14,6 @@ enum Owner {
     // First of all: threads inherit what is blocked.
     let signals = SignalWatch([SIGTERM, SIGINT, SIGHUP])
     if readyDescriptor != nil { setsid() }
-    umask(0o077)
     let ready = Ready(readyDescriptor)
     do {
       try serve(settings, signals, ready)

@@ -24,6 +24,7 @@ struct Vaultfs: ParsableCommand {
     subcommands: [Init.self, Mount.self, Unmount.self, Status.self, Rebuild.self])
 
   static func main() {
+    umask(0o077)
     var arguments = Array(CommandLine.arguments.dropFirst())
     let program = CommandLine.arguments.first?.split(separator: "/").last ?? ""
     if program.hasPrefix("mount.") { arguments = MountHelper.translate(arguments) }

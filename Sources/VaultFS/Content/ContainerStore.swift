@@ -12,6 +12,7 @@ final class ContainerStore: Sendable {
   }
   let disk: any Disk
   private let state = Mutex(State())
+  private let nextNumber = Atomic<UInt64>(1)
 
   /// Learns which containers there are.
   init(disk: any Disk) throws(VaultError) {
@@ -20,9 +21,17 @@ final class ContainerStore: Sendable {
       for name in try disk.list(kind.rawValue) {
         guard let number = Self.number(of: name, kind) else { continue }
         state.withLock { $0.kinds[number] = kind }
+        raiseNext(to: number.value + 1)
       }
     }
   }
+
+  /// A number that no container has or had.
+  func takeNumber() -> ContainerNumber { ContainerNumber(nextNumber.wrappingAdd(1, ordering: .relaxed).oldValue) }
+  /// The number that would be taken next.
+  var next: UInt64 { nextNumber.load(ordering: .relaxed) }
+  /// Numbers below `value` are used up, by containers that are gone.
+  func raiseNext(to value: UInt64) { _ = nextNumber.max(value, ordering: .relaxed) }
 
   static func path(_ number: ContainerNumber, _ kind: Kind) -> String {
     let digits = String(number.value, radix: 16)

@@ -85,6 +85,7 @@ final class DecodedFrame: Sendable {
   init(reading file: any DiskFile, at offset: UInt64, length: Int) throws(VaultError) {
     func damaged(_ what: String) -> VaultError { .chunkDamaged(detail: "\(what) of the frame at \(offset) in \(file.path)") }
     let raw = Buffer(capacity: length)
+    defer { withExtendedLifetime(raw) {} }
     raw.count = try file.read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: length), at: offset)
     guard raw.count == length, let header = try? FrameHeader(decoding: raw.bytes), header.totalLength == length else { throw damaged("header") }
     let payload = UnsafeRawBufferPointer(rebasing: raw.bytes[header.headerLength..<length])
@@ -101,13 +102,15 @@ final class DecodedFrame: Sendable {
     }
   }
 
-  /// The plain bytes of the chunk that begins at `offset`, if it is the one named.
-  func bytes(of id: ChunkID, at offset: UInt32) -> UnsafeRawBufferPointer? {
+  /// Calls `body` with the plain bytes of the chunk that begins at `offset`, if it is the one named.
+  /// - Returns: what `body` does; nil where the frame holds no such chunk there.
+  func withChunk<R>(_ id: ChunkID, at offset: UInt32, _ body: (UnsafeRawBufferPointer) -> R?) -> R? {
+    defer { withExtendedLifetime(self) {} }
     var at: UInt32 = 0
     for chunk in chunks {
       if at == offset {
         guard chunk.id == id else { return nil }
-        return UnsafeRawBufferPointer(rebasing: buffer.bytes[Int(at)..<Int(at) + Int(chunk.length)])
+        return body(UnsafeRawBufferPointer(rebasing: buffer.bytes[Int(at)..<Int(at) + Int(chunk.length)]))
       }
       at += chunk.length
     }

@@ -9,6 +9,7 @@ enum PackScanner {
     let size = try file.size()
     var at = max(offset, UInt64(PackHeader.length))
     let buffer = Buffer(capacity: FrameHeader.headerLength(chunks: Limits.frameChunksMax))
+    defer { withExtendedLifetime(buffer) {} }
     while at < size {
       let probe = FrameHeader.fixedBytes + FrameHeader.chunkBytes + 4
       guard let header = try header(of: file, at: at, probe: probe, buffer) else { break }
@@ -16,6 +17,7 @@ enum PackScanner {
       guard end <= size else { break }
       if verifyPayload {
         let payload = Buffer(capacity: header.storedLength)
+        defer { withExtendedLifetime(payload) {} }
         payload.count = try file.read(into: UnsafeMutableRawBufferPointer(start: payload.base, count: header.storedLength), at: at + UInt64(header.headerLength))
         guard payload.count == header.storedLength, Checksum.crc32(payload.bytes) == header.payloadCRC else { break }
       }

@@ -53,11 +53,8 @@ final class PackWriter: Sendable {
   private let state = Mutex(State())
   private let containers: ContainerStore
   private let vault: NodeID
-  private let nextNumber: @Sendable () -> ContainerNumber
 
-  init(containers: ContainerStore, vault: NodeID, nextNumber: @escaping @Sendable () -> ContainerNumber) {
-    (self.containers, self.vault, self.nextNumber) = (containers, vault, nextNumber)
-  }
+  init(containers: ContainerStore, vault: NodeID) { (self.containers, self.vault) = (containers, vault) }
 
   func beginBatch() -> Batch {
     state.withLock { state in
@@ -114,7 +111,7 @@ final class PackWriter: Sendable {
   }
 
   private func start(_ state: inout State) throws(VaultError) {
-    let number = nextNumber()
+    let number = containers.takeNumber()
     let file = try containers.disk.open(ContainerStore.path(number, .pack), .create)
     let header = PackHeader.encoded(vault: vault, number: number)
     try writeAll(header, to: file, at: 0)

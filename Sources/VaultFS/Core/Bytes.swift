@@ -108,6 +108,9 @@ func systemMessage(_ code: Int32) -> String {
   return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
+/// Swift may release an object after its last use, though a pointer into it is still in use: whoever makes a buffer and
+/// uses its `bytes` in the same function ends with `withExtendedLifetime(buffer) {}`.
+///
 /// Memory that is allocated once and reused: large transient arrays make glibc give pages back and refault them.
 final class Buffer: @unchecked Sendable {
   // Sendable: whoever holds a buffer that others can reach guards it by the lock of what holds it; a decoded

@@ -40,6 +40,7 @@ struct JournalReader {
     let file = try containers.file(number)
     let size = Int(try file.size())
     let buffer = Buffer(capacity: size)
+    defer { withExtendedLifetime(buffer) {} }
     buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: size), at: 0)
     func damaged(_ what: String, _ at: Int) -> VaultError { .journalDamaged(detail: "\(what) at byte \(at) of \(file.path)") }
     guard let header = try? SegmentHeader(decoding: buffer.bytes), header.vault == vault else {

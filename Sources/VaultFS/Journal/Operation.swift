@@ -46,6 +46,7 @@ struct AttributeSet: Hashable {
 
 enum Operation: Hashable {
   /// A new node and its first entry. `time` becomes its times and the parent's mtime and ctime.
+  /// The vault's first operation makes the root, which has neither parent nor name.
   case create(NewNode, parent: InodeNumber, name: [UInt8], time: Timestamp)
   case link(InodeNumber, parent: InodeNumber, name: [UInt8], time: Timestamp)
   /// Removes an entry (of a directory: an empty one). `drops`: nobody holds the node open, so it ends with its last link.

@@ -9,6 +9,9 @@ extension Metadata {
     guard lsn == state.applied.next else { throw .journalDamaged(detail: "operation \(lsn.value) follows \(state.applied.value)") }
     try begin()
     switch operation {
+    case .create(let new, .none, _, let time):
+      let root = try make(new, time: time)
+      root.parent = root.inode
     case .create(let new, let parent, let name, let time):
       let parent = try directory(parent)
       let node = try make(new, time: time)

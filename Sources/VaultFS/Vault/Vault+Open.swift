@@ -19,7 +19,7 @@ extension Vault {
     var generator = SystemRandomNumberGenerator()
     let configuration = VaultConfiguration(id: .random(), name: name, nameKey: (generator.next(), generator.next()), created: now().seconds)
     let containers = try ContainerStore(disk: disk)
-    let journal = try Journal(containers: containers, vault: configuration.id, number: ContainerNumber(1), after: .zero, stamp: 0)
+    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: .zero, stamp: 0)
     let root = NewNode(inode: .root, id: .random(), mode: S_IFDIR | mode, user: getuid(), group: getgid(), device: 0, target: [], xattrs: [])
     _ = try journal.append(.create(root, parent: .none, name: [], time: now()))
     for file in journal.takeUnsynced().files { try file.sync() }
@@ -55,6 +55,7 @@ extension Vault {
     guard disk.exists(VaultConfiguration.fileName) else { throw .notAVault(path: path, detail: "it has no file `\(VaultConfiguration.fileName)`") }
     let file = try disk.open(VaultConfiguration.fileName, .read)
     let buffer = Buffer(capacity: 4096)
+    defer { withExtendedLifetime(buffer) {} }
     buffer.count = try file.read(into: buffer.space, at: 0)
     return try VaultConfiguration(decoding: String(decoding: buffer.bytes, as: UTF8.self), path: path)
   }
@@ -85,20 +86,11 @@ extension Vault {
     }
     guard let end else { throw .journalDamaged(detail: "it ends before operation \(metadata.state.applied.value), which the database has; files are missing from \(path)/journal") }
     if let torn = end.torn { log("cut off \(torn)") }
-    let next = ContainerNumber(max(metadata.state.nextContainer, (containers.numbers(.segment) + containers.numbers(.pack)).map(\.value).max().map { $0 + 1 } ?? 1))
-    metadata.state.nextContainer = next.value + 1
-    let journal = try Journal(containers: containers, vault: configuration.id, number: next, after: end.lastLSN, stamp: end.stamp)
-
-    final class Box: @unchecked Sendable { weak var vault: Vault? }
-    let box = Box()
-    let packs = PackWriter(containers: containers, vault: configuration.id) {
-      // Never called before the vault is there: packs begin with the first save.
-      guard let vault = box.vault else { preconditionFailure("a pack was begun before its vault") }
-      return vault.lock.withLock { vault.nextContainer() }
-    }
+    containers.raiseNext(to: metadata.state.nextContainer)
+    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: end.lastLSN, stamp: end.stamp)
+    let packs = PackWriter(containers: containers, vault: configuration.id)
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,
                       packs: packs, owner: owner, isReadOnly: readOnly, log: log)
-    box.vault = vault
     try vault.sweepOrphans()
     vault.keeper = Keeper(vault)
     vault.keeper?.start()

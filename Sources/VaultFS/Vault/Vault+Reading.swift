@@ -108,10 +108,14 @@ extension Vault {
   private func copy(_ piece: Piece, into target: UnsafeMutableRawBufferPointer, at offset: UInt64, of inode: InodeNumber) throws(VaultError) {
     do throws(VaultError) {
       let frame = try self.frame(at: piece.place)
-      guard let plain = frame.bytes(of: piece.id, at: piece.place.offsetInFrame), Int(piece.offsetInChunk) + piece.count <= plain.count else {
+      let copied: Void? = frame.withChunk(piece.id, at: piece.place.offsetInFrame) { plain in
+        guard Int(piece.offsetInChunk) + piece.count <= plain.count else { return nil }
+        memcpy(target.baseAddress! + Int(piece.start - offset), plain.baseAddress! + Int(piece.offsetInChunk), piece.count)
+        return ()
+      }
+      guard copied != nil else {
         throw .chunkDamaged(detail: "the frame at \(piece.place.frameOffset) of container \(piece.place.container.value) holds another chunk")
       }
-      memcpy(target.baseAddress! + Int(piece.start - offset), plain.baseAddress! + Int(piece.offsetInChunk), piece.count)
     } catch {
       log("cannot read bytes \(piece.start) to \(piece.start + UInt64(piece.count)) of node \(inode.value): \(error)")
       throw error

@@ -33,6 +33,7 @@ extension Vault {
 
   private func saveHoldingSaveLock(_ file: OpenFile, isStreaming: Bool) throws(VaultError) {
     let draft = file.draft
+    // What is planned points into the runs.
     let runs: [DirtyRun] = draft.lock.writing {
       draft.saving = draft.dirty
       draft.dirty = []
@@ -40,6 +41,7 @@ extension Vault {
       return draft.saving
     }
     guard !runs.isEmpty else { return }
+    defer { withExtendedLifetime(runs) {} }
     let batch = packs.beginBatch()
     defer { packs.end(batch) }
     do throws(VaultError) {

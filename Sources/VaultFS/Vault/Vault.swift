@@ -69,7 +69,7 @@ public final class Vault: @unchecked Sendable {
   }
 
   private func rotate() throws(VaultError) {
-    do throws(VaultError) { try journal.rotate(to: nextContainer()) } catch {
+    do throws(VaultError) { try journal.rotate(to: containers.takeNumber()) } catch {
       if case .diskFull = error { throw error }
       throw fail(error)
     }
@@ -94,16 +94,12 @@ public final class Vault: @unchecked Sendable {
     return error
   }
 
-  func nextContainer() -> ContainerNumber {
-    defer { metadata.state.nextContainer += 1 }
-    return ContainerNumber(metadata.state.nextContainer)
-  }
-
   /// Commits the view. `lock` is held.
   func commit() throws(VaultError) {
     let settled = packs.settled
     metadata.state.pack = settled.container
     metadata.state.packOffset = settled.offset
+    metadata.state.nextContainer = containers.next
     try metadata.commit()
   }
 
