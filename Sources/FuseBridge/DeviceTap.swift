@@ -31,9 +31,12 @@ final class DeviceTap: Sendable {
   /// The INIT request that waits for its answer; 0 before and after.
   private let pendingInit = Atomic<UInt64>(0)
   private let ready = Atomic<Bool>(false)
+  private let settled = Atomic<Bool>(false)
 
-  /// The kernel has our INIT reply: requests and notifications flow.
+  /// The file system knows the capabilities: requests and notifications flow, from now or very soon.
   var isReady: Bool { ready.load(ordering: .acquiring) }
+  /// The kernel has worked through our INIT reply.
+  var isSettled: Bool { settled.load(ordering: .acquiring) }
   /// Rings when that comes true.
   let bell = Semaphore()
 
@@ -130,11 +133,11 @@ extension DeviceTap {
       reply.pointee.flags |= UInt32(truncatingIfNeeded: offer.flags & missing)
     }
     handshake(Capabilities(reply: reply.pointee, offered: offer))
+    // Before the reply: other workers answer requests even before our writev returns.
+    ready.store(true, ordering: .releasing)
     let sent = writev(descriptor, parts.baseAddress, Int32(parts.count))
-    if sent >= 0 {
-      ready.store(true, ordering: .releasing)
-      bell.post()
-    }
+    settled.store(sent >= 0, ordering: .releasing)
+    bell.post()
     return sent
   }
 }

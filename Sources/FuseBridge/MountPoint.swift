@@ -76,7 +76,7 @@ extension MountPoint {
   /// INIT can only lower it. The device number comes from /proc, not stat(2): looking at our own
   /// mount from inside would wait for ourselves.
   func setReadAhead(kiB: Int) {
-    guard let device = Self.device(of: path) else { return }
+    guard let device else { return }
     let descriptor = open("/sys/class/bdi/\(device)/read_ahead_kb", O_WRONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return }
     defer { close(descriptor) }
@@ -84,7 +84,28 @@ extension MountPoint {
     _ = text.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
   }
 
-  /// `major:minor` of the newest mount on `path`, from /proc/self/mountinfo.
+  /// `major:minor` of what is mounted here last, from /proc/self/mountinfo.
+  var device: String? { Self.device(of: path) }
+
+  /// Takes `device` off this place if it is still there, lazily.
+  ///
+  /// libfuse takes a connection that was aborted (`umount -f`, or through /sys/fs/fuse) for one that
+  /// was unmounted, and would leave the dead mount behind.
+  func detach(device: String) {
+    guard self.device == device else { return }
+    if geteuid() == 0 {
+      _ = withPath(path) { umount2($0, Int32(MNT_DETACH)) }
+      return
+    }
+    var arguments: [UnsafeMutablePointer<CChar>?] = ["fusermount3", "-u", "-q", "-z", "--"].map { (word: String) in strdup(word) }
+    arguments += [withPath(path) { strdup($0) }, nil]
+    defer { for argument in arguments { free(argument) } }
+    var child = pid_t()
+    if posix_spawnp(&child, "fusermount3", nil, nil, arguments, nil) == 0 {
+      while waitpid(child, nil, 0) < 0, errno == EINTR {}
+    }
+  }
+
   private static func device(of path: [UInt8]) -> String? {
     guard let file = fopen("/proc/self/mountinfo", "re") else { return nil }
     defer { fclose(file) }

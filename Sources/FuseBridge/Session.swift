@@ -22,6 +22,7 @@ import Synchronization
 public final class Session: Sendable {
   private struct State {
     var mountPoint: MountPoint?
+    var device: String?
     var hasRun = false
     var wasMounted = false
     var toldEnd = false
@@ -74,6 +75,7 @@ public final class Session: Sendable {
         throw .libraryFailed(detail: "no memory")
       }
       state.mountPoint = place
+      state.device = place.device
       state.wasMounted = true
       notifier.open(descriptor: fuse_session_fd(session), tap: bridge.tap)
     }
@@ -97,7 +99,7 @@ public final class Session: Sendable {
     do throws(Errno) {
       try workers.run(
         rung: { [self] in
-          if let kiB = readAhead, bridge.tap.isReady {
+          if let kiB = readAhead, bridge.tap.isSettled {
             place.setReadAhead(kiB: kiB)
             readAhead = nil
           }
@@ -121,7 +123,10 @@ public final class Session: Sendable {
     precondition(!workers.isRunning, "unmount() while run() is running; call stop() and wait for run() first")
     notifier.close()
     let tellEnd = state.withLock { state in
-      if state.mountPoint != nil { fuse_session_unmount(session) }
+      if let place = state.mountPoint {
+        fuse_session_unmount(session)
+        if let device = state.device { place.detach(device: device) }
+      }
       state.mountPoint = nil
       defer { state.toldEnd = true }
       return bridge.tap.isReady && !state.toldEnd

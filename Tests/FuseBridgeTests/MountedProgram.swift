@@ -108,6 +108,8 @@ func check<Number: SignedInteger>(_ result: Number) throws -> Number {
   return result
 }
 
+/// Runs one or more commands, none in the background: threads of the test pool block all signals, the
+/// shell inherits that, and its `wait` would never hear of a child's end.
 @discardableResult
 func shell(_ command: String) throws -> (status: Int32, output: String) {
   let process = Process()

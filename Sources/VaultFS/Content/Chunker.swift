@@ -44,7 +44,7 @@ enum Chunker {
   }
 
   /// 256 words of splitmix64 (Steele et al., OOPSLA'14) from the seed "VaultFS1".
-  private static let gear: [UInt64] = {
+  static let gear: [UInt64] = {
     var state: UInt64 = 0x5661_756C_7446_5331
     return (0..<256).map { _ in
       state &+= 0x9E37_79B9_7F4A_7C15

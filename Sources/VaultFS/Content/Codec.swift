@@ -12,13 +12,16 @@ enum Codec: UInt8 {
   case raw = 0
   case lz4 = 1
   case zstd = 2
+  /// zstd with another frame's plain bytes as prefix: what is like them costs next to nothing.
+  case zstdDelta = 3
 }
 
 /// Compressor state of one thread at a time; not thread-safe.
 final class Encoder {
   private var target = Buffer(capacity: 1 << 16)
   private var check = Buffer(capacity: 1 << 16)
-  private var zstd: OpaquePointer?
+  private lazy var zstd = ZSTD_createCCtx()
+  private let decoder = Decoder()
   deinit { ZSTD_freeCCtx(zstd) }
 
   /// Hands over the smallest faithful form of `plain`: raw unless lz4 saves at least 1/32.
@@ -29,35 +32,48 @@ final class Encoder {
     let length = LZ4_compress_default(plain.baseAddress!.assumingMemoryBound(to: CChar.self),
                                       target.base.assumingMemoryBound(to: CChar.self), Int32(plain.count), Int32(limit))
     guard length > 0 else { return (.raw, plain) }
-    return verified(.lz4, plain, Int(length))
+    return verified(.lz4, plain, Int(length), prefix: nil)
   }
 
   /// The same with zstd. The optimiser has time: `level` trades its CPU for space.
-  func zstd(_ plain: UnsafeRawBufferPointer, level: Int32) -> (Codec, UnsafeRawBufferPointer) {
+  /// - Parameter prefix: plain bytes of the frame that decoding will have at hand.
+  func zstd(_ plain: UnsafeRawBufferPointer, level: Int32, prefix: UnsafeRawBufferPointer? = nil) -> (Codec, UnsafeRawBufferPointer) {
     guard plain.count > 64 else { return (.raw, plain) }
-    if zstd == nil { zstd = ZSTD_createCCtx() }
     let limit = ZSTD_compressBound(plain.count)
     if target.capacity < limit { target = Buffer(capacity: limit) }
-    let length = ZSTD_compressCCtx(zstd, target.base, limit, plain.baseAddress, plain.count, level)
+    ZSTD_CCtx_reset(zstd, ZSTD_reset_session_and_parameters)
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, level)
+    if let prefix {
+      // The window must reach back over the whole prefix.
+      let span = UInt64(prefix.count + plain.count)
+      ZSTD_CCtx_setParameter(zstd, ZSTD_c_windowLog, Int32(64 - (span - 1).leadingZeroBitCount))
+      ZSTD_CCtx_refPrefix(zstd, prefix.baseAddress, prefix.count)
+    }
+    let length = ZSTD_compress2(zstd, target.base, limit, plain.baseAddress, plain.count)
     guard ZSTD_isError(length) == 0, length < plain.count - plain.count / 32 else { return (.raw, plain) }
-    return verified(.zstd, plain, length)
+    return verified(prefix == nil ? .zstd : .zstdDelta, plain, length, prefix: prefix)
   }
 
-  private func verified(_ codec: Codec, _ plain: UnsafeRawBufferPointer, _ length: Int) -> (Codec, UnsafeRawBufferPointer) {
+  private func verified(_ codec: Codec, _ plain: UnsafeRawBufferPointer, _ length: Int, prefix: UnsafeRawBufferPointer?)
+    -> (Codec, UnsafeRawBufferPointer) {
     let stored = UnsafeRawBufferPointer(start: target.base, count: length)
     if check.capacity < plain.count { check = Buffer(capacity: plain.count) }
     let back = UnsafeMutableRawBufferPointer(start: check.base, count: plain.count)
-    guard codec.decode(stored, into: back), memcmp(back.baseAddress!, plain.baseAddress!, plain.count) == 0 else {
+    guard decoder.decode(codec, stored, into: back, prefix: prefix), memcmp(back.baseAddress!, plain.baseAddress!, plain.count) == 0 else {
       return (.raw, plain)
     }
     return (codec, stored)
   }
 }
 
-extension Codec {
+/// Decompressor state of one thread at a time; not thread-safe.
+final class Decoder {
+  private lazy var zstd = ZSTD_createDCtx()
+  deinit { ZSTD_freeDCtx(zstd) }
+
   /// - Returns: whether `stored` decoded to exactly `plain.count` bytes.
-  func decode(_ stored: UnsafeRawBufferPointer, into plain: UnsafeMutableRawBufferPointer) -> Bool {
-    switch self {
+  func decode(_ codec: Codec, _ stored: UnsafeRawBufferPointer, into plain: UnsafeMutableRawBufferPointer, prefix: UnsafeRawBufferPointer?) -> Bool {
+    switch codec {
     case .raw:
       guard stored.count == plain.count else { return false }
       if !stored.isEmpty { plain.copyMemory(from: stored) }
@@ -67,7 +83,12 @@ extension Codec {
                                  plain.baseAddress!.assumingMemoryBound(to: CChar.self),
                                  Int32(stored.count), Int32(plain.count)) == Int32(plain.count)
     case .zstd:
-      return ZSTD_decompress(plain.baseAddress, plain.count, stored.baseAddress, stored.count) == plain.count
+      return ZSTD_decompressDCtx(zstd, plain.baseAddress, plain.count, stored.baseAddress, stored.count) == plain.count
+    case .zstdDelta:
+      guard let prefix else { return false }
+      ZSTD_DCtx_reset(zstd, ZSTD_reset_session_only)
+      ZSTD_DCtx_refPrefix(zstd, prefix.baseAddress, prefix.count)
+      return ZSTD_decompressDCtx(zstd, plain.baseAddress, plain.count, stored.baseAddress, stored.count) == plain.count
     }
   }
 }

@@ -4,9 +4,25 @@
 import Synchronization
 
 final class ContainerStore: Sendable {
-  enum Kind: String { case pack = "packs", segment = "journal" }
+  enum Kind: CaseIterable {
+    case pack
+    case segment
+    /// A segment that will not change any more, compressed, without frames.
+    case archive
+
+    var directory: String { self == .pack ? "packs" : "journal" }
+    var suffix: String {
+      switch self {
+      case .pack: ".pack"
+      case .segment: ".log"
+      case .archive: ".ops"
+      }
+    }
+  }
   private struct State {
     var kinds: [ContainerNumber: Kind] = [:]
+    /// Packs the optimiser has written, or found not worth its work.
+    var optimised: Set<ContainerNumber> = []
     var open: [ContainerNumber: (file: any DiskFile, used: UInt64)] = [:]
     var clock: UInt64 = 0
   }
@@ -17,10 +33,11 @@ final class ContainerStore: Sendable {
   /// Learns which containers there are.
   init(disk: any Disk) throws(VaultError) {
     self.disk = disk
-    for kind in [Kind.pack, .segment] {
-      for name in try disk.list(kind.rawValue) {
+    for kind in Kind.allCases {
+      for name in try disk.list(kind.directory) {
         guard let number = Self.number(of: name, kind) else { continue }
-        state.withLock { $0.kinds[number] = kind }
+        // Where a segment and its archive both exist, the archiving was not finished: the segment counts.
+        state.withLock { if $0.kinds[number] == nil { $0.kinds[number] = kind } }
         raiseNext(to: number.value + 1)
       }
     }
@@ -35,12 +52,28 @@ final class ContainerStore: Sendable {
 
   static func path(_ number: ContainerNumber, _ kind: Kind) -> String {
     let digits = String(number.value, radix: 16)
-    return "\(kind.rawValue)/\(String(repeating: "0", count: 12 - min(12, digits.count)))\(digits).\(kind == .pack ? "pack" : "log")"
+    return "\(kind.directory)/\(String(repeating: "0", count: 12 - min(12, digits.count)))\(digits)\(kind.suffix)"
   }
   private static func number(of name: String, _ kind: Kind) -> ContainerNumber? {
-    let suffix = kind == .pack ? ".pack" : ".log"
-    guard name.hasSuffix(suffix) else { return nil }
-    return UInt64(name.dropLast(suffix.count), radix: 16).map(ContainerNumber.init)
+    guard name.hasSuffix(kind.suffix) else { return nil }
+    return UInt64(name.dropLast(kind.suffix.count), radix: 16).map(ContainerNumber.init)
+  }
+
+  func kind(_ number: ContainerNumber) -> Kind? { state.withLock { $0.kinds[number] } }
+
+  /// All segments of the journal, archived or not, in order.
+  var journal: [ContainerNumber] { (numbers(.segment) + numbers(.archive)).sorted() }
+
+  func isOptimised(_ number: ContainerNumber) -> Bool { state.withLock { $0.optimised.contains(number) } }
+  func setOptimised(_ number: ContainerNumber) { state.withLock { _ = $0.optimised.insert(number) } }
+
+  /// The archive of a segment is complete: the segment goes.
+  func becomeArchive(_ number: ContainerNumber) throws(VaultError) {
+    state.withLock { state in
+      state.kinds[number] = .archive
+      state.open[number] = nil
+    }
+    try disk.remove(Self.path(number, .segment))
   }
 
   /// All containers of a kind, in the order they were made.

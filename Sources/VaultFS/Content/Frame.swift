@@ -1,7 +1,10 @@
 // A frame: what is compressed together, and says what it holds. The byte table is in docs/format.md.
 //
 //   magic u32 · codec u8 · cipher u8 (0) · chunk count u16 · plain length u32 · stored length u32 ·
-//   payload CRC-32 u32 · per chunk { id 32 bytes · length u32 · CRC-32 u32 } · header CRC-32 u32 · payload
+//   payload CRC-32 u32 · base container u64 · base offset u64 · base length u32 (the three: zero without a base) ·
+//   per chunk { id 32 bytes · length u32 · CRC-32 u32 } · header CRC-32 u32 · payload
+//
+// A frame may name a base: a frame that itself has none, whose plain bytes are the prefix it was compressed with.
 //
 // What must stay true: a reader that asks for a chunk compares the id, not only the place; header and payload are
 // checked before a byte is decoded; the decoded chunk's CRC-32 is checked before a byte is handed out.
@@ -16,13 +19,15 @@ struct FrameChunk: Hashable {
 
 struct FrameHeader {
   static let magic: UInt32 = 0x4D52_4656  // "VFRM"
-  static let fixedBytes = 20
+  static let fixedBytes = 40
   static let chunkBytes = 40
 
   var codec: Codec
   var plainLength: Int
   var storedLength: Int
   var payloadCRC: UInt32
+  /// The frame whose plain bytes are the prefix of this one's compression.
+  var base: FramePlace?
   var chunks: [FrameChunk]
 
   var headerLength: Int { Self.headerLength(chunks: chunks.count) }
@@ -38,6 +43,9 @@ struct FrameHeader {
     writer.u32(UInt32(plainLength))
     writer.u32(UInt32(storedLength))
     writer.u32(payloadCRC)
+    writer.u64(base?.container.value ?? 0)
+    writer.u64(base?.offset ?? 0)
+    writer.u32(base?.length ?? 0)
     for chunk in chunks {
       writer.id(chunk.id)
       writer.u32(chunk.length)
@@ -55,6 +63,9 @@ struct FrameHeader {
     plainLength = Int(try reader.u32())
     storedLength = Int(try reader.u32())
     payloadCRC = try reader.u32()
+    let place = FramePlace(container: ContainerNumber(try reader.u64()), offset: try reader.u64(), length: try reader.u32())
+    base = place.length == 0 ? nil : place
+    guard (base != nil) == (codec == .zstdDelta) else { throw Malformed() }
     guard count > 0, count <= Limits.frameChunksMax, plainLength <= 2 * Limits.frameBytesMax, storedLength <= 2 * Limits.frameBytesMax else { throw Malformed() }
     self.codec = codec
     chunks = []
@@ -69,8 +80,8 @@ struct FrameHeader {
     guard try reader.u32() == crc, sum == plainLength else { throw Malformed() }
   }
 
-  init(codec: Codec, plain: Int, stored: UnsafeRawBufferPointer, chunks: [FrameChunk]) {
-    (self.codec, plainLength, storedLength, self.chunks) = (codec, plain, stored.count, chunks)
+  init(codec: Codec, plain: Int, stored: UnsafeRawBufferPointer, base: FramePlace? = nil, chunks: [FrameChunk]) {
+    (self.codec, plainLength, storedLength, self.base, self.chunks) = (codec, plain, stored.count, codec == .zstdDelta ? base : nil, chunks)
     payloadCRC = Checksum.crc32(stored)
   }
 }
@@ -81,8 +92,16 @@ final class DecodedFrame: Sendable {
   private let buffer: Buffer
   var byteCount: Int { buffer.count }
 
+  /// The frame's plain bytes, for as long as `body` runs.
+  func withBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
+    defer { withExtendedLifetime(self) {} }
+    return body(buffer.bytes)
+  }
+
   /// Reads, checks and decodes the frame at `offset`.
-  init(reading file: any DiskFile, at offset: UInt64, length: Int) throws(VaultError) {
+  /// - Parameter base: finds the frame it was compressed against, if it names one.
+  init(reading file: any DiskFile, at offset: UInt64, length: Int, decoder: Decoder,
+       base: (FramePlace) throws(VaultError) -> DecodedFrame) throws(VaultError) {
     func damaged(_ what: String) -> VaultError { .chunkDamaged(detail: "\(what) of the frame at \(offset) in \(file.path)") }
     let raw = Buffer(capacity: length)
     defer { withExtendedLifetime(raw) {} }
@@ -92,7 +111,14 @@ final class DecodedFrame: Sendable {
     guard Checksum.crc32(payload) == header.payloadCRC else { throw damaged("payload checksum") }
     buffer = Buffer(capacity: header.plainLength)
     buffer.count = header.plainLength
-    guard header.codec.decode(payload, into: UnsafeMutableRawBufferPointer(start: buffer.base, count: buffer.count)) else { throw damaged("encoding") }
+    let plain = UnsafeMutableRawBufferPointer(start: buffer.base, count: buffer.count)
+    let decoded: Bool
+    if let place = header.base {
+      decoded = try base(place).withBytes { decoder.decode(header.codec, payload, into: plain, prefix: $0) }
+    } else {
+      decoded = decoder.decode(header.codec, payload, into: plain, prefix: nil)
+    }
+    guard decoded else { throw damaged("encoding") }
     chunks = header.chunks
     var at = 0
     for chunk in chunks {

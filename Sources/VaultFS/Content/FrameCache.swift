@@ -5,16 +5,12 @@
 import Synchronization
 
 final class FrameCache: Sendable {
-  struct Key: Hashable {
-    let container: ContainerNumber
-    let offset: UInt64
-  }
   private struct Slot {
     let frame: DecodedFrame
     var used: UInt64
   }
   private struct State {
-    var slots: [Key: Slot] = [:]
+    var slots: [FramePlace: Slot] = [:]
     var bytes = 0
     var clock: UInt64 = 0
   }
@@ -22,7 +18,7 @@ final class FrameCache: Sendable {
   private let bytesMax: Int
   init(bytesMax: Int) { self.bytesMax = bytesMax }
 
-  func frame(_ key: Key) -> DecodedFrame? {
+  func frame(_ key: FramePlace) -> DecodedFrame? {
     state.withLock { state in
       guard let found = state.slots[key]?.frame else { return nil }
       state.clock += 1
@@ -31,7 +27,7 @@ final class FrameCache: Sendable {
     }
   }
 
-  func insert(_ frame: DecodedFrame, _ key: Key) {
+  func insert(_ frame: DecodedFrame, _ key: FramePlace) {
     state.withLock { state in
       state.clock += 1
       if let old = state.slots.updateValue(Slot(frame: frame, used: state.clock), forKey: key) { state.bytes -= old.frame.byteCount }

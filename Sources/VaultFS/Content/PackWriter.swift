@@ -49,12 +49,27 @@ final class PackWriter: Sendable {
     var nextBatch = 0
     var unsynced: [any DiskFile] = []
     var unsyncedDirectory = false
+    var made: [ContainerNumber] = []
   }
   private let state = Mutex(State())
   private let containers: ContainerStore
   private let vault: NodeID
+  private let isOptimised: Bool
 
-  init(containers: ContainerStore, vault: NodeID) { (self.containers, self.vault) = (containers, vault) }
+  /// - Parameter isOptimised: its packs need no further work.
+  init(containers: ContainerStore, vault: NodeID, isOptimised: Bool = false) {
+    (self.containers, self.vault, self.isOptimised) = (containers, vault, isOptimised)
+  }
+
+  /// The packs begun so far.
+  var made: [ContainerNumber] { state.withLock { $0.made } }
+
+  /// Makes everything appended so far durable.
+  func sync() throws(VaultError) {
+    let (files, directory) = takeUnsynced()
+    for file in files { try file.sync() }
+    if directory { try containers.disk.syncDirectory("packs") }
+  }
 
   func beginBatch() -> Batch {
     state.withLock { state in
@@ -123,6 +138,8 @@ final class PackWriter: Sendable {
     state.crc = 0
     state.unsynced.append(file)
     state.unsyncedDirectory = true
+    state.made.append(number)
+    if isOptimised { containers.setOptimised(number) }
   }
 
   private func seal(_ state: inout State) throws(VaultError) {

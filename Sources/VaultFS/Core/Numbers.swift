@@ -53,13 +53,16 @@ struct ContainerNumber: Hashable, Sendable, Comparable {
   static func < (a: ContainerNumber, b: ContainerNumber) -> Bool { a.value < b.value }
 }
 
+/// Where a frame is: its header's byte offset in a container, and the bytes of header and payload.
+struct FramePlace: Hashable, Sendable {
+  var container: ContainerNumber
+  var offset: UInt64
+  var length: UInt32
+}
+
 /// Where a chunk's bytes are: a frame in a container, and the chunk's place in the decoded frame.
 struct ChunkPlace: Hashable, Sendable {
-  var container: ContainerNumber
-  /// Byte offset of the frame's header in the container.
-  var frameOffset: UInt64
-  /// Header and payload, bytes.
-  var frameLength: UInt32
+  var frame: FramePlace
   /// Where the chunk begins in the decoded frame, bytes.
   var offsetInFrame: UInt32
 }

@@ -25,7 +25,7 @@ struct JournalReader {
   /// Visits everything after `lsn`, beginning at `offset` of segment `first` (0: at its start), through all later segments.
   func read(after lsn: LSN, from first: ContainerNumber, at offset: UInt64, _ visitor: Visitor) throws(VaultError) -> End {
     var end = End(lastLSN: lsn, durable: .zero, stamp: 0, torn: nil)
-    let segments = containers.numbers(.segment).filter { $0 >= first }
+    let segments = containers.journal.filter { $0 >= first }
     for (index, number) in segments.enumerated() {
       if end.torn != nil, index > 0 {
         // After a torn end the next segment must go on exactly there (an unclean end was followed by a new segment).
@@ -37,11 +37,8 @@ struct JournalReader {
   }
 
   private func readSegment(_ number: ContainerNumber, from offset: UInt64, isLast: Bool, _ end: inout End, _ visitor: Visitor) throws(VaultError) {
-    let file = try containers.file(number)
-    let size = Int(try file.size())
-    let buffer = Buffer(capacity: size)
+    let (file, buffer) = try load(number)
     defer { withExtendedLifetime(buffer) {} }
-    buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: size), at: 0)
     func damaged(_ what: String, _ at: Int) -> VaultError { .journalDamaged(detail: "\(what) at byte \(at) of \(file.path)") }
     guard let header = try? SegmentHeader(decoding: buffer.bytes), header.vault == vault else {
       // A segment that was being made when the power failed has no operations.
@@ -77,6 +74,45 @@ struct JournalReader {
       }
       at += record.paddedLength
     }
+  }
+
+  /// A segment's bytes; of an archive, what it keeps of them.
+  private func load(_ number: ContainerNumber) throws(VaultError) -> (any DiskFile, Buffer) {
+    let file = try containers.file(number)
+    let size = Int(try file.size())
+    let buffer = Buffer(capacity: size)
+    buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: size), at: 0)
+    guard containers.kind(number) == .archive else { return (file, buffer) }
+    defer { withExtendedLifetime(buffer) {} }
+    guard let plain = JournalArchive.decode(buffer.bytes) else { throw .journalDamaged(detail: "the archive \(file.path)") }
+    return (file, plain)
+  }
+
+  /// Calls `visit` with every record of a segment, its body, and where the body begins in the file.
+  func scan(_ number: ContainerNumber, _ visit: (RecordHeader, UnsafeRawBufferPointer, UInt64) -> Void) throws(VaultError) {
+    let (_, buffer) = try load(number)
+    defer { withExtendedLifetime(buffer) {} }
+    guard let header = try? SegmentHeader(decoding: buffer.bytes) else { return }
+    var at = SegmentHeader.length
+    while at < buffer.count {
+      let rest = UnsafeRawBufferPointer(rebasing: buffer.bytes[at...])
+      guard let record = try? RecordHeader(decoding: rest, seed: header.seed) else { return }
+      visit(record, UnsafeRawBufferPointer(rebasing: rest[RecordHeader.length..<RecordHeader.length + record.bodyLength]), UInt64(at + RecordHeader.length))
+      at += record.paddedLength
+    }
+  }
+
+  /// A segment without its frames, byte for byte.
+  func operations(of number: ContainerNumber) throws(VaultError) -> [UInt8] {
+    let (_, buffer) = try load(number)
+    defer { withExtendedLifetime(buffer) {} }
+    var kept = Array(buffer.bytes.prefix(SegmentHeader.length))
+    try scan(number) { record, body, offset in
+      guard record.kind != .frame else { return }
+      let start = Int(offset) - RecordHeader.length
+      kept += buffer.bytes[start..<min(start + record.paddedLength, buffer.count)]
+    }
+    return kept
   }
 
   /// Whether a valid record after `start` says that an operation after `lsn` was durable.

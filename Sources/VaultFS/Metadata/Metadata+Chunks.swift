@@ -70,16 +70,16 @@ extension Metadata {
     var reader = ByteReader(select.raw(0))
     guard let id = try? reader.chunkID() else { throw damaged("the row of chunk \(number.value)") }
     return ChunkRow(id: id, length: UInt32(truncatingIfNeeded: select.integer(1)),
-      place: ChunkPlace(container: ContainerNumber(select.unsigned(2)), frameOffset: select.unsigned(3),
-                        frameLength: UInt32(truncatingIfNeeded: select.integer(4)), offsetInFrame: UInt32(truncatingIfNeeded: select.integer(5))))
+      place: ChunkPlace(frame: FramePlace(container: ContainerNumber(select.unsigned(2)), offset: select.unsigned(3), length: UInt32(truncatingIfNeeded: select.integer(4))),
+                        offsetInFrame: UInt32(truncatingIfNeeded: select.integer(5))))
   }
 
   /// A better copy of a chunk was written.
   func move(_ number: ChunkNumber, to place: ChunkPlace) throws(VaultError) {
     let move = statements.moveChunk
-    move.bind(1, place.container.value)
-    move.bind(2, place.frameOffset)
-    move.bind(3, UInt64(place.frameLength))
+    move.bind(1, place.frame.container.value)
+    move.bind(2, place.frame.offset)
+    move.bind(3, UInt64(place.frame.length))
     move.bind(4, UInt64(place.offsetInFrame))
     move.bind(5, number.value)
     try move.run()

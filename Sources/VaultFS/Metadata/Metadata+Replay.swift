@@ -40,7 +40,7 @@ extension Vault {
     let new = databaseName + ".new"
     for suffix in ["", "-wal", "-shm"] where disk.exists(new + suffix) { try disk.remove(new + suffix) }
     let containers = try ContainerStore(disk: disk)
-    let packs = containers.numbers(.pack), segments = containers.numbers(.segment)
+    let packs = containers.numbers(.pack), segments = containers.journal
     guard let first = segments.first else { throw .journalDamaged(detail: "\(path)/journal has no segments") }
     try fill("\(path)/\(new)", configuration, containers, packs: packs, first: first, last: segments.last!, progress)
     for suffix in ["-wal", "-shm"] where disk.exists(databaseName + suffix) { try disk.remove(databaseName + suffix) }

@@ -23,6 +23,7 @@ final class Keeper: @unchecked Sendable {
   private var quiet = 0
   private var commitDue: UInt64 = 0
   private var syncDue: UInt64 = 0
+  private var optimiser: Optimiser?
 
   init(_ vault: Vault) {
     self.vault = vault
@@ -99,13 +100,21 @@ final class Keeper: @unchecked Sendable {
     let isNew = vault.lock.withLock { vault.journal.lastLSN == lastLSN && vault.failure == nil }
     if isNew { try vault.lock.withLock { () throws(VaultError) in try vault.journal.mark() } }
     quiet = 0
+    if isNew { optimise() }
+  }
+
+  /// Uses the quiet to make the vault smaller, for as long as it lasts.
+  private func optimise() {
+    let optimiser = self.optimiser ?? Optimiser(vault) { [unowned self] in !hasWork.load(ordering: .relaxed) && !lock.withLock { isStopping } }
+    self.optimiser = optimiser
+    do throws(VaultError) { try optimiser.run() } catch { vault.log("cannot make the vault smaller now: \(error)") }
   }
 
   private func saveOldDrafts(_ now: UInt64) throws(VaultError) {
     let old = vault.lock.withLock { vault.unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } } }
     for file in old {
       let since = file.draft.lock.reading { file.draft.since }
-      if since > 0, now - since >= nanoseconds(Limits.draftDelay) { try vault.save(file) }
+      if since > 0, since < now, now - since >= nanoseconds(Limits.draftDelay) { try vault.save(file) }
     }
   }
 

@@ -65,10 +65,8 @@ extension Vault {
 
   private func flush() throws(VaultError) -> LSN {
     let (covered, segments) = lock.withLock { (journal.lastLSN, journal.takeUnsynced()) }
-    let packed = packs.takeUnsynced()
     do throws(VaultError) {
-      for file in packed.files { try file.sync() }
-      if packed.directory { try containers.disk.syncDirectory("packs") }
+      try packs.sync()
       for file in segments.files { try file.sync() }
       if segments.directory { try containers.disk.syncDirectory("journal") }
     } catch {
@@ -84,10 +82,10 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in
       if journal.lastLSN > journal.durable {
         // Operations came in between. They are few: syncing them here, under the lock, keeps the rule simple.
-        let segments = journal.takeUnsynced(), packed = packs.takeUnsynced()
+        let segments = journal.takeUnsynced()
         do throws(VaultError) {
-          for file in packed.files + segments.files { try file.sync() }
-          if packed.directory { try containers.disk.syncDirectory("packs") }
+          try packs.sync()
+          for file in segments.files { try file.sync() }
           if segments.directory { try containers.disk.syncDirectory("journal") }
         } catch { throw fail(error) }
         journal.durable = journal.lastLSN

@@ -135,7 +135,7 @@ extension Vault {
     let state = metadata.state
     guard state.applied > .zero else { throw .databaseDamaged(detail: "\(file) holds no vault") }
     let reader = JournalReader(containers: containers, vault: configuration.id)
-    guard containers.numbers(.segment).contains(state.segment),
+    guard containers.journal.contains(state.segment),
       try containers.file(state.segment).size() >= state.segmentOffset else { return (metadata, nil) }
     try metadata.learnPacks(containers, from: state.pack, at: state.packOffset, verifyPayload: true)
     let end = try reader.read(after: state.applied, from: state.segment, at: state.segmentOffset, metadata.replaying)

@@ -65,6 +65,8 @@ extension Vault {
     var count: Int
     var id: ChunkID
     var place: ChunkPlace
+    /// Open since the place was looked up: the optimiser may move the chunk and remove the container meanwhile.
+    var file: any DiskFile
     var offsetInChunk: UInt32
   }
 
@@ -90,7 +92,8 @@ extension Vault {
     for extent in try metadata.extents(of: node, in: offset..<min(offset + count, max(node.size, offset))) {
       guard case .chunk(let number, let within) = extent.source else { continue }
       let row = try metadata.place(of: number)
-      pieces.append(Piece(start: extent.offset, count: Int(extent.length), id: row.id, place: row.place, offsetInChunk: within))
+      pieces.append(Piece(start: extent.offset, count: Int(extent.length), id: row.id, place: row.place,
+                          file: try containers.file(row.place.frame.container), offsetInChunk: within))
     }
     return (Int(count), pieces)
   }
@@ -107,14 +110,14 @@ extension Vault {
 
   private func copy(_ piece: Piece, into target: UnsafeMutableRawBufferPointer, at offset: UInt64, of inode: InodeNumber) throws(VaultError) {
     do throws(VaultError) {
-      let frame = try self.frame(at: piece.place)
+      let frame = try self.frame(at: piece.place.frame, in: piece.file)
       let copied: Void? = frame.withChunk(piece.id, at: piece.place.offsetInFrame) { plain in
         guard Int(piece.offsetInChunk) + piece.count <= plain.count else { return nil }
         memcpy(target.baseAddress! + Int(piece.start - offset), plain.baseAddress! + Int(piece.offsetInChunk), piece.count)
         return ()
       }
       guard copied != nil else {
-        throw .chunkDamaged(detail: "the frame at \(piece.place.frameOffset) of container \(piece.place.container.value) holds another chunk")
+        throw .chunkDamaged(detail: "the frame at \(piece.place.frame.offset) of \(piece.file.path) holds another chunk")
       }
     } catch {
       log("cannot read bytes \(piece.start) to \(piece.start + UInt64(piece.count)) of node \(inode.value): \(error)")
@@ -123,11 +126,14 @@ extension Vault {
   }
 
   /// The decoded frame, from the cache or the disk.
-  func frame(at place: ChunkPlace) throws(VaultError) -> DecodedFrame {
-    let key = FrameCache.Key(container: place.container, offset: place.frameOffset)
-    if let cached = frames.frame(key) { return cached }
-    let frame = try DecodedFrame(reading: try containers.file(place.container), at: place.frameOffset, length: Int(place.frameLength))
-    frames.insert(frame, key)
+  func frame(at place: FramePlace, in file: any DiskFile) throws(VaultError) -> DecodedFrame {
+    if let cached = frames.frame(place) { return cached }
+    let frame = try decoders.with { decoder throws(VaultError) in
+      try DecodedFrame(reading: file, at: place.offset, length: Int(place.length), decoder: decoder) { base throws(VaultError) in
+        try self.frame(at: base, in: try containers.file(base.container))
+      }
+    }
+    frames.insert(frame, place)
     return frame
   }
 }

@@ -104,7 +104,7 @@ extension Vault {
     }
     let inline = cuts.reduce(0) { $0 + $1.plain.count } <= Limits.inlineBytesMax
     var written: Set<ChunkID> = []
-    try encoders.withEncoder { encoder throws(VaultError) in
+    try encoders.with { encoder throws(VaultError) in
       for cut in cuts {
         plan.edits[cut.edit].extents.append(JournalExtent(offset: cut.offset, length: UInt64(cut.plain.count), source: .chunk(cut.id, offset: 0)))
         guard plan.known[cut.id] == nil, written.insert(cut.id).inserted else { continue }

@@ -20,7 +20,8 @@ public final class Vault: @unchecked Sendable {
   let containers: ContainerStore
   let packs: PackWriter
   let frames = FrameCache(bytesMax: Limits.frameCacheBytes)
-  let encoders = EncoderPool()
+  let encoders = Pool { Encoder() }
+  let decoders = Pool { Decoder() }
   let syncer: Syncer
   let log: @Sendable (String) -> Void
   /// Unsaved bytes of all drafts.
@@ -60,12 +61,17 @@ public final class Vault: @unchecked Sendable {
       try metadata.begin()
       for (frame, place) in zip(frames, places) { try metadata.insert(frame.header, at: place, in: journal.segment) }
       try metadata.apply(operation, lsn: lsn, known: known)
-      metadata.state.segment = journal.segment
-      metadata.state.segmentOffset = journal.end
+      notePosition()
       if metadata.operationsSinceCommit >= Limits.commitOperations { try commit() }
     } catch { throw fail(error) }
     keeper?.wake()
     return lsn
+  }
+
+  /// The view has seen the journal up to its end. `lock` is held.
+  func notePosition() {
+    metadata.state.segment = journal.segment
+    metadata.state.segmentOffset = journal.end
   }
 
   private func rotate() throws(VaultError) {
@@ -114,14 +120,18 @@ public struct Requester: Sendable {
   public init(user: UInt32, group: UInt32, umask: UInt32) { (self.user, self.group, self.umask) = (user, group, umask) }
 }
 
-/// Encoders kept for reuse: one a thread that saves at the moment.
-final class EncoderPool: @unchecked Sendable {
-  // Sendable: an encoder is in the pool or with one thread.
+/// Things that are dear to make and belong to one thread at a time, kept for reuse.
+final class Pool<Thing: AnyObject>: @unchecked Sendable {
+  // Sendable: a thing is in the pool or with one thread.
   private let lock = Lock()
-  private var idle: [Encoder] = []
-  func withEncoder<R, E: Error>(_ body: (Encoder) throws(E) -> R) throws(E) -> R {
-    let encoder = lock.withLock { idle.popLast() } ?? Encoder()
-    defer { lock.withLock { if idle.count < 4 { idle.append(encoder) } } }
-    return try body(encoder)
+  private var idle: [Thing] = []
+  private let make: @Sendable () -> Thing
+  private static var idleMax: Int { 4 }
+  init(_ make: @escaping @Sendable () -> Thing) { self.make = make }
+
+  func with<R, E: Error>(_ body: (Thing) throws(E) -> R) throws(E) -> R {
+    let thing = lock.withLock { idle.popLast() } ?? make()
+    defer { lock.withLock { if idle.count < Self.idleMax { idle.append(thing) } } }
+    return try body(thing)
   }
 }
