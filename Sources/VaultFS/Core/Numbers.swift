@@ -20,7 +20,8 @@ public struct LSN: Hashable, Sendable, Comparable {
   public static func < (a: LSN, b: LSN) -> Bool { a.value < b.value }
 }
 
-/// What names a node on every device: 128 random bits.
+/// What names a vault, and a node on every device: 128 bits. A node's are the 64 random bits of the epoch that made it
+/// (Operation.epoch) and its number there.
 public struct NodeID: Hashable, Sendable {
   public let high: UInt64
   public let low: UInt64

@@ -78,7 +78,7 @@ final class Journal {
       frame.payload.withUnsafeBytes { record.encode(into: &buffer, body: body.bytes, $0, seed: seed) }
     }
     var body = ByteWriter(capacity: 256)
-    operation.encode(into: &body)
+    operation.encode(into: &body, stamp: newStamp)
     guard body.count <= Limits.recordBytesMax else { throw .invalidArgument }
     RecordHeader(kind: .operation, bodyLength: body.count, lsn: lsn, stamp: newStamp, durable: durable)
       .encode(into: &buffer, body: body.bytes, seed: seed)

@@ -1,25 +1,27 @@
 // A journal segment that will never change again, kept small: its operations without the frames that once travelled
 // with them (the optimiser has moved those to packs), compressed. The byte table is in docs/format.md.
 //
-//   header { magic u32 · version u16 · 0 u16 · plain length u64 · CRC-32 u32 · 0 u32 } ·
+//   header { magic u32 · version u16 · 0 u16 · segment length u64 · compact length u64 · CRC-32 u32 · 0 u32 } ·
 //   blocks { plain length u32 · stored length u32 · codec u8 · 0 u8 ×3 · CRC-32 of the payload u32 · payload }
+//   plain:   segment header · records { kind u8 · LSN, stamp and LSN - durable as varints, the first two as differences
+//            to the record before · body length varint · body }
 //
-// What must stay true: the plain bytes are the segment's header and its operation and mark records, byte for byte.
+// What must stay true: decoding gives the segment's header and its operation and mark records, byte for byte. A
+// record's checksum and padding follow from the rest, so they are not kept.
 
 enum JournalArchive {
   private static let magic: UInt32 = 0x5241_4C56  // "VLAR"
   private static let version: UInt16 = 1
-  private static let headerLength = 24
-  private static let blockHeaderLength = 16
   private static let blockBytes = 1 << 20
   private static let level: Int32 = 6
   /// More than a segment can be.
   private static let plainBytesMax = 256 << 20
 
-  /// The archive of the segment in `plain`.
-  static func encode(_ plain: [UInt8]) -> [UInt8] {
+  /// The archive of a segment that is nothing but its header and operation and mark records.
+  static func encode(_ segment: [UInt8]) throws(Malformed) -> [UInt8] {
+    let plain = try compact(segment)
     var w = ByteWriter(capacity: plain.count / 3 + 64)
-    w.u32(magic); w.u16(version); w.u16(0); w.u64(UInt64(plain.count))
+    w.u32(magic); w.u16(version); w.u16(0); w.u64(UInt64(segment.count)); w.u64(UInt64(plain.count))
     w.u32(w.bytes.withUnsafeBytes { Checksum.crc32($0) })
     w.u32(0)
     let encoder = Encoder()
@@ -43,9 +45,9 @@ enum JournalArchive {
     do throws(Malformed) {
       var r = ByteReader(bytes)
       guard try r.u32() == magic, try r.u16() == version, try r.u16() == 0 else { return nil }
-      let length = try r.u64()
+      let segmentLength = try r.u64(), length = try r.u64()
       let crc = Checksum.crc32(UnsafeRawBufferPointer(rebasing: bytes[0..<r.offset]))
-      guard try r.u32() == crc, try r.u32() == 0, length <= plainBytesMax else { return nil }
+      guard try r.u32() == crc, try r.u32() == 0, length <= plainBytesMax, segmentLength <= plainBytesMax else { return nil }
       let plain = Buffer(capacity: Int(length)), decoder = Decoder()
       while !r.isAtEnd {
         let count = Int(try r.u32()), stored = Int(try r.u32())
@@ -55,7 +57,54 @@ enum JournalArchive {
           decoder.decode(codec, payload, into: UnsafeMutableRawBufferPointer(start: plain.base + plain.count, count: count), prefix: nil) else { return nil }
         plain.count += count
       }
-      return plain.count == Int(length) ? plain : nil
+      defer { withExtendedLifetime(plain) {} }
+      guard plain.count == Int(length) else { return nil }
+      let segment = try expand(plain.bytes, capacity: Int(segmentLength))
+      return segment.count == Int(segmentLength) ? segment : nil
     } catch { return nil }
+  }
+
+  private static func compact(_ segment: [UInt8]) throws(Malformed) -> [UInt8] {
+    var w = ByteWriter(capacity: segment.count)
+    var malformed = false
+    segment.withUnsafeBytes { raw in
+      do throws(Malformed) {
+        let header = try SegmentHeader(decoding: raw)
+        w.raw(UnsafeRawBufferPointer(rebasing: raw[0..<SegmentHeader.length]))
+        var at = SegmentHeader.length, lsn: UInt64 = 0, stamp: UInt64 = 0
+        while at < raw.count {
+          let rest = UnsafeRawBufferPointer(rebasing: raw[at...])
+          let record = try RecordHeader(decoding: rest, seed: header.seed)
+          w.u8(record.kind.rawValue)
+          w.signed(Int64(bitPattern: record.lsn.value &- lsn)); w.signed(Int64(bitPattern: record.stamp &- stamp))
+          w.signed(Int64(bitPattern: record.lsn.value &- record.durable.value))
+          w.varint(UInt64(record.bodyLength))
+          w.raw(UnsafeRawBufferPointer(rebasing: rest[RecordHeader.length..<RecordHeader.length + record.bodyLength]))
+          (lsn, stamp) = (record.lsn.value, record.stamp)
+          at += record.paddedLength
+        }
+      } catch { malformed = true }
+    }
+    if malformed { throw Malformed() }
+    return w.bytes
+  }
+
+  private static func expand(_ plain: UnsafeRawBufferPointer, capacity: Int) throws(Malformed) -> Buffer {
+    let header = try SegmentHeader(decoding: plain)
+    var w = ByteWriter(capacity: capacity), r = ByteReader(plain), lsn: UInt64 = 0, stamp: UInt64 = 0
+    w.raw(try r.take(SegmentHeader.length))
+    while !r.isAtEnd {
+      guard let kind = RecordHeader.Kind(rawValue: try r.u8()) else { throw Malformed() }
+      lsn = lsn &+ UInt64(bitPattern: try r.signed())
+      stamp = stamp &+ UInt64(bitPattern: try r.signed())
+      let durable = lsn &- UInt64(bitPattern: try r.signed())
+      guard let length = Int(exactly: try r.varint()), length <= Limits.recordBytesMax, w.count + length <= capacity else { throw Malformed() }
+      let record = RecordHeader(kind: kind, bodyLength: length, lsn: LSN(lsn), stamp: stamp, durable: LSN(durable))
+      record.encode(into: &w, body: [], try r.take(length), seed: header.seed)
+    }
+    let segment = Buffer(capacity: w.count)
+    segment.count = w.count
+    w.bytes.withUnsafeBytes { segment.space.copyMemory(from: $0) }
+    return segment
   }
 }

@@ -67,7 +67,7 @@ struct JournalReader {
       case .operation where record.lsn > end.lastLSN:
         guard record.lsn == end.lastLSN.next else { throw damaged("operation \(record.lsn.value) after \(end.lastLSN.value)", at) }
         var reader = ByteReader(body)
-        guard let operation = try? Operation(decoding: &reader), reader.isAtEnd else { throw damaged("operation \(record.lsn.value)", at) }
+        guard let operation = try? Operation(decoding: &reader, stamp: record.stamp), reader.isAtEnd else { throw damaged("operation \(record.lsn.value)", at) }
         try visitor.operation(operation, record.lsn)
         end.lastLSN = record.lsn
       default: break

@@ -7,7 +7,6 @@
 /// What is new in a node that an operation makes.
 struct NewNode: Hashable {
   var inode: InodeNumber
-  var id: NodeID
   var mode: UInt32
   var user: UInt32
   var group: UInt32
@@ -45,6 +44,9 @@ struct AttributeSet: Hashable {
 }
 
 enum Operation: Hashable {
+  /// An opening of the vault that is about to make nodes. Their ids are this random key and their numbers: the same on
+  /// every device, different in every copy of a vault that goes its own way, and not a byte more to store for each.
+  case epoch(key: UInt64)
   /// A new node and its first entry. `time` becomes its times and the parent's mtime and ctime.
   /// The vault's first operation makes the root, which has neither parent nor name.
   case create(NewNode, parent: InodeNumber, name: [UInt8], time: Timestamp)
@@ -71,82 +73,86 @@ enum Operation: Hashable {
 extension Operation {
   private enum Kind: UInt8 {
     case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
-      insertRange, collapseRange, drop
+      insertRange, collapseRange, drop, epoch
   }
 
-  func encode(into w: inout ByteWriter) {
+  /// - Parameter stamp: of the record that holds it: times near it are kept as a small difference.
+  func encode(into w: inout ByteWriter, stamp: UInt64) {
     func kind(_ kind: Kind) { w.u8(kind.rawValue) }
     switch self {
     case .create(let node, let parent, let name, let time):
-      kind(.create); w.node(node); w.varint(parent.value); w.counted(name); w.time(time)
+      kind(.create); w.node(node); w.varint(parent.value); w.counted(name); w.time(time, near: stamp)
     case .link(let inode, let parent, let name, let time):
-      kind(.link); w.varint(inode.value); w.varint(parent.value); w.counted(name); w.time(time)
+      kind(.link); w.varint(inode.value); w.varint(parent.value); w.counted(name); w.time(time, near: stamp)
     case .unlink(let parent, let name, let drops, let time):
-      kind(.unlink); w.varint(parent.value); w.counted(name); w.u8(drops ? 1 : 0); w.time(time)
+      kind(.unlink); w.varint(parent.value); w.counted(name); w.u8(drops ? 1 : 0); w.time(time, near: stamp)
     case .rename(let parent, let name, let newParent, let newName, let drops, let time):
       kind(.rename); w.varint(parent.value); w.counted(name); w.varint(newParent.value); w.counted(newName)
-      w.u8(drops ? 1 : 0); w.time(time)
+      w.u8(drops ? 1 : 0); w.time(time, near: stamp)
     case .exchange(let parent, let name, let newParent, let newName, let time):
-      kind(.exchange); w.varint(parent.value); w.counted(name); w.varint(newParent.value); w.counted(newName); w.time(time)
+      kind(.exchange); w.varint(parent.value); w.counted(name); w.varint(newParent.value); w.counted(newName); w.time(time, near: stamp)
     case .setAttributes(let inode, let set):
-      kind(.setAttributes); w.varint(inode.value); w.attributes(set)
+      kind(.setAttributes); w.varint(inode.value); w.attributes(set, near: stamp)
     case .setXattr(let inode, let name, let value, let set):
-      kind(.setXattr); w.varint(inode.value); w.counted(name); w.counted(value); w.attributes(set)
+      kind(.setXattr); w.varint(inode.value); w.counted(name); w.counted(value); w.attributes(set, near: stamp)
     case .removeXattr(let inode, let name, let set):
-      kind(.removeXattr); w.varint(inode.value); w.counted(name); w.attributes(set)
+      kind(.removeXattr); w.varint(inode.value); w.counted(name); w.attributes(set, near: stamp)
     case .content(let inode, let range, let extents, let size, let set):
       kind(.content); w.varint(inode.value); w.range(range); w.varint(UInt64(extents.count))
       for extent in extents { w.extent(extent) }
-      w.varint(size); w.attributes(set)
+      w.varint(size); w.attributes(set, near: stamp)
     case .clone(let inode, let at, let source, let range, let size, let set):
-      kind(.clone); w.varint(inode.value); w.varint(at); w.varint(source.value); w.range(range); w.varint(size); w.attributes(set)
+      kind(.clone); w.varint(inode.value); w.varint(at); w.varint(source.value); w.range(range); w.varint(size); w.attributes(set, near: stamp)
     case .insertRange(let inode, let offset, let length, let set):
-      kind(.insertRange); w.varint(inode.value); w.varint(offset); w.varint(length); w.attributes(set)
+      kind(.insertRange); w.varint(inode.value); w.varint(offset); w.varint(length); w.attributes(set, near: stamp)
     case .collapseRange(let inode, let offset, let length, let set):
-      kind(.collapseRange); w.varint(inode.value); w.varint(offset); w.varint(length); w.attributes(set)
+      kind(.collapseRange); w.varint(inode.value); w.varint(offset); w.varint(length); w.attributes(set, near: stamp)
     case .drop(let inode):
       kind(.drop); w.varint(inode.value)
+    case .epoch(let key):
+      kind(.epoch); w.u64(key)
     }
   }
 
-  init(decoding r: inout ByteReader) throws(Malformed) {
+  init(decoding r: inout ByteReader, stamp: UInt64) throws(Malformed) {
     guard let kind = Kind(rawValue: try r.u8()) else { throw Malformed() }
     switch kind {
-    case .create: self = .create(try r.node(), parent: try r.inode(), name: try r.name(), time: try r.time())
-    case .link: self = .link(try r.inode(), parent: try r.inode(), name: try r.name(), time: try r.time())
-    case .unlink: self = .unlink(parent: try r.inode(), name: try r.name(), drops: try r.u8() != 0, time: try r.time())
+    case .create: self = .create(try r.node(), parent: try r.inode(), name: try r.name(), time: try r.time(near: stamp))
+    case .link: self = .link(try r.inode(), parent: try r.inode(), name: try r.name(), time: try r.time(near: stamp))
+    case .unlink: self = .unlink(parent: try r.inode(), name: try r.name(), drops: try r.u8() != 0, time: try r.time(near: stamp))
     case .rename:
       self = .rename(parent: try r.inode(), name: try r.name(), newParent: try r.inode(), newName: try r.name(),
-                     drops: try r.u8() != 0, time: try r.time())
+                     drops: try r.u8() != 0, time: try r.time(near: stamp))
     case .exchange:
-      self = .exchange(parent: try r.inode(), name: try r.name(), newParent: try r.inode(), newName: try r.name(), time: try r.time())
-    case .setAttributes: self = .setAttributes(try r.inode(), try r.attributes())
+      self = .exchange(parent: try r.inode(), name: try r.name(), newParent: try r.inode(), newName: try r.name(), time: try r.time(near: stamp))
+    case .setAttributes: self = .setAttributes(try r.inode(), try r.attributes(near: stamp))
     case .setXattr:
       self = .setXattr(try r.inode(), name: try r.counted(max: Limits.xattrNameBytesMax),
-                       value: try r.counted(max: Limits.xattrValueBytesMax), attributes: try r.attributes())
+                       value: try r.counted(max: Limits.xattrValueBytesMax), attributes: try r.attributes(near: stamp))
     case .removeXattr:
-      self = .removeXattr(try r.inode(), name: try r.counted(max: Limits.xattrNameBytesMax), attributes: try r.attributes())
+      self = .removeXattr(try r.inode(), name: try r.counted(max: Limits.xattrNameBytesMax), attributes: try r.attributes(near: stamp))
     case .content:
       let inode = try r.inode(), range = try r.range(), count = try r.varint()
       guard count <= UInt64(r.remaining) else { throw Malformed() }
       var extents: [JournalExtent] = []
       for _ in 0..<count { extents.append(try r.extent()) }
-      self = .content(inode, range: range, extents: extents, size: try r.varint(), attributes: try r.attributes())
+      self = .content(inode, range: range, extents: extents, size: try r.varint(), attributes: try r.attributes(near: stamp))
     case .clone:
       self = .clone(try r.inode(), at: try r.varint(), from: try r.inode(), sourceRange: try r.range(),
-                    size: try r.varint(), attributes: try r.attributes())
+                    size: try r.varint(), attributes: try r.attributes(near: stamp))
     case .insertRange:
-      self = .insertRange(try r.inode(), offset: try r.varint(), length: try r.varint(), attributes: try r.attributes())
+      self = .insertRange(try r.inode(), offset: try r.varint(), length: try r.varint(), attributes: try r.attributes(near: stamp))
     case .collapseRange:
-      self = .collapseRange(try r.inode(), offset: try r.varint(), length: try r.varint(), attributes: try r.attributes())
+      self = .collapseRange(try r.inode(), offset: try r.varint(), length: try r.varint(), attributes: try r.attributes(near: stamp))
     case .drop: self = .drop(try r.inode())
+    case .epoch: self = .epoch(key: try r.u64())
     }
   }
 }
 
 extension ByteWriter {
   fileprivate mutating func node(_ node: NewNode) {
-    varint(node.inode.value); id(node.id); varint(UInt64(node.mode)); varint(UInt64(node.user)); varint(UInt64(node.group))
+    varint(node.inode.value); varint(UInt64(node.mode)); varint(UInt64(node.user)); varint(UInt64(node.group))
     varint(node.device); counted(node.target); varint(UInt64(node.xattrs.count))
     for pair in node.xattrs { counted(pair.name); counted(pair.value) }
   }
@@ -158,11 +164,24 @@ extension ByteWriter {
     case .chunk(let chunk, let offset): u8(1); id(chunk); varint(UInt64(offset))
     }
   }
-  fileprivate mutating func attributes(_ set: AttributeSet) {
+  /// 1 and the difference in nanoseconds where that is small, 0 and the whole time otherwise.
+  fileprivate mutating func time(_ time: Timestamp, near stamp: UInt64) {
+    let (whole, overflow) = time.seconds.multipliedReportingOverflow(by: 1_000_000_000)
+    let (nanoseconds, overflow2) = whole.addingReportingOverflow(Int64(time.nanoseconds))
+    let (difference, overflow3) = nanoseconds.subtractingReportingOverflow(Int64(truncatingIfNeeded: stamp))
+    if !overflow, !overflow2, !overflow3, difference.magnitude < 1 << 40 {
+      u8(1)
+      signed(difference)
+    } else {
+      u8(0)
+      self.time(time)
+    }
+  }
+  fileprivate mutating func attributes(_ set: AttributeSet, near stamp: UInt64) {
     u8((set.mode != nil ? 1 : 0) | (set.user != nil ? 2 : 0) | (set.group != nil ? 4 : 0)
       | (set.accessed != nil ? 8 : 0) | (set.modified != nil ? 16 : 0) | (set.changed != nil ? 32 : 0))
     for number in [set.mode, set.user, set.group] { if let number { varint(UInt64(number)) } }
-    for moment in [set.accessed, set.modified, set.changed] { if let moment { time(moment) } }
+    for moment in [set.accessed, set.modified, set.changed] { if let moment { time(moment, near: stamp) } }
   }
 }
 
@@ -170,7 +189,7 @@ extension ByteReader {
   fileprivate mutating func inode() throws(Malformed) -> InodeNumber { InodeNumber(try varint()) }
   fileprivate mutating func name() throws(Malformed) -> [UInt8] { try counted(max: Limits.nameBytesMax) }
   fileprivate mutating func node() throws(Malformed) -> NewNode {
-    var node = NewNode(inode: try inode(), id: try nodeID(), mode: try varint32(), user: try varint32(), group: try varint32(),
+    var node = NewNode(inode: try inode(), mode: try varint32(), user: try varint32(), group: try varint32(),
                        device: try varint(), target: try counted(max: Limits.targetBytesMax), xattrs: [])
     let count = try varint()
     guard count <= UInt64(remaining) else { throw Malformed() }
@@ -193,16 +212,27 @@ extension ByteReader {
     default: throw Malformed()
     }
   }
-  fileprivate mutating func attributes() throws(Malformed) -> AttributeSet {
+  fileprivate mutating func time(near stamp: UInt64) throws(Malformed) -> Timestamp {
+    switch try u8() {
+    case 0: return try time()
+    case 1:
+      let (sum, overflow) = Int64(truncatingIfNeeded: stamp).addingReportingOverflow(try signed())
+      guard !overflow else { throw Malformed() }
+      let (seconds, rest) = sum.quotientAndRemainder(dividingBy: 1_000_000_000)
+      return rest < 0 ? Timestamp(seconds: seconds - 1, nanoseconds: UInt32(rest + 1_000_000_000)) : Timestamp(seconds: seconds, nanoseconds: UInt32(rest))
+    default: throw Malformed()
+    }
+  }
+  fileprivate mutating func attributes(near stamp: UInt64) throws(Malformed) -> AttributeSet {
     let bits = try u8()
     guard bits < 64 else { throw Malformed() }
     var set = AttributeSet()
     if bits & 1 != 0 { set.mode = try varint32() }
     if bits & 2 != 0 { set.user = try varint32() }
     if bits & 4 != 0 { set.group = try varint32() }
-    if bits & 8 != 0 { set.accessed = try time() }
-    if bits & 16 != 0 { set.modified = try time() }
-    if bits & 32 != 0 { set.changed = try time() }
+    if bits & 8 != 0 { set.accessed = try time(near: stamp) }
+    if bits & 16 != 0 { set.modified = try time(near: stamp) }
+    if bits & 32 != 0 { set.changed = try time(near: stamp) }
     return set
   }
 }

@@ -77,12 +77,17 @@ extension Metadata {
       node.size -= length
     case .drop(let inode):
       try drop(try node(inode))
+    case .epoch(let key):
+      state.epoch += 1
+      statements.insertEpoch.bind(1, state.epoch)
+      statements.insertEpoch.bind(2, key)
+      try statements.insertEpoch.run()
     }
     state.applied = lsn
   }
 
   private func make(_ new: NewNode, time: Timestamp) throws(VaultError) -> Node {
-    let node = Node(inode: new.inode, id: new.id, mode: new.mode, links: new.mode & S_IFMT == S_IFDIR ? 2 : 1, user: new.user, group: new.group, time: time)
+    let node = Node(inode: new.inode, epoch: state.epoch, mode: new.mode, links: new.mode & S_IFMT == S_IFDIR ? 2 : 1, user: new.user, group: new.group, time: time)
     node.device = new.device
     node.target = new.target
     for pair in new.xattrs {

@@ -23,6 +23,7 @@ extension Metadata {
     ("pack", { $0.pack.value }, { $0.pack = ContainerNumber($1) }),
     ("pack_offset", { $0.packOffset }, { $0.packOffset = $1 }),
     ("optimised", { $0.optimised }, { $0.optimised = $1 }),
+    ("epoch", { $0.epoch }, { $0.epoch = $1 }),
     ("nodes", { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
     ("logical_bytes", { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),
     ("chunks", { UInt64(bitPattern: $0.counters.chunks) }, { $0.counters.chunks = Int64(bitPattern: $1) }),
@@ -56,7 +57,7 @@ struct Statements {
   let selectXattr, listXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
   let selectPage, listPages, writePage, deletePage, deletePages: Statement
   let selectChunk, findChunk, insertChunk, moveChunk: Statement
-  let insertOrphan, deleteOrphan, writeState: Statement
+  let insertOrphan, deleteOrphan, writeState, insertEpoch, selectEpoch: Statement
 
   init(_ db: Database) throws(VaultError) {
     selectNode = try db.prepare("SELECT record FROM node WHERE inode = ?")
@@ -83,6 +84,8 @@ struct Statements {
     moveChunk = try db.prepare("UPDATE chunk SET container = ?, frame = ?, frame_length = ?, offset = ? WHERE number = ?")
     insertOrphan = try db.prepare("INSERT OR IGNORE INTO orphan (inode) VALUES (?)")
     deleteOrphan = try db.prepare("DELETE FROM orphan WHERE inode = ?")
+    insertEpoch = try db.prepare("INSERT INTO epoch (number, key) VALUES (?, ?)")
+    selectEpoch = try db.prepare("SELECT key FROM epoch WHERE number = ?")
     writeState = try db.prepare("INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)")
   }
 }

@@ -33,6 +33,8 @@ final class Metadata {
     var packOffset: UInt64 = 0
     /// Containers up to this one hold nothing the optimiser would improve.
     var optimised: UInt64 = 0
+    /// How many epochs there were.
+    var epoch: UInt64 = 0
     var counters = Counters()
   }
 

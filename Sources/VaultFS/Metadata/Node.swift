@@ -7,7 +7,8 @@ import Glibc
 
 final class Node {
   let inode: InodeNumber
-  let id: NodeID
+  /// The epoch that made it: with its number, its id.
+  let epoch: UInt64
   var mode: UInt32
   var links: UInt32
   var user: UInt32
@@ -49,8 +50,8 @@ final class Node {
     var bytes: UInt64
   }
 
-  init(inode: InodeNumber, id: NodeID, mode: UInt32, links: UInt32, user: UInt32, group: UInt32, time: Timestamp) {
-    (self.inode, self.id, self.mode, self.links, self.user, self.group) = (inode, id, mode, links, user, group)
+  init(inode: InodeNumber, epoch: UInt64, mode: UInt32, links: UInt32, user: UInt32, group: UInt32, time: Timestamp) {
+    (self.inode, self.epoch, self.mode, self.links, self.user, self.group) = (inode, epoch, mode, links, user, group)
     (accessed, modified, changed, born) = (time, time, time, time)
   }
 
@@ -72,7 +73,6 @@ final class Node {
 /// What a program may know of a node, at one moment.
 public struct NodeInfo: Sendable {
   public var inode: InodeNumber
-  public var id: NodeID
   public var mode: UInt32
   public var links: UInt32
   public var user: UInt32
@@ -92,7 +92,7 @@ extension Node {
   private static let directorySize: UInt64 = 4096
 
   var info: NodeInfo {
-    var info = NodeInfo(inode: inode, id: id, mode: mode, links: links, user: user, group: group, device: device, size: size,
+    var info = NodeInfo(inode: inode, mode: mode, links: links, user: user, group: group, device: device, size: size,
                         allocated: allocated, accessed: accessed, modified: modified, changed: changed, born: born)
     if isDirectory { info.size = Self.directorySize }
     if isSymlink { info.size = UInt64(target.count) }
@@ -113,7 +113,7 @@ extension Node {
   func encoded() -> [UInt8] {
     var w = ByteWriter(capacity: 128 + target.count)
     w.u8((hasXattrs ? 1 : 0) | (paged ? 2 : 0))
-    w.id(id)
+    w.varint(epoch)
     w.varint(UInt64(mode)); w.varint(UInt64(links)); w.varint(UInt64(user)); w.varint(UInt64(group))
     w.time(born); w.time(modified)
     // A new file's times are mostly the same: a difference costs two bytes instead of ten.
@@ -136,10 +136,10 @@ extension Node {
   convenience init(inode: InodeNumber, decoding bytes: UnsafeRawBufferPointer) throws(Malformed) {
     var r = ByteReader(bytes)
     let flags = try r.u8()
-    let id = try r.nodeID()
+    let epoch = try r.varint()
     let mode = try r.varint32(), links = try r.varint32(), user = try r.varint32(), group = try r.varint32()
     let born = try r.time(), modified = try r.time()
-    self.init(inode: inode, id: id, mode: mode, links: links, user: user, group: group, time: born)
+    self.init(inode: inode, epoch: epoch, mode: mode, links: links, user: user, group: group, time: born)
     hasXattrs = flags & 1 != 0
     paged = flags & 2 != 0
     self.modified = modified

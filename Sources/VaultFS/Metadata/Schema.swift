@@ -33,6 +33,9 @@ enum Schema {
     -- Nodes without a name that were still open: swept at the next mount if we were killed.
     CREATE TABLE orphan (inode INTEGER PRIMARY KEY) STRICT;
 
+    -- The random half of the ids of the nodes made in an opening of the vault.
+    CREATE TABLE epoch (number INTEGER PRIMARY KEY, key INTEGER NOT NULL) STRICT;
+
     -- Counters and positions, written with every commit.
     CREATE TABLE state (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,

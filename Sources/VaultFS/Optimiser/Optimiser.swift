@@ -138,7 +138,12 @@ final class Optimiser {
     let temporary = "journal/archive.new"
     if disk.exists(temporary) { try disk.remove(temporary) }
     let file = try disk.open(temporary, .create)
-    try writeAll(JournalArchive.encode(plain), to: file, at: 0)
+    guard let archive = try? JournalArchive.encode(plain) else { throw .journalDamaged(detail: "segment \(segment.value) cannot be archived") }
+    // Decoded once before the segment goes, like everything that is encoded.
+    guard archive.withUnsafeBytes({ JournalArchive.decode($0) }).map({ buffer in buffer.bytes.elementsEqual(plain) }) == true else {
+      throw .journalDamaged(detail: "the archive of segment \(segment.value) does not decode to the same")
+    }
+    try writeAll(archive, to: file, at: 0)
     try file.sync()
     try disk.rename(temporary, to: ContainerStore.path(segment, .archive))
     try disk.syncDirectory("journal")

@@ -36,12 +36,31 @@ extension Vault {
       let setgid = directory.mode & S_ISGID != 0
       if setgid && mode & S_IFMT == S_IFDIR { mode |= S_ISGID }
       if mode & S_IFMT == S_IFDIR, directory.links >= Limits.linksMax { throw .tooManyLinks }
-      let node = NewNode(inode: InodeNumber(metadata.state.nextInode), id: .random(), mode: mode, user: requester.user,
+      let node = NewNode(inode: InodeNumber(metadata.state.nextInode), mode: mode, user: requester.user,
                          group: setgid ? directory.group : requester.group, device: device, target: target, xattrs: xattrs)
+      try beginEpoch()
       try perform(.create(node, parent: parent, name: name, time: Self.now()))
       let made = try metadata.node(node.inode)
       if opening { made.openCount += 1 }
       return made.info
+    }
+  }
+
+  /// The first node that this opening of the vault makes begins an epoch. `lock` is held.
+  private func beginEpoch() throws(VaultError) {
+    guard !hasEpoch else { return }
+    try perform(.epoch(key: UInt64.random(in: 1 ... .max)))
+    hasEpoch = true
+  }
+
+  /// What names the node on every device.
+  public func id(of inode: InodeNumber) throws(VaultError) -> NodeID {
+    try lock.withLock { () throws(VaultError) in
+      let select = metadata.statements.selectEpoch
+      select.bind(1, try metadata.node(inode).epoch)
+      defer { select.reset() }
+      guard try select.step() else { throw metadata.damaged("the epoch of node \(inode.value)") }
+      return NodeID(high: select.unsigned(0), low: inode.value)
     }
   }
 

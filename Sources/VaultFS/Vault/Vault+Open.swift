@@ -20,7 +20,8 @@ extension Vault {
     let configuration = VaultConfiguration(id: .random(), name: name, nameKey: (generator.next(), generator.next()), created: now().seconds)
     let containers = try ContainerStore(disk: disk)
     let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: .zero, stamp: 0)
-    let root = NewNode(inode: .root, id: .random(), mode: S_IFDIR | mode, user: getuid(), group: getgid(), device: 0, target: [], xattrs: [])
+    let root = NewNode(inode: .root, mode: S_IFDIR | mode, user: getuid(), group: getgid(), device: 0, target: [], xattrs: [])
+    _ = try journal.append(.epoch(key: generator.next()))
     _ = try journal.append(.create(root, parent: .none, name: [], time: now()))
     for file in journal.takeUnsynced().files { try file.sync() }
     try disk.syncDirectory("journal")

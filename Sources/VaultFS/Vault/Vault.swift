@@ -11,7 +11,7 @@ import Glibc
 import Synchronization
 
 public final class Vault: @unchecked Sendable {
-  // Sendable: `metadata`, `journal`, `unsaved`, `failure` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
+  // Sendable: `metadata`, `journal`, `unsaved`, `failure`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
   public let configuration: VaultConfiguration
   public let path: String
   let lock = Lock()
@@ -31,6 +31,7 @@ public final class Vault: @unchecked Sendable {
   /// Nodes with unsaved bytes.
   var unsaved: [InodeNumber: Node] = [:]
   var failure: String?
+  var hasEpoch = false
   /// The volume that holds the vault has less than the reserve left: only what frees space goes on.
   let diskIsFull = Atomic<Bool>(false)
   var keeper: Keeper?
