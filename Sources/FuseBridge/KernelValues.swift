@@ -56,6 +56,7 @@ extension Opened {
     info.direct_io = directIO ? 1 : 0
     info.keep_cache = keepCache ? 1 : 0
     info.cache_readdir = cacheDirectory ? 1 : 0
+    info.noflush = skipsFlush ? 1 : 0
   }
 }
 

@@ -96,8 +96,12 @@ public struct Opened: Sendable {
   public var keepCache: Bool
   /// The kernel may cache the entries of this directory.
   public var cacheDirectory: Bool
-  public init(handle: HandleNumber, directIO: Bool = false, keepCache: Bool = false, cacheDirectory: Bool = false) {
+  /// The kernel spares the `flush` of each close: for handles through which nothing is written.
+  public var skipsFlush: Bool
+  public init(handle: HandleNumber, directIO: Bool = false, keepCache: Bool = false, cacheDirectory: Bool = false,
+              skipsFlush: Bool = false) {
     (self.handle, self.directIO, self.keepCache, self.cacheDirectory) = (handle, directIO, keepCache, cacheDirectory)
+    self.skipsFlush = skipsFlush
   }
 }
 

@@ -11,7 +11,8 @@ final class ControlSocket: Sendable {
   private let descriptor: Int32
   private let path: String
 
-  init(_ vault: Vault) throws {
+  /// - Parameter requests: how many of each kind the kernel has sent.
+  init(_ vault: Vault, requests: @escaping @Sendable () -> [String: UInt64]) throws {
     path = "\(vault.path)/\(Self.name)"
     unlink(path)
     descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -24,7 +25,7 @@ final class ControlSocket: Sendable {
     }
     let listener = descriptor
     var thread = pthread_t()
-    let work = Unmanaged.passRetained(Work(listener, vault))
+    let work = Unmanaged.passRetained(Work(listener, vault, requests))
     pthread_create(&thread, nil, { raw in
       Unmanaged<Work>.fromOpaque(raw!).takeRetainedValue().serve()
       return nil
@@ -65,7 +66,10 @@ final class ControlSocket: Sendable {
   private final class Work: Sendable {
     let listener: Int32
     let vault: Vault
-    init(_ listener: Int32, _ vault: Vault) { (self.listener, self.vault) = (listener, vault) }
+    let requests: @Sendable () -> [String: UInt64]
+    init(_ listener: Int32, _ vault: Vault, _ requests: @escaping @Sendable () -> [String: UInt64]) {
+      (self.listener, self.vault, self.requests) = (listener, vault, requests)
+    }
 
     func serve() {
       while true {
@@ -87,7 +91,7 @@ final class ControlSocket: Sendable {
       let count = read(client, &request, request.count)
       guard count > 0 else { return }
       let reply = switch String(decoding: request[0..<count], as: UTF8.self) {
-      case "status\n": StatusReport(vault.status()).json
+      case "status\n": StatusReport(vault.status(), requests: requests()).json
       default: #"{"error":"unknown request"}"#
       }
       let bytes = Array(reply.utf8)

@@ -35,7 +35,10 @@ enum Owner {
       let session = try Session(fileSystem: VaultFileSystem(vault, whenMounted: ready.announce), options: options)
       try session.mount(at: settings.directory)
       signals.start { _ in session.stop() }
-      let control = try ControlSocket(vault)
+      let control = try ControlSocket(vault) {
+        let counts = session.requestCounts
+        return Dictionary(uniqueKeysWithValues: RequestKind.allCases.map { ("\($0)", counts[$0]) }.filter { $0.1 > 0 })
+      }
       defer { control.close() }
       Log.say("the vault `\(vault.configuration.name)` is mounted on \(settings.directory)")
       defer { session.unmount() }

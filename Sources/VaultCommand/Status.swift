@@ -61,8 +61,11 @@ struct StatusReport: Codable {
   var chunks: Int64
   var dedupRatio: Double
   var compressionRatio: Double
+  /// Requests of each kind that the kernel has sent since the mount; there where the vault is mounted.
+  var requests: [String: UInt64]?
 
-  init(_ status: VaultStatus) {
+  init(_ status: VaultStatus, requests: [String: UInt64]? = nil) {
+    self.requests = requests
     (vault, name, id, owner, readOnlyReason) = (status.path, status.name, status.id, status.owner, status.readOnlyReason)
     (nodes, operations, chunks) = (status.counters.nodes, status.operations, status.counters.chunks)
     (logicalBytes, uniqueBytes, frameBytes) = (status.counters.logicalBytes, status.counters.uniqueBytes, status.counters.frameBytes)

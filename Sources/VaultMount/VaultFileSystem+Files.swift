@@ -14,7 +14,7 @@ extension VaultFileSystem {
         vault.close(file)
         throw error
       }
-      return opened(file)
+      return opened(file, isForReading: flags & O_ACCMODE == O_RDONLY)
     }
   }
 
@@ -81,9 +81,9 @@ extension VaultFileSystem {
     }
   }
 
-  private func opened(_ file: OpenFile) -> Opened {
+  private func opened(_ file: OpenFile, isForReading: Bool = false) -> Opened {
     let handle = UInt64(UInt(bitPattern: Unmanaged.passRetained(file).toOpaque()))
-    return Opened(handle: HandleNumber(rawValue: handle), keepCache: true)
+    return Opened(handle: HandleNumber(rawValue: handle), keepCache: true, skipsFlush: isForReading)
   }
 
   /// Where a request does not say so: everybody but root loses set-uid and set-gid of what they change.

@@ -5,7 +5,6 @@
 // taken before the metadata lock.
 
 import Glibc
-import Synchronization
 
 final class Draft {
   let lock = ReadWriteLock()
@@ -84,6 +83,7 @@ final class DirtyRun {
   private(set) var offset: UInt64
   private var buffer: Buffer
   private var start: Int
+  private static let fullCapacity = Draft.headroom + Draft.runBytesMax
   private(set) var count: Int
   var end: UInt64 { offset + UInt64(count) }
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: buffer.base + start, count: count) }
@@ -91,16 +91,15 @@ final class DirtyRun {
   init(offset: UInt64, _ bytes: UnsafeRawBufferPointer, streaming: Bool) {
     self.offset = offset
     start = streaming ? Draft.headroom : 0
-    buffer = streaming ? BufferPool.shared.take() : Buffer(capacity: max(4096, bytes.count))
+    buffer = Buffer(capacity: streaming ? Self.fullCapacity : max(4096, bytes.count))
     count = 0
     append(bytes)
   }
-  deinit { if buffer.capacity == BufferPool.capacity { BufferPool.shared.give(buffer) } }
 
   func append(_ bytes: UnsafeRawBufferPointer) {
     let needed = start + count + bytes.count
     if needed > buffer.capacity {
-      let larger = needed > 256 << 10 ? BufferPool.shared.take() : Buffer(capacity: max(needed, buffer.capacity * 2))
+      let larger = Buffer(capacity: needed > 256 << 10 ? Self.fullCapacity : max(needed, buffer.capacity * 2))
       memcpy(larger.base + start, buffer.base + start, count)
       buffer = larger
     }
@@ -127,14 +126,4 @@ final class DirtyRun {
     guard from < to else { return }
     memcpy(target.baseAddress! + Int(from - targetOffset), bytes.baseAddress! + Int(from - offset), Int(to - from))
   }
-}
-
-/// Megabyte buffers, a few of them kept: allocating them anew would fault their pages in each time.
-final class BufferPool: Sendable {
-  static let shared = BufferPool()
-  static let capacity = Draft.headroom + Draft.runBytesMax
-  private static let keptMax = 6
-  private let kept = Mutex<[Buffer]>([])
-  func take() -> Buffer { kept.withLock { $0.popLast() } ?? Buffer(capacity: Self.capacity) }
-  func give(_ buffer: Buffer) { kept.withLock { if $0.count < Self.keptMax { $0.append(buffer) } } }
 }

@@ -86,10 +86,8 @@ final class PackWriter: Sendable {
   }
 
   func append(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws(VaultError) -> Position {
-    var w = ByteWriter(capacity: header.totalLength)
+    var w = ByteWriter(capacity: header.headerLength)
     header.encode(into: &w)
-    let headerCRC = w.bytes.suffix(4)
-    w.raw(payload)
     let bytes = w.bytes
     let result: Result<Position, VaultError> = state.withLock { state in
       do throws(VaultError) {
@@ -97,9 +95,10 @@ final class PackWriter: Sendable {
         if state.file == nil { try start(&state) }
         let position = Position(container: state.number, offset: state.end)
         try writeAll(bytes, to: state.file!, at: state.end)
-        state.end += UInt64(bytes.count)
+        try state.file!.write(payload, at: state.end + UInt64(bytes.count))
+        state.end += UInt64(header.totalLength)
         state.frames += 1
-        state.crc = Array(headerCRC).withUnsafeBytes { Checksum.crc32($0, seed: state.crc) }
+        state.crc = Array(bytes.suffix(4)).withUnsafeBytes { Checksum.crc32($0, seed: state.crc) }
         return .success(position)
       } catch { return .failure(error) }
     }

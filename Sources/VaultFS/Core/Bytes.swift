@@ -107,22 +107,3 @@ func systemMessage(_ code: Int32) -> String {
   guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
   return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
-
-/// Swift may release an object after its last use, though a pointer into it is still in use: whoever makes a buffer and
-/// uses its `bytes` in the same function ends with `withExtendedLifetime(buffer) {}`.
-///
-/// Memory that is allocated once and reused: large transient arrays make glibc give pages back and refault them.
-final class Buffer: @unchecked Sendable {
-  // Sendable: whoever holds a buffer that others can reach guards it by the lock of what holds it; a decoded
-  // frame's buffer is written once, before it is shared.
-  let base: UnsafeMutableRawPointer
-  let capacity: Int
-  var count = 0
-  init(capacity: Int) {
-    self.capacity = capacity
-    base = UnsafeMutableRawPointer.allocate(byteCount: max(capacity, 1), alignment: 64)
-  }
-  deinit { base.deallocate() }
-  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
-  var space: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: base, count: capacity) }
-}

@@ -44,7 +44,7 @@ public enum Limits {
   /// Unsaved bytes of all files before a writer must wait.
   static let dirtyBytesMax = 24 << 20
   /// Decoded frames kept for reading, bytes.
-  static let frameCacheBytes = 16 << 20
+  static let frameCacheBytes = 12 << 20
   /// Nodes kept in memory beyond those in use.
   static let nodeCacheCount = 32_768
   /// SQLite's page cache, KiB.

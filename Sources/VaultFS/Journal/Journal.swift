@@ -19,7 +19,6 @@ final class Journal {
   private var stamp: UInt64
   private var buffer = ByteWriter(capacity: 1 << 16)
   private var unsynced: [any DiskFile] = []
-  private var unsyncedDirectory = true
   /// The last LSN known to be on disk; what every new record attests.
   var durable: LSN
   /// Bytes appended since the last time someone asked.
@@ -43,6 +42,9 @@ final class Journal {
     let header = SegmentHeader(vault: vault, salt: generator.next(), firstLSN: first, device: 0, incarnation: 0)
     let file = try containers.disk.open(ContainerStore.path(number, .segment), .create)
     try writeAll(header.encoded(), to: file, at: 0)
+    // Durable by name before anything may refer to it: the view's position does, even where no operation follows.
+    try file.sync()
+    try containers.disk.syncDirectory("journal")
     containers.add(number, .segment, file)
     return (file, header.seed, UInt64(SegmentHeader.length))
   }
@@ -54,7 +56,6 @@ final class Journal {
     (file, seed, end) = try Self.start(containers, vault, number, lastLSN.next)
     segment = number
     unsynced.append(file)
-    unsyncedDirectory = true
   }
 
   /// A frame that travels in the journal, before the operation that names it.
@@ -102,13 +103,12 @@ final class Journal {
   }
 
   /// Files with bytes that no sync has covered; the caller syncs them in this order.
-  func takeUnsynced() -> (files: [any DiskFile], directory: Bool) {
+  func takeUnsynced() -> [any DiskFile] {
     defer {
       unsynced = [file]
-      unsyncedDirectory = false
       bytesUnsynced = 0
     }
-    return (unsynced, unsyncedDirectory)
+    return unsynced
   }
 
   private func now() -> UInt64 {

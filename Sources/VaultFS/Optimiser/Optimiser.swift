@@ -30,6 +30,7 @@ final class Optimiser {
     try vault.lock.withLock { () throws(VaultError) in
       guard vault.failure == nil, vault.journal.end > Self.segmentBytesMin else { return }
       try vault.journal.rotate(to: vault.containers.takeNumber())
+      try vault.metadata.begin()
       vault.notePosition()
     }
     try vault.packs.seal()

@@ -67,8 +67,7 @@ extension Vault {
     let (covered, segments) = lock.withLock { (journal.lastLSN, journal.takeUnsynced()) }
     do throws(VaultError) {
       try packs.sync()
-      for file in segments.files { try file.sync() }
-      if segments.directory { try containers.disk.syncDirectory("journal") }
+      for file in segments { try file.sync() }
     } catch {
       throw lock.withLock { fail(error) }
     }
@@ -85,8 +84,7 @@ extension Vault {
         let segments = journal.takeUnsynced()
         do throws(VaultError) {
           try packs.sync()
-          for file in segments.files { try file.sync() }
-          if segments.directory { try containers.disk.syncDirectory("journal") }
+          for file in segments { try file.sync() }
         } catch { throw fail(error) }
         journal.durable = journal.lastLSN
       }

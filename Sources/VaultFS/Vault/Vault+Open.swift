@@ -23,8 +23,7 @@ extension Vault {
     let root = NewNode(inode: .root, mode: S_IFDIR | mode, user: getuid(), group: getgid(), device: 0, target: [], xattrs: [])
     _ = try journal.append(.epoch(key: generator.next()))
     _ = try journal.append(.create(root, parent: .none, name: [], time: now()))
-    for file in journal.takeUnsynced().files { try file.sync() }
-    try disk.syncDirectory("journal")
+    for file in journal.takeUnsynced() { try file.sync() }
     try disk.syncDirectory("packs")
     // The configuration comes last: with it, and not before, the directory is a vault.
     let file = try disk.open("vault.new", .create)
@@ -92,6 +91,10 @@ extension Vault {
     let packs = PackWriter(containers: containers, vault: configuration.id)
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,
                       packs: packs, owner: owner, isReadOnly: readOnly, log: log)
+    try vault.lock.withLock { () throws(VaultError) in
+      try metadata.begin()
+      vault.notePosition()
+    }
     try vault.sweepOrphans()
     vault.keeper = Keeper(vault)
     vault.keeper?.start()
@@ -136,10 +139,11 @@ extension Vault {
     let state = metadata.state
     guard state.applied > .zero else { throw .databaseDamaged(detail: "\(file) holds no vault") }
     let reader = JournalReader(containers: containers, vault: configuration.id)
-    guard containers.journal.contains(state.segment),
-      try containers.file(state.segment).size() >= state.segmentOffset else { return (metadata, nil) }
+    // A segment that became an archive is read from its start: what the view has seen of it is skipped by its LSN.
+    let offset = containers.kind(state.segment) == .archive ? 0 : state.segmentOffset
+    guard containers.journal.contains(state.segment), try containers.file(state.segment).size() >= offset else { return (metadata, nil) }
     try metadata.learnPacks(containers, from: state.pack, at: state.packOffset, verifyPayload: true)
-    let end = try reader.read(after: state.applied, from: state.segment, at: state.segmentOffset, metadata.replaying)
+    let end = try reader.read(after: state.applied, from: state.segment, at: offset, metadata.replaying)
     try metadata.commit()
     return (metadata, end)
   }

@@ -1,0 +1,75 @@
+// Memory for content: allocated once and reused.
+//
+// Large transient arrays make glibc grow its heaps for good, or give memory back and fault it in again with every use.
+// So pieces above 32 KiB come straight from the kernel in multiples of 64 KiB, and a bounded amount of them is kept.
+
+import Glibc
+import Synchronization
+
+/// A run of bytes with a length, at an address that stays.
+///
+/// Swift may release an object after its last use, though a pointer into it is still in use: whoever makes a buffer and
+/// uses its `bytes` in the same function ends with `withExtendedLifetime(buffer) {}`.
+final class Buffer: @unchecked Sendable {
+  // Sendable: whoever holds a buffer that others can reach guards it by the lock of what holds it; a decoded
+  // frame's buffer is written once, before it is shared.
+  let base: UnsafeMutableRawPointer
+  let capacity: Int
+  var count = 0
+
+  /// - Parameter capacity: at least; bytes.
+  init(capacity: Int) {
+    if capacity > PagePool.smallMax {
+      self.capacity = (capacity + PagePool.unit - 1) / PagePool.unit * PagePool.unit
+      base = PagePool.shared.take(self.capacity)
+    } else {
+      self.capacity = max(capacity, 1)
+      base = UnsafeMutableRawPointer.allocate(byteCount: self.capacity, alignment: 16)
+    }
+  }
+  deinit {
+    if capacity > PagePool.smallMax { PagePool.shared.give(base, capacity) } else { base.deallocate() }
+  }
+
+  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+  var space: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: base, count: capacity) }
+}
+
+private final class PagePool: @unchecked Sendable {
+  // Sendable: `state` is a Mutex; the pieces in it belong to nobody else.
+  static let shared = PagePool()
+  static let smallMax = 32 << 10
+  static let unit = 64 << 10
+  /// Kept for reuse, bytes.
+  private static let keptMax = 8 << 20
+
+  private struct State: @unchecked Sendable {
+    var pieces: [Int: [UnsafeMutableRawPointer]] = [:]
+    var bytes = 0
+  }
+  private let state = Mutex(State())
+
+  func take(_ capacity: Int) -> UnsafeMutableRawPointer {
+    let kept: UInt? = state.withLock { state in
+      guard let piece = state.pieces[capacity]?.popLast() else { return nil }
+      state.bytes -= capacity
+      return UInt(bitPattern: piece)
+    }
+    if let kept { return UnsafeMutableRawPointer(bitPattern: kept)! }
+    guard let fresh = mmap(nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), fresh != MAP_FAILED else {
+      fatalError("no memory for \(capacity) bytes")
+    }
+    return fresh
+  }
+
+  func give(_ piece: UnsafeMutableRawPointer, _ capacity: Int) {
+    let address = UInt(bitPattern: piece)
+    let isKept = state.withLock { state in
+      guard state.bytes + capacity <= Self.keptMax else { return false }
+      state.pieces[capacity, default: []].append(UnsafeMutableRawPointer(bitPattern: address)!)
+      state.bytes += capacity
+      return true
+    }
+    if !isKept { munmap(piece, capacity) }
+  }
+}
