@@ -28,7 +28,9 @@ final class Bridge: Sendable {
 extension Bridge {
   /// The answer to INIT as far as libfuse lets us have a say; `DeviceTap` adds the rest.
   func negotiate(_ connection: inout fuse_conn_info) {
-    var wish = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_DONT_MASK
+    // Not ASYNC_DIO: after an asynchronous direct write the kernel does not drop pages that a reader brought in
+    // meanwhile, and with kept caches nothing else would (xfstests generic/451).
+    var wish = FUSE_CAP_ASYNC_READ | FUSE_CAP_DONT_MASK
     wish |= FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS
     // Without KILLPRIV_V2, the kernel drops set-uid by a SETATTR of the mode; with ATOMIC_O_TRUNC it
     // forgets to send that one for open(O_TRUNC) (fs/fuse/dir.c, `fuse_do_setattr`). So: both or neither.

@@ -101,7 +101,10 @@ struct MountSettings {
   var mountOptions: [String] = []
 
   /// What fstab and mount(8) say for themselves, and what is the default anyway.
-  private static let ignored: Set<String> = ["defaults", "rw", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "relatime", "norelatime", "strictatime", "default_permissions"]
+  private static let ignored: Set<String> = [
+    "defaults", "rw", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "relatime", "norelatime", "strictatime", "diratime", "nodiratime",
+    "lazytime", "nolazytime", "iversion", "noiversion", "acl", "noacl", "user_xattr", "silent", "loud", "mand", "nomand", "default_permissions",
+  ]
 
   init(_ command: Mount) throws {
     vault = resolved(command.vault)

@@ -31,8 +31,13 @@ enum Owner {
       options.allowOther = settings.allowOther
       options.readOnly = settings.readOnly
       options.mountOptions = settings.mountOptions
+      options.exportable = true
+      vault.ignoresAccess = settings.mountOptions.contains("noatime")
       options.readAheadKiB = geteuid() == 0 ? readAheadKiB : nil
       let session = try Session(fileSystem: VaultFileSystem(vault, whenMounted: ready.announce), options: options)
+      // The kernel's own attributes only: this waits for no page and no lock, so a handler may say it.
+      vault.whenModeChanges = { [weak session] inode in try? session?.invalidate(node: NodeNumber(rawValue: inode.value), offset: -1, length: 0) }
+      defer { vault.whenModeChanges = nil }
       try session.mount(at: settings.directory)
       signals.start { _ in session.stop() }
       let control = try ControlSocket(vault) {

@@ -34,14 +34,19 @@ struct Unmount: ParsableCommand {
 
 /// umount(2) as root, fusermount3 otherwise.
 func detach(_ point: String, lazily: Bool) throws {
-  let done: Int32, why: Int32
-  if geteuid() == 0 {
-    done = umount2(point, Int32(lazily ? MNT_DETACH : 0))
-    why = errno
-  } else {
-    (done, why) = fusermount(point, lazily: lazily)
+  var done: Int32 = -1, why: Int32 = 0
+  // A program that has just ended may hold the mount for a moment more.
+  for attempt in 0..<10 {
+    if geteuid() == 0 {
+      done = umount2(point, Int32(lazily ? MNT_DETACH : 0))
+      why = errno
+    } else {
+      (done, why) = fusermount(point, lazily: lazily)
+    }
+    if done == 0 { return }
+    if why != EBUSY { break }
+    usleep(useconds_t(20_000 * (attempt + 1)))
   }
-  guard done != 0 else { return }
   if why == EBUSY {
     throw Failure("\(point) is in use: a program has a file open or its working directory there (`fuser -vm \(point)` shows which); close it, or use --lazy")
   }

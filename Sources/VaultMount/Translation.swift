@@ -34,9 +34,17 @@ extension VaultError {
   }
 }
 
-/// Calls the engine; its errors become the kernel's.
-func answer<R>(_ body: () throws(VaultError) -> R) throws(FuseBridge.Errno) -> R {
-  do throws(VaultError) { return try body() } catch { throw error.errno }
+extension VaultFileSystem {
+  /// Calls the engine; its errors become the kernel's. What a number cannot tell a person goes to the log.
+  func answer<R>(_ body: () throws(VaultError) -> R) throws(FuseBridge.Errno) -> R {
+    do throws(VaultError) { return try body() } catch {
+      switch error {
+      case .databaseDamaged, .journalDamaged, .disk: vault.report(error)
+      default: break
+      }
+      throw error.errno
+    }
+  }
 }
 
 extension NodeNumber {
@@ -45,7 +53,22 @@ extension NodeNumber {
 }
 
 extension Caller {
-  var requester: Requester { Requester(user: user, group: group, umask: umask) }
+  var requester: Requester { Requester(user: user, group: group, umask: umask, isMember: isMember) }
+
+  /// Whether `wanted` is one of the caller's groups. A request tells one of them; /proc has the others.
+  var isMember: @Sendable (UInt32) -> Bool {
+    { [group, process] wanted in
+      if wanted == group { return true }
+      guard let file = fopen("/proc/\(process)/status", "re") else { return false }
+      defer { fclose(file) }
+      var line = [CChar](repeating: 0, count: 65536)
+      while fgets(&line, Int32(line.count), file) != nil {
+        let text = String(decoding: line.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        if text.hasPrefix("Groups:") { return text.dropFirst(7).split(separator: " ").contains { UInt32($0.drop { $0 == "\t" }) == wanted } }
+      }
+      return false
+    }
+  }
 }
 
 extension FuseBridge.Timestamp {

@@ -9,7 +9,7 @@ extension VaultFileSystem {
     try answer { () throws(VaultError) in
       let file = try vault.open(node.inode)
       do throws(VaultError) {
-        if flags & O_TRUNC != 0 { try vault.truncate(node.inode, to: 0, clearsPrivileges: mayNotKeepPrivileges(caller)) }
+        if flags & O_TRUNC != 0 { try vault.truncate(node.inode, to: 0, clearsPrivileges: mayNotKeepPrivileges(caller), isMember: caller.isMember) }
       } catch {
         vault.close(file)
         throw error
@@ -34,7 +34,7 @@ extension VaultFileSystem {
   public func write(_ bytes: UnsafeRawBufferPointer, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
                     flags: Int32, clearsPrivileges: Bool, by caller: Caller) throws(FuseBridge.Errno) -> Int {
     try answer { () throws(VaultError) in
-      try vault.write(bytes, to: handle.file, at: offset, clearsPrivileges: clearsPrivileges)
+      try vault.write(bytes, to: handle.file, at: offset, clearsPrivileges: clearsPrivileges, isMember: caller.isMember)
       return bytes.count
     }
   }
@@ -63,7 +63,7 @@ extension VaultFileSystem {
     default: throw .notSupported
     }
     try answer { () throws(VaultError) in
-      try vault.allocate(handle.file, offset: offset, length: length, change, clearsPrivileges: mayNotKeepPrivileges(caller))
+      try vault.allocate(handle.file, offset: offset, length: length, change, clearsPrivileges: mayNotKeepPrivileges(caller), isMember: caller.isMember)
     }
   }
 
@@ -77,7 +77,7 @@ extension VaultFileSystem {
     // The reply's count has 32 bits; the caller asks again for the rest.
     try answer { () throws(VaultError) in
       try vault.clone(from: handle.file, at: offset, to: newHandle.file, at: newOffset, length: min(length, 0xFFFF_F000),
-                      clearsPrivileges: mayNotKeepPrivileges(caller))
+                      clearsPrivileges: mayNotKeepPrivileges(caller), isMember: caller.isMember)
     }
   }
 

@@ -30,6 +30,9 @@ public struct VaultFileSystem: FileSystem {
 
   public func lookup(_ name: FileName, in parent: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) -> LookupResult {
     try answer { () throws(VaultError) in
+      // What was opened by handle (open_by_handle_at(2), NFS) finds its node and its parent this way.
+      if name.bytes == [0x2E] { return .found(entry(try vault.info(parent.inode))) }
+      if name.bytes == [0x2E, 0x2E] { return .found(entry(try vault.info(try vault.parent(of: parent.inode)))) }
       guard let info = try vault.lookup(name.bytes, in: parent.inode) else { return .absent(timeout: Self.timeout) }
       return .found(entry(info))
     }
@@ -93,6 +96,7 @@ public struct VaultFileSystem: FileSystem {
     change.modified = changes.modified.map(timestamp)
     change.changed = changes.changed.map { VaultFS.Timestamp($0) }
     change.clearsPrivileges = changes.clearsPrivileges
+    change.isMember = caller.isMember
     return try answer { () throws(VaultError) in (Attributes(try vault.change(node.inode, change)), Self.timeout) }
   }
 

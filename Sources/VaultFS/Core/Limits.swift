@@ -27,6 +27,9 @@ public enum Limits {
   static let recordBytesMax = 4 << 20
   /// Content drained in one go that is at most this long travels in the journal itself: one barrier makes it durable.
   static let inlineBytesMax = 128 << 10
+  /// Extents shorter than this are crumbs; this many in a row are written again as one.
+  static let crumbBytes = 16 << 10
+  static let crumbsMax = 8
   /// A journal segment is sealed beyond this, bytes.
   static let segmentBytes: UInt64 = 16 << 20
   /// A pack is sealed beyond this, bytes.

@@ -213,7 +213,7 @@ extension Metadata {
   }
 
   private func resize(_ node: Node, to size: UInt64) throws(VaultError) {
-    if size < node.size || node.allocated > 0 && size == 0 { try replace(size..<UInt64.max, of: node, with: []) }
+    if size < node.size { try replace(size..<UInt64.max, of: node, with: []) }
     node.size = size
   }
 }

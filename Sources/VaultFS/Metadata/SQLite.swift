@@ -11,14 +11,18 @@ final class Database {
   /// Opens or makes the database at `path`.
   init(path: String) throws(VaultError) {
     self.path = path
+    PageChecksums.register()
+    guard PageChecksums.isProtected(path) else { throw .databaseDamaged(detail: "\(path): its header is damaged") }
     var opened: OpaquePointer?
-    let code = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, nil)
+    let code = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, PageChecksums.vfsName)
     guard code == SQLITE_OK, let opened else {
       defer { sqlite3_close_v2(opened) }
       throw Self.error(code, opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory", path)
     }
     handle = opened
     sqlite3_extended_result_codes(handle, 1)
+    var reserved = PageChecksums.reservedBytes
+    sqlite3_file_control(handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved)
   }
   deinit { sqlite3_close_v2(handle) }
 
@@ -57,7 +61,8 @@ final class Database {
   fileprivate func failure(_ code: Int32) -> VaultError { Self.error(code, String(cString: sqlite3_errmsg(handle)), path) }
 
   private static func error(_ code: Int32, _ message: String, _ path: String) -> VaultError {
-    switch code & 0xFF {
+    if code == SQLITE_IOERR | 32 << 8 { return .databaseDamaged(detail: "\(path): a page fails its checksum") }
+    return switch code & 0xFF {
     case SQLITE_FULL: .diskFull
     case SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_SCHEMA, SQLITE_ERROR, SQLITE_CONSTRAINT, SQLITE_MISMATCH:
       .databaseDamaged(detail: "\(path): \(message) (\(code))")

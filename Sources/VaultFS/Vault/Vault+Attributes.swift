@@ -13,6 +13,7 @@ public struct AttributeChange: Sendable {
   public var changed: Timestamp?
   /// A change of size drops set-uid and set-gid: the caller may not keep them.
   public var clearsPrivileges = false
+  public var isMember: @Sendable (UInt32) -> Bool = { _ in true }
   public init() {}
 }
 
@@ -30,7 +31,7 @@ extension Vault {
   }
 
   public func change(_ inode: InodeNumber, _ change: AttributeChange) throws(VaultError) -> NodeInfo {
-    if let size = change.size { try truncate(inode, to: size, clearsPrivileges: change.clearsPrivileges) }
+    if let size = change.size { try truncate(inode, to: size, clearsPrivileges: change.clearsPrivileges, isMember: change.isMember) }
     return try lock.withLock { () throws(VaultError) in
       let node = try metadata.node(inode)
       let time = change.changed ?? Self.now()
@@ -38,7 +39,7 @@ extension Vault {
                              accessed: change.accessed, modified: change.modified, changed: time)
       let isChown = change.user != nil || change.group != nil
       if isChown, !node.isDirectory, change.mode == nil, node.mode & (S_ISUID | S_ISGID) != 0 {
-        set.mode = node.mode & 0o7777 & ~privileges(of: node)
+        set.mode = node.mode & 0o7777 & ~privileges(of: node) { _ in true }
       }
       if change.size != nil, set.mode == nil, set.user == nil, set.group == nil, set.accessed == nil, set.modified == nil { return node.info }
       try perform(.setAttributes(inode, set))
@@ -50,16 +51,18 @@ extension Vault {
     }
   }
 
-  /// Set-uid, and set-gid where it means a privilege (with group execute).
-  private func privileges(of node: Node) -> UInt32 {
-    node.mode & (node.mode & S_IXGRP != 0 ? S_ISUID | S_ISGID : S_ISUID)
+  /// Set-uid, and set-gid where it means a privilege (with group execute) or the caller could not have set it.
+  private func privileges(of node: Node, _ isMember: (UInt32) -> Bool) -> UInt32 {
+    if node.mode & S_ISGID != 0, node.mode & S_IXGRP != 0 || !isMember(node.group) { return node.mode & (S_ISUID | S_ISGID) }
+    return node.mode & S_ISUID
   }
 
   /// A write or a change of size by someone who may not keep privileges. `lock` is held.
   /// - Returns: the mode to set with it; nil if none changes.
-  func modeWithoutPrivileges(_ node: Node) -> UInt32? {
-    let bits = privileges(of: node)
-    return bits == 0 || !node.isRegular ? nil : node.mode & 0o7777 & ~bits
+  func modeWithoutPrivileges(_ node: Node, _ isMember: (UInt32) -> Bool) -> UInt32? {
+    guard node.mode & (S_ISUID | S_ISGID) != 0, node.isRegular else { return nil }
+    let bits = privileges(of: node, isMember)
+    return bits == 0 ? nil : node.mode & 0o7777 & ~bits
   }
 
   private static let capabilityName = Array("security.capability".utf8)

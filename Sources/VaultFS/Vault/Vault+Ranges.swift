@@ -1,11 +1,12 @@
 // Changes of a file's shape: truncate, fallocate, holes, clones; and where data and holes are.
 
 extension Vault {
-  public func truncate(_ inode: InodeNumber, to size: UInt64, clearsPrivileges: Bool) throws(VaultError) {
+  public func truncate(_ inode: InodeNumber, to size: UInt64, clearsPrivileges: Bool, isMember: (UInt32) -> Bool = { _ in true }) throws(VaultError) {
     if size > Limits.fileBytesMax { throw .fileTooLarge }
     try shape(try transient(inode)) { node throws(VaultError) in
       if size > node.size { try checkSpace() }
-      try perform(.content(inode, range: 0..<0, extents: [], size: size, attributes: modified(node, clearsPrivileges)))
+      let gone = size <= node.size ? size..<Limits.fileBytesMax : 0..<0
+      try perform(.content(inode, range: gone, extents: [], size: size, attributes: modified(node, clearsPrivileges, isMember)))
     }
   }
 
@@ -20,13 +21,15 @@ extension Vault {
   /// Ranges are taken out and put in at multiples of this.
   private static let shiftUnit: UInt64 = 4096
 
-  public func allocate(_ file: OpenFile, offset: UInt64, length: UInt64, _ mode: Allocation, clearsPrivileges: Bool) throws(VaultError) {
+  public func allocate(_ file: OpenFile, offset: UInt64, length: UInt64, _ mode: Allocation, clearsPrivileges: Bool,
+                       isMember: (UInt32) -> Bool = { _ in true }) throws(VaultError) {
     guard length > 0 else { throw .invalidArgument }
     guard offset <= Limits.fileBytesMax, length <= Limits.fileBytesMax - offset else { throw .fileTooLarge }
     let range = offset..<offset + length
     if case .punchHole = mode {} else if case .collapse = mode {} else { try checkSpace() }
     try shape(file) { node throws(VaultError) in
-      let set = modified(node, clearsPrivileges), inode = node.inode
+      let set = modified(node, clearsPrivileges, isMember), inode = node.inode
+      if case .reserve = mode { try checkRoom(for: try gaps(of: node, in: range)) } else if case .zero = mode { try checkRoom(for: [range]) }
       switch mode {
       case .punchHole:
         try perform(.content(inode, range: range, extents: [], size: node.size, attributes: set))
@@ -51,6 +54,12 @@ extension Vault {
     }
   }
 
+  /// Space that is promised must be there now, as far as anyone can tell.
+  private func checkRoom(for ranges: [Range<UInt64>]) throws(VaultError) {
+    let wanted = ranges.reduce(0) { $0 + UInt64($1.count) }
+    if wanted > Limits.reserveBytes, wanted - Limits.reserveBytes > (try containers.disk.space().available) { throw .diskFull }
+  }
+
   private func gaps(of node: Node, in range: Range<UInt64>) throws(VaultError) -> [Range<UInt64>] {
     var at = range.lowerBound, gaps: [Range<UInt64>] = []
     for extent in try metadata.extents(of: node, in: range) {
@@ -64,8 +73,10 @@ extension Vault {
   /// Makes `length` bytes of `target` the same as those of `source`, by reference.
   /// - Returns: how many; fewer where the source ends.
   public func clone(from source: OpenFile, at offset: UInt64, to target: OpenFile, at newOffset: UInt64, length: UInt64,
-                    clearsPrivileges: Bool) throws(VaultError) -> UInt64 {
+                    clearsPrivileges: Bool, isMember: (UInt32) -> Bool = { _ in true }) throws(VaultError) -> UInt64 {
     try checkSpace()
+    var modeChanged = false
+    defer { if modeChanged { whenModeChanges?(target.inode) } }
     let same = source.inode == target.inode
     func copy() throws(VaultError) -> UInt64 {
       try lock.withLock { () throws(VaultError) in
@@ -74,8 +85,10 @@ extension Vault {
         let count = min(length, from.size - offset)
         guard newOffset <= Limits.fileBytesMax - count else { throw .fileTooLarge }
         if same, max(offset, newOffset) < min(offset, newOffset) + count { throw .invalidArgument }
+        let set = modified(to, clearsPrivileges, isMember)
+        modeChanged = set.mode != nil
         try perform(.clone(to.inode, at: newOffset, from: from.inode, sourceRange: offset..<offset + count,
-                           size: max(to.size, newOffset + count), attributes: modified(to, clearsPrivileges)))
+                           size: max(to.size, newOffset + count), attributes: set))
         return count
       }
     }
@@ -87,22 +100,27 @@ extension Vault {
 
   public enum SeekTarget: Sendable { case data, hole }
 
+  /// Data and holes are told in units of this, which is also `st_blksize`.
+  private static let seekUnit: UInt64 = 4096
+
   /// The next data or hole at or after `offset` (lseek(2), SEEK_DATA and SEEK_HOLE). A hole is at the end of every file.
   public func seek(_ file: OpenFile, from offset: UInt64, to target: SeekTarget) throws(VaultError) -> UInt64 {
     try quiescent(file) { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         let size = file.node.size
         guard offset < size else { throw .noDataThere }
-        var at = offset
-        while at < size {
-          let extents = try metadata.someExtents(of: file.node, from: at)
-          guard !extents.isEmpty else { break }
-          for extent in extents {
-            let isData = extent.source != .reserved
-            if target == .hole, extent.offset > at || !isData { return at }
-            if target == .data, isData { return min(max(extent.offset, at), size) < size ? max(extent.offset, at) : try missing() }
-            at = extent.end
+        // `at`: everything before it is data, so far as a hole is looked for.
+        var at = offset, next = offset
+        while next < size {
+          let extents = try metadata.someExtents(of: file.node, from: next)
+          guard let last = extents.last else { break }
+          for extent in extents where extent.source != .reserved && extent.end > at {
+            let start = extent.offset / Self.seekUnit * Self.seekUnit
+            if target == .data { return max(start, offset) < size ? max(start, offset) : try missing() }
+            if start > at { return at }
+            at = (extent.end + Self.seekUnit - 1) / Self.seekUnit * Self.seekUnit
           }
+          next = last.end
         }
         if target == .data { throw .noDataThere }
         return min(at, size)
@@ -113,6 +131,8 @@ extension Vault {
 
   /// Calls `body` with the file saved, nobody writing, and `lock` held.
   private func shape(_ file: OpenFile, _ body: (Node) throws(VaultError) -> Void) throws(VaultError) {
+    let mode = lock.withLock { file.node.mode }
+    defer { if lock.withLock({ file.node.mode }) != mode { whenModeChanges?(file.inode) } }
     try quiescent(file) { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         if file.node.isDropped { throw .staleNode }
@@ -132,8 +152,8 @@ extension Vault {
     }
   }
 
-  private func modified(_ node: Node, _ clearsPrivileges: Bool) -> AttributeSet {
+  private func modified(_ node: Node, _ clearsPrivileges: Bool, _ isMember: (UInt32) -> Bool) -> AttributeSet {
     let time = Self.now()
-    return AttributeSet(mode: clearsPrivileges ? modeWithoutPrivileges(node) : nil, modified: time, changed: time)
+    return AttributeSet(mode: clearsPrivileges ? modeWithoutPrivileges(node, isMember) : nil, modified: time, changed: time)
   }
 }

@@ -74,18 +74,36 @@ extension Vault {
   /// - Returns: bytes read; fewer than asked only at the end of the file.
   public func read(_ file: OpenFile, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(VaultError) -> Int {
     try file.draft.lock.reading { () throws(VaultError) in
-      let (count, pieces) = try lock.withLock { () throws(VaultError) in try locate(file.node, offset, buffer.count) }
-      guard count > 0 else { return 0 }
-      let target = UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count])
-      fillGaps(target, at: offset, pieces)
-      for piece in pieces { try copy(piece, into: target, at: offset, of: file.inode) }
-      file.draft.overlay(target, at: offset)
+      noteAccess(file.node)
+      let count = try readSaved(file.node, at: offset, into: buffer, size: \.currentSize)
+      file.draft.overlay(UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count]), at: offset)
       return count
     }
   }
 
-  private func locate(_ node: Node, _ offset: UInt64, _ wanted: Int) throws(VaultError) -> (Int, [Piece]) {
-    let size = node.currentSize
+  /// The access time, as `relatime` keeps it (mount(8)): where it would else be older than the content, or a day old.
+  private func noteAccess(_ node: Node) {
+    if ignoresAccess || isReadOnly { return }
+    lock.withLock {
+      let now = Self.now(), info = node.info
+      guard info.accessed <= info.modified || info.accessed <= info.changed || info.accessed.seconds + 86_400 <= now.seconds,
+        info.accessed < now, failure == nil, !diskIsFull.load(ordering: .relaxed), !node.isDropped else { return }
+      _ = try? perform(.setAttributes(node.inode, AttributeSet(accessed: now)))
+    }
+  }
+
+  /// Reads what the manifest says, up to a size the node has.
+  func readSaved(_ node: Node, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer,
+                 size: (Node) -> UInt64) throws(VaultError) -> Int {
+    let (count, pieces) = try lock.withLock { () throws(VaultError) in try locate(node, offset, buffer.count, size(node)) }
+    guard count > 0 else { return 0 }
+    let target = UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count])
+    fillGaps(target, at: offset, pieces)
+    for piece in pieces { try copy(piece, into: target, at: offset, of: node.inode) }
+    return count
+  }
+
+  private func locate(_ node: Node, _ offset: UInt64, _ wanted: Int, _ size: UInt64) throws(VaultError) -> (Int, [Piece]) {
     guard offset < size else { return (0, []) }
     let count = min(UInt64(wanted), size - offset)
     var pieces: [Piece] = []

@@ -45,13 +45,39 @@ extension Vault {
     let batch = packs.beginBatch()
     defer { packs.end(batch) }
     do throws(VaultError) {
-      let plan = try plan(runs, isStreaming: isStreaming)
+      let whole = try runs.map { run throws(VaultError) in try self.widened(run, of: file.node) }
+      defer { withExtendedLifetime(whole) {} }
+      let plan = try plan(whole, isStreaming: isStreaming)
       try lock.withLock { () throws(VaultError) in try commit(plan, to: file.node) }
       finish(file, saved: runs, leftover: plan.leftover)
     } catch {
       finish(file, saved: runs, leftover: runs.map { ($0.offset, $0.bytes) })
       throw error
     }
+  }
+
+  /// A run with the crumbs before it: a log that is synced after every line would else become one chunk a line. Eight
+  /// small extents in a row are written again together, so a crumb is rewritten a few times and no more.
+  private func widened(_ run: DirtyRun, of node: Node) throws(VaultError) -> DirtyRun {
+    guard run.count < Limits.crumbBytes, run.offset > 0 else { return run }
+    let reach = min(run.offset, UInt64(Limits.chunkBytesAverage))
+    let crumbs = try lock.withLock { () throws(VaultError) in
+      var start = run.offset, count = 0
+      for extent in try metadata.extents(of: node, in: run.offset - reach..<run.offset).reversed() {
+        guard extent.end == start, extent.length < Limits.crumbBytes, extent.source != .reserved else { break }
+        start = extent.offset
+        count += 1
+      }
+      return count >= Limits.crumbsMax ? start : run.offset
+    }
+    guard crumbs < run.offset else { return run }
+    let before = Buffer(capacity: Int(run.offset - crumbs))
+    before.count = try readSaved(node, at: crumbs, into: UnsafeMutableRawBufferPointer(start: before.base, count: Int(run.offset - crumbs)), size: \.size)
+    defer { withExtendedLifetime(before) {} }
+    guard before.count == Int(run.offset - crumbs) else { return run }
+    let whole = DirtyRun(offset: crumbs, before.bytes, streaming: false)
+    whole.append(run.bytes)
+    return whole
   }
 
   /// What was saved is no longer in memory, but for what is left over.

@@ -5,17 +5,21 @@ import Synchronization
 
 extension Vault {
   /// - Parameter clearsPrivileges: the writer may not keep set-uid and set-gid of what it writes.
+  /// - Parameter isMember: whether a group is one of the writer's.
   /// - Throws: `.diskFull` before anything is taken, where there is no room.
-  public func write(_ bytes: UnsafeRawBufferPointer, to file: OpenFile, at offset: UInt64, clearsPrivileges: Bool) throws(VaultError) {
+  public func write(_ bytes: UnsafeRawBufferPointer, to file: OpenFile, at offset: UInt64, clearsPrivileges: Bool,
+                    isMember: (UInt32) -> Bool = { _ in true }) throws(VaultError) {
     guard !bytes.isEmpty else { return }
     guard offset <= Limits.fileBytesMax - UInt64(bytes.count) else { throw .fileTooLarge }
     try checkSpace()
     let draft = file.draft
+    var modeChanged = false
     let waiting = try draft.lock.writing { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         try checkWritable()
-        if clearsPrivileges, let mode = modeWithoutPrivileges(file.node) {
+        if clearsPrivileges, let mode = modeWithoutPrivileges(file.node, isMember) {
           try perform(.setAttributes(file.inode, AttributeSet(mode: mode, changed: Self.now())))
+          modeChanged = true
         }
         if file.node.hasXattrs { try dropCapabilities(of: file.node) }
       }
@@ -25,6 +29,7 @@ extension Vault {
       if draft.since == 0 { draft.since = monotonicNanoseconds() }
       return total
     }
+    if modeChanged { whenModeChanges?(file.inode) }
     if waiting >= 2 * UInt64(Limits.draftBytes) || dirtyBytes.load(ordering: .relaxed) > Limits.dirtyBytesMax {
       try save(file, isStreaming: true)
     } else if waiting >= UInt64(Limits.draftBytes) {

@@ -34,7 +34,7 @@ extension Vault {
     let isAccess = name == AccessControlList.accessName
     if isAccess, !list.isEmpty {
       var mode = node.mode & 0o7777 & ~0o777 | list.permissions
-      if requester.user != 0, requester.group != node.group { mode &= ~S_ISGID }
+      if requester.user != 0, mode & S_ISGID != 0, !requester.isMember(node.group) { mode &= ~S_ISGID }
       set.mode = mode
     } else if !isAccess && !node.isDirectory { throw .notPermitted }
     if list.isEmpty || isAccess && list.isMinimal {

@@ -32,9 +32,15 @@ public final class Vault: @unchecked Sendable {
   var unsaved: [InodeNumber: Node] = [:]
   var failure: String?
   var hasEpoch = false
+  private var lastReport = ""
   /// The volume that holds the vault has less than the reserve left: only what frees space goes on.
   let diskIsFull = Atomic<Bool>(false)
   var keeper: Keeper?
+  /// Called where a change of content took privileges from a node's mode: whoever remembers the mode must forget it.
+  /// Set before the vault is used; holds no lock when it is called.
+  public nonisolated(unsafe) var whenModeChanges: (@Sendable (InodeNumber) -> Void)?
+  /// Reads leave a node's access time alone.
+  public nonisolated(unsafe) var ignoresAccess = false
   let isReadOnly: Bool
 
   init(configuration: VaultConfiguration, path: String, metadata: Metadata, journal: Journal, containers: ContainerStore,
@@ -92,6 +98,17 @@ public final class Vault: @unchecked Sendable {
     if diskIsFull.load(ordering: .relaxed) { throw .diskFull }
   }
 
+  /// Says in the log what a program only saw as an I/O error; the same thing once.
+  public func report(_ error: VaultError) {
+    let text = "\(error)"
+    let isNew = lock.withLock { () -> Bool in
+      if lastReport == text { return false }
+      lastReport = text
+      return true
+    }
+    if isNew { log(text) }
+  }
+
   /// From here on the vault is read-only. `lock` is held.
   func fail(_ error: VaultError) -> VaultError {
     if failure == nil {
@@ -118,7 +135,12 @@ public struct Requester: Sendable {
   public var user: UInt32
   public var group: UInt32
   public var umask: UInt32
-  public init(user: UInt32, group: UInt32, umask: UInt32) { (self.user, self.group, self.umask) = (user, group, umask) }
+  /// Whether a group is one of the requester's: asked only where that decides something.
+  public var isMember: @Sendable (UInt32) -> Bool
+  public init(user: UInt32, group: UInt32, umask: UInt32, isMember: (@Sendable (UInt32) -> Bool)? = nil) {
+    (self.user, self.group, self.umask) = (user, group, umask)
+    self.isMember = isMember ?? { $0 == group }
+  }
 }
 
 /// Things that are dear to make and belong to one thread at a time, kept for reuse.

@@ -1,0 +1,109 @@
+// Page checksums for SQLite: a VFS that stands before the system's own and gives each page of a database eight bytes
+// of checksum, in the space SQLite reserves at a page's end (as SQLite's own extension `cksumvfs` does).
+//
+// Why: SQLite notices few flipped bits by itself; four of ten give wrong rows and no error. Its log has checksums of
+// its own, so pages are stamped when they enter the database file, at a checkpoint, and checked when they are read
+// from it.
+// What must stay true: a page that fails its check is never handed to SQLite (SQLITE_IOERR_DATA); a database whose
+// header does not reserve the eight bytes is refused before it is used (`isProtected`).
+
+internal import CSQLite
+import Glibc
+
+enum PageChecksums {
+  static let vfsName = "vaultfs"
+  /// Bytes at the end of each page.
+  static let reservedBytes: Int32 = 8
+  private static let reservedOffset = 20
+
+  /// Makes the VFS known to SQLite. Calling it again does nothing.
+  static func register() { _ = registration }
+
+  /// Whether the header of the database at `path` reserves room for checksums; true of an empty one, which will.
+  static func isProtected(_ path: String) -> Bool {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return true }
+    defer { close(descriptor) }
+    var header = [UInt8](repeating: 0, count: 100)
+    let count = pread(descriptor, &header, header.count, 0)
+    return count == 0 || count == 100 && header[reservedOffset] == UInt8(reservedBytes)
+  }
+
+  private static let registration: Bool = {
+    guard let system = sqlite3_vfs_find(nil) else { return false }
+    let ours = UnsafeMutablePointer<sqlite3_vfs>.allocate(capacity: 1)
+    ours.initialize(to: system.pointee)
+    ours.pointee.pNext = nil
+    ours.pointee.zName = UnsafePointer(strdup(vfsName))
+    ours.pointee.szOsFile = Int32(CheckedFile.headBytes) + system.pointee.szOsFile
+    ours.pointee.xOpen = { _, name, file, flags, outFlags in
+      let system = sqlite3_vfs_find(nil)!
+      guard flags & SQLITE_OPEN_MAIN_DB != 0 else { return system.pointee.xOpen(system, name, file, flags, outFlags) }
+      let inner = CheckedFile.inner(file!)
+      inner.pointee.pMethods = nil
+      let code = system.pointee.xOpen(system, name, inner, flags, outFlags)
+      file!.pointee.pMethods = code == SQLITE_OK ? CheckedFile.methods : nil
+      return code
+    }
+    return sqlite3_vfs_register(ours, 0) == SQLITE_OK
+  }()
+}
+
+/// A database file as SQLite sees it: our head, then the system's own file.
+private enum CheckedFile {
+  static let headBytes = 64
+
+  static func inner(_ file: UnsafeMutablePointer<sqlite3_file>) -> UnsafeMutablePointer<sqlite3_file> {
+    (UnsafeMutableRawPointer(file) + headBytes).assumingMemoryBound(to: sqlite3_file.self)
+  }
+
+  /// Reads of whole pages are checked; SQLite's first look at the header is not one.
+  private static func isPage(_ count: Int32, _ offset: Int64) -> Bool {
+    count >= 512 && count & (count - 1) == 0 && offset % Int64(count) == 0
+  }
+
+  /// Covers the page and its place, so that a page in another's place is noticed too.
+  private static func checksum(_ page: UnsafeRawBufferPointer, at offset: Int64) -> UInt64 {
+    let body = UnsafeRawBufferPointer(rebasing: page[0..<page.count - Int(PageChecksums.reservedBytes)])
+    let low = Checksum.crc32(body, seed: withUnsafeBytes(of: offset.littleEndian) { Checksum.crc32($0) })
+    let half = UnsafeRawBufferPointer(rebasing: body[(body.count / 2)...])
+    return UInt64(low) | UInt64(Checksum.crc32(half, seed: ~low)) << 32
+  }
+
+  nonisolated(unsafe) static let methods: UnsafePointer<sqlite3_io_methods> = {
+    let table = UnsafeMutablePointer<sqlite3_io_methods>.allocate(capacity: 1)
+    table.initialize(to: sqlite3_io_methods())
+    table.pointee.iVersion = 2
+    table.pointee.xClose = { inner($0!).pointee.pMethods.pointee.xClose(inner($0!)) }
+    table.pointee.xRead = { file, buffer, count, offset in
+      let code = inner(file!).pointee.pMethods.pointee.xRead(inner(file!), buffer, count, offset)
+      guard code == SQLITE_OK, isPage(count, offset) else { return code }
+      let page = UnsafeRawBufferPointer(start: buffer, count: Int(count))
+      let stored = page.loadUnaligned(fromByteOffset: page.count - Int(PageChecksums.reservedBytes), as: UInt64.self)
+      return UInt64(littleEndian: stored) == checksum(page, at: offset) ? SQLITE_OK : SQLITE_IOERR | 32 << 8  // SQLITE_IOERR_DATA
+    }
+    table.pointee.xWrite = { file, buffer, count, offset in
+      guard isPage(count, offset) else { return inner(file!).pointee.pMethods.pointee.xWrite(inner(file!), buffer, count, offset) }
+      // SQLite's own copy stays as it is: it may be shared with its cache.
+      return withUnsafeTemporaryAllocation(byteCount: Int(count), alignment: 16) { page in
+        page.copyMemory(from: UnsafeRawBufferPointer(start: buffer, count: Int(count)))
+        page.storeBytes(of: checksum(UnsafeRawBufferPointer(page), at: offset).littleEndian, toByteOffset: page.count - Int(PageChecksums.reservedBytes), as: UInt64.self)
+        return inner(file!).pointee.pMethods.pointee.xWrite(inner(file!), page.baseAddress, count, offset)
+      }
+    }
+    table.pointee.xTruncate = { inner($0!).pointee.pMethods.pointee.xTruncate(inner($0!), $1) }
+    table.pointee.xSync = { inner($0!).pointee.pMethods.pointee.xSync(inner($0!), $1) }
+    table.pointee.xFileSize = { inner($0!).pointee.pMethods.pointee.xFileSize(inner($0!), $1) }
+    table.pointee.xLock = { inner($0!).pointee.pMethods.pointee.xLock(inner($0!), $1) }
+    table.pointee.xUnlock = { inner($0!).pointee.pMethods.pointee.xUnlock(inner($0!), $1) }
+    table.pointee.xCheckReservedLock = { inner($0!).pointee.pMethods.pointee.xCheckReservedLock(inner($0!), $1) }
+    table.pointee.xFileControl = { inner($0!).pointee.pMethods.pointee.xFileControl(inner($0!), $1, $2) }
+    table.pointee.xSectorSize = { inner($0!).pointee.pMethods.pointee.xSectorSize(inner($0!)) }
+    table.pointee.xDeviceCharacteristics = { inner($0!).pointee.pMethods.pointee.xDeviceCharacteristics(inner($0!)) }
+    table.pointee.xShmMap = { inner($0!).pointee.pMethods.pointee.xShmMap(inner($0!), $1, $2, $3, $4) }
+    table.pointee.xShmLock = { inner($0!).pointee.pMethods.pointee.xShmLock(inner($0!), $1, $2, $3) }
+    table.pointee.xShmBarrier = { inner($0!).pointee.pMethods.pointee.xShmBarrier(inner($0!)) }
+    table.pointee.xShmUnmap = { inner($0!).pointee.pMethods.pointee.xShmUnmap(inner($0!), $1) }
+    return UnsafePointer(table)
+  }()
+}
