@@ -86,7 +86,9 @@ struct Mount: ParsableCommand {
     var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
     defer { for argument in argv { free(argument) } }
     var child = pid_t()
-    let code = posix_spawn(&child, "/proc/self/exe", &actions, nil, &argv, environ)
+    // By its own name, which ps(1) and top(1) then show; by the kernel's where that was replaced meanwhile.
+    let own = resolved("/proc/self/exe")
+    let code = posix_spawn(&child, access(own, X_OK) == 0 ? own : "/proc/self/exe", &actions, nil, &argv, environ)
     guard code == 0 else { throw Failure("cannot start the owner: \(String(cString: strerror(code)))") }
     return child
   }

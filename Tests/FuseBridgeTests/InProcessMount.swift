@@ -30,7 +30,7 @@ struct InProcessMount {
   static func run(_ files: some FileSystem, name: String = "test", configure: (inout SessionOptions) -> Void = { _ in },
                   _ body: (InProcessMount) throws -> Void) throws {
     try #require(access("/dev/fuse", R_OK | W_OK) == 0, "these tests mount for real: /dev/fuse must be there, and be ours to use")
-    var template = Array("/tmp/fuse-bridge-test-XXXXXX".utf8CString)
+    var template = Array("\(temporaryFolder)/fuse-bridge-test-XXXXXX".utf8CString)
     try #require(mkdtemp(&template) != nil)
     let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     defer { rmdir(path) }

@@ -24,7 +24,7 @@ final class MountedProgram: Sendable {
   }
 
   private init(_ arguments: [String]) throws {
-    var template = Array("/tmp/fuse-bridge-test-XXXXXX".utf8CString)
+    var template = Array("\(temporaryFolder)/fuse-bridge-test-XXXXXX".utf8CString)
     try #require(mkdtemp(&template) != nil)
     path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     process.executableURL = Self.executable
@@ -179,3 +179,6 @@ extension MountedProgram {
     return status
   }
 }
+
+/// Where the run's files go: what the caller of the tests says, who cleans it up.
+var temporaryFolder: String { getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp" }

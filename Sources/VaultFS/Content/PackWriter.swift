@@ -50,6 +50,7 @@ final class PackWriter: Sendable {
     var unsynced: [any DiskFile] = []
     var unsyncedDirectory = false
     var made: [ContainerNumber] = []
+    var bytesUnsynced: UInt64 = 0
   }
   private let state = Mutex(State())
   private let containers: ContainerStore
@@ -63,6 +64,8 @@ final class PackWriter: Sendable {
 
   /// The packs begun so far.
   var made: [ContainerNumber] { state.withLock { $0.made } }
+
+  var bytesUnsynced: UInt64 { state.withLock { $0.bytesUnsynced } }
 
   /// Makes everything appended so far durable.
   func sync() throws(VaultError) {
@@ -98,6 +101,7 @@ final class PackWriter: Sendable {
         try state.file!.write(payload, at: state.end + UInt64(bytes.count))
         state.end += UInt64(header.totalLength)
         state.frames += 1
+        state.bytesUnsynced += UInt64(header.totalLength)
         state.crc = Array(bytes.suffix(4)).withUnsafeBytes { Checksum.crc32($0, seed: state.crc) }
         return .success(position)
       } catch { return .failure(error) }
@@ -110,6 +114,7 @@ final class PackWriter: Sendable {
     state.withLock { state in
       defer {
         state.unsynced = state.file.map { [$0] } ?? []
+        state.bytesUnsynced = 0
         state.unsyncedDirectory = false
       }
       return (state.unsynced, state.unsyncedDirectory)

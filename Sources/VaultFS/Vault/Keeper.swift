@@ -69,7 +69,7 @@ final class Keeper: @unchecked Sendable {
     watchSpace()
     try saveOldDrafts(now)
     let (lsn, operations, unsynced, anyUnsaved) = vault.lock.withLock {
-      (vault.journal.lastLSN, vault.metadata.operationsSinceCommit, vault.journal.bytesUnsynced, !vault.unsaved.isEmpty)
+      (vault.journal.lastLSN, vault.metadata.operationsSinceCommit, vault.journal.bytesUnsynced + vault.packs.bytesUnsynced, !vault.unsaved.isEmpty)
     }
     if lsn != lastLSN || anyUnsaved { quiet = 0 } else { quiet += 1 }
     lastLSN = lsn

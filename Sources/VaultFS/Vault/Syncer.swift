@@ -90,7 +90,14 @@ extension Vault {
       }
       do throws(VaultError) {
         try commit()
+        // While pages are copied, the log is what would mend a half-copied database; it holds nothing here that the
+        // journal could lose. The marker tells the next opening to keep it, and is gone before the log grows again.
+        let disk = containers.disk
+        if !disk.exists(Self.checkpointName) { _ = try disk.open(Self.checkpointName, .create) }
+        try disk.syncDirectory(".")
         try metadata.database.checkpoint()
+        try disk.remove(Self.checkpointName)
+        try disk.syncDirectory(".")
       } catch { throw fail(error) }
     }
   }

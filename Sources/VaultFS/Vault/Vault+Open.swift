@@ -2,13 +2,16 @@
 //
 // Opening: own it, read what it is, open the view, replay the operations it has not seen, sweep what was open when
 // the last owner was killed, begin a new journal segment. After a power cut (an unclean end in another boot of the
-// computer) the database's log is not trusted: it may be ahead of the journal. The database itself never is.
+// computer) the database's log is not trusted: it may be ahead of the journal. The database itself never is. Only where
+// the cut came in a checkpoint is the log kept: then it is durable, the journal has all of it, and the database needs it.
 
 import Glibc
 
 extension Vault {
   static let databaseName = "metadata.db"
   private static let stateName = "boot"
+  /// There while the database's log is being copied into the database.
+  static let checkpointName = "checkpointing"
 
   /// Makes a vault in `path`: a directory that is empty, or does not exist and can be made.
   @discardableResult
@@ -74,7 +77,7 @@ extension Vault {
     let lastBoot = readText(bootFile), thisBoot = readText("/proc/sys/kernel/random/boot_id") ?? "unknown"
     if let lastBoot, lastBoot != thisBoot {
       log("the computer stopped while the vault was in use; recovering from the journal")
-      try discardDatabaseLog(disk)
+      if !disk.exists(checkpointName) { try discardDatabaseLog(disk) }
     }
     try writeText(thisBoot, bootFile)
 

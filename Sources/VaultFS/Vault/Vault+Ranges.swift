@@ -109,21 +109,22 @@ extension Vault {
       try lock.withLock { () throws(VaultError) in
         let size = file.node.size
         guard offset < size else { throw .noDataThere }
-        // `at`: everything before it is data, so far as a hole is looked for.
-        var at = offset, next = offset
+        let first = offset / Self.seekUnit * Self.seekUnit
+        // `at`: everything from `first` up to it is data.
+        var at = first, next = first
         while next < size {
           let extents = try metadata.someExtents(of: file.node, from: next)
           guard let last = extents.last else { break }
-          for extent in extents where extent.source != .reserved && extent.end > at {
+          for extent in extents where extent.source != .reserved {
             let start = extent.offset / Self.seekUnit * Self.seekUnit
             if target == .data { return max(start, offset) < size ? max(start, offset) : try missing() }
-            if start > at { return at }
-            at = (extent.end + Self.seekUnit - 1) / Self.seekUnit * Self.seekUnit
+            if start > at { return max(at, offset) }
+            at = max(at, (extent.end + Self.seekUnit - 1) / Self.seekUnit * Self.seekUnit)
           }
           next = last.end
         }
         if target == .data { throw .noDataThere }
-        return min(at, size)
+        return min(max(at, offset), size)
       }
     }
   }

@@ -1,0 +1,95 @@
+// A disk that is full: said as such, at the latest when the file is saved; and everything that was there stays.
+
+import Foundation
+import Glibc
+import Testing
+@testable import VaultFS
+
+@Suite(.serialized) struct FullDiskTests {
+  /// A small disk of its own, in memory, with a vault on it.
+  private func onSmallDisk(mebibytes: Int, _ body: (Home, String) throws -> Void) throws {
+    try #require(getuid() == 0, "mounts a small disk: run the tests as root")
+    let place = try temporaryDirectory()
+    try #require(Glibc.mount("tmpfs", place, "tmpfs", 0, "size=\(mebibytes)m") == 0)
+    defer {
+      umount2(place, Int32(MNT_DETACH))
+      rmdir(place)
+    }
+    let home = try Home.make(in: place)
+    defer { home.remove() }
+    try body(home, place)
+  }
+
+  private func isFull(_ error: any Error) -> Bool { if case VaultError.diskFull = error { true } else { false } }
+
+  @Test func `filled to the last byte it refuses, deletes, goes on, and is sound`() throws {
+    try onSmallDisk(mebibytes: 150) { home, _ in
+      var random = Random(seed: 1)
+      let kept = random.bytes(300_000)
+      try home.vault.makeFile("kept", kept)
+      var written: [(String, [UInt8])] = [], refusal: (any Error)?
+      for index in 0..<400 where refusal == nil {
+        let content = random.bytes(index % 3 == 0 ? 2_000_000 : 100_000)
+        do {
+          let inode = try home.vault.make("file-\(index)").inode
+          let file = try home.vault.open(inode)
+          defer { home.vault.close(file) }
+          try home.vault.write(content, to: file)
+          try home.vault.save(file)
+          written.append(("file-\(index)", content))
+        } catch { refusal = error }
+      }
+      let error = try #require(refusal, "a disk of 150 MiB took more than it has")
+      #expect(isFull(error), "\(error)")
+      #expect(home.vault.status().readOnlyReason == nil, "full is not broken")
+      for (name, content) in written { #expect(try home.vault.contents(of: try #require(try home.vault.find(name)).inode) == content, "\(name)") }
+      // Deleting works with nothing left.
+      for (name, _) in written.prefix(20) { try home.vault.unlink([UInt8](name), in: .root) }
+      try home.vault.syncAll()
+      try home.reopen()
+      for (name, content) in written.dropFirst(20) { #expect(try home.vault.contents(of: try #require(try home.vault.find(name)).inode) == content, "\(name)") }
+      #expect(try home.vault.contents(of: try #require(try home.vault.find("kept")).inode) == kept)
+      try expectSound(home.vault)
+    }
+  }
+
+  @Test func `it takes writes again as soon as others have made room`() throws {
+    try onSmallDisk(mebibytes: 150) { home, place in
+      let ballast = place + "/ballast"
+      try home.vault.makeFile("before", [UInt8]("before"))
+      let descriptor = Glibc.open(ballast, O_CREAT | O_RDWR, 0o600)
+      #expect(posix_fallocate(descriptor, 0, 120 << 20) == 0)
+      Glibc.close(descriptor)
+      // The keeper notices while it works; then everything falls quiet.
+      var refusals = 0
+      for index in 0..<40 where refusals == 0 {
+        do { try home.vault.make("probe-\(index)") } catch { refusals += isFull(error) ? 1 : 0 }
+        usleep(100_000)
+      }
+      #expect(refusals > 0, "less than the reserve is left: nothing new is taken")
+      sleep(3)
+      #expect(unlink(ballast) == 0)
+      var isTaken = false
+      for _ in 0..<30 where !isTaken {
+        isTaken = (try? home.vault.make("after")) != nil
+        if !isTaken { usleep(100_000) }
+      }
+      #expect(isTaken, "3 s after there was room again, and with nothing else going on, it still refuses")
+    }
+  }
+
+  @Test func `what it says of its space is true`() throws {
+    try onSmallDisk(mebibytes: 150) { home, _ in
+      let before = try home.vault.space()
+      #expect(before.total == 150 << 20)
+      #expect(before.available + Limits.reserveBytes <= before.total)
+      var random = Random(seed: 2)
+      try home.vault.makeFile("f", random.bytes(20 << 20))
+      try home.vault.syncAll()
+      let after = try home.vault.space()
+      let taken = before.available - after.available
+      #expect((20 << 20)...(22 << 20) ~= taken, "\(taken) bytes")
+      #expect(after.nodes == before.nodes + 1)
+    }
+  }
+}

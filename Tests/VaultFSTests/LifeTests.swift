@@ -1,0 +1,161 @@
+// A vault from its making to its end.
+
+import Foundation
+import Glibc
+import Testing
+@testable import VaultFS
+
+struct LifeTests {
+  @Test func `what was put into a vault is there when it is opened again`() throws {
+    try Home.run { home in
+      var random = Random(seed: 1)
+      let large = random.bytes(3_000_000)
+      let directory = try home.vault.makeDirectory("d")
+      try home.vault.makeFile("small", in: directory, [UInt8]("hello"))
+      try home.vault.makeFile("large", large)
+      try home.vault.make("link", S_IFLNK | 0o777, target: "d/small")
+      try home.vault.make("fifo", S_IFIFO | 0o600)
+      _ = try home.vault.create([UInt8]("null"), in: .root, mode: S_IFCHR | 0o666, device: 0x103, by: root)
+      let before = try tree(of: home.vault)
+      for _ in 0..<3 {
+        try home.reopen()
+        #expect(try tree(of: home.vault) == before)
+      }
+      #expect(try home.vault.contents(of: try #require(try home.vault.find("large")).inode) == large)
+      #expect(home.messages.all.isEmpty, "a clean vault opens without a word: \(home.messages.all)")
+    }
+  }
+
+  @Test func `inode numbers are never used twice, not even after a reopening`() throws {
+    try Home.run { home in
+      var seen: Set<InodeNumber> = []
+      for round in 0..<6 {
+        for index in 0..<10 {
+          #expect(seen.insert(try home.vault.make("f\(index)").inode).inserted, "round \(round)")
+          try home.vault.unlink([UInt8]("f\(index)"), in: .root)
+        }
+        try home.reopen()
+      }
+    }
+  }
+
+  @Test func `a vault is made in an empty directory or a new one, and nowhere else`() throws {
+    let place = try temporaryDirectory()
+    defer { try? FileManager.default.removeItem(atPath: place) }
+    try Vault.create(at: place, name: "in an empty one")
+    #expect { try Vault.create(at: place, name: "again") } throws: { error in
+      guard case VaultError.directoryInUse(let path, let detail) = error else { return false }
+      return path == place && detail.contains("a vault already")
+    }
+    try Vault.create(at: place + "/new", name: "a directory that was not there")
+    #expect(try Vault.readConfiguration(place + "/new").name == "a directory that was not there")
+    mkdir(place + "/foreign", 0o755)
+    try Data().write(to: URL(fileURLWithPath: place + "/foreign/precious"))
+    #expect { try Vault.create(at: place + "/foreign", name: "x") } throws: { "\($0)".contains("not empty") }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: place + "/foreign") == ["precious"], "nothing is left behind by a refusal")
+    #expect { try Vault.create(at: place + "/foreign/precious", name: "x") } throws: { "\($0)".contains("not a directory") }
+    #expect { try Vault.create(at: place + "/a/b/c", name: "x") } throws: { "\($0)".contains("\(place)/a/b/c") }
+  }
+
+  @Test func `a second owner is refused by name of the first, and let in when it is gone`() throws {
+    try Home.run { home in
+      #expect { _ = try Vault.open(at: home.path, purpose: "second", log: { _ in }) } throws: { error in
+        guard case VaultError.owned(let path, let owner) = error else { return false }
+        return path == home.path && owner.contains("process \(getpid())") && owner.contains("tested")
+      }
+      #expect { try Vault.rebuild(at: home.path) { _ in } } throws: { if case VaultError.owned = $0 { true } else { false } }
+      #expect(Vault.owner(of: home.path)?.contains("process \(getpid())") == true)
+      try home.close()
+      #expect(Vault.owner(of: home.path) == nil)
+      try home.open()
+    }
+  }
+
+  @Test func `what is not a vault is refused by what is missing`() throws {
+    let place = try temporaryDirectory()
+    defer { try? FileManager.default.removeItem(atPath: place) }
+    #expect { try opening(place + "/nowhere") { _ in } } throws: { if case VaultError.vaultMissing(let path) = $0 { path == place + "/nowhere" } else { false } }
+    #expect { try opening(place) { _ in } } throws: { if case VaultError.notAVault(let path, _) = $0 { path == place } else { false } }
+    try Vault.create(at: place + "/v", name: "v")
+    let file = place + "/v/vault"
+    let newer = try String(contentsOfFile: file, encoding: .utf8).replacing("vaultfs 1\n", with: "vaultfs 9\n")
+    try newer.write(toFile: file, atomically: true, encoding: .utf8)
+    #expect { try opening(place + "/v") { _ in } } throws: { "\($0)".contains("format 9") }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: place + "/v").contains("owner") == false, "an unknown format is refused before anything is touched")
+  }
+
+  @Test func `a database of a newer schema is refused and left alone`() throws {
+    try Home.run { home in
+      try home.close()
+      try Database(path: home.path + "/metadata.db").execute("PRAGMA user_version = 99")
+      #expect { try home.open() } throws: { "\($0)".contains("version 99") && "\($0)".contains("newer") }
+      try Database(path: home.path + "/metadata.db").execute("PRAGMA user_version = 1")
+      try home.open()
+    }
+  }
+
+  @Test func `a vault that is opened read-only shows everything and changes nothing`() throws {
+    try Home.run { home in
+      let inode = try home.vault.makeFile("file", [UInt8]("content"))
+      let before = try tree(of: home.vault)
+      try home.reopen(readOnly: true)
+      #expect(try tree(of: home.vault) == before)
+      func isReadOnly(_ body: () throws -> Void, at location: SourceLocation = #_sourceLocation) {
+        #expect(sourceLocation: location) { try body() } throws: { if case VaultError.readOnly = $0 { true } else { false } }
+      }
+      isReadOnly { try home.vault.make("new") }
+      isReadOnly { try home.vault.unlink([UInt8]("file"), in: .root) }
+      isReadOnly { try home.vault.rename([UInt8]("file"), in: .root, to: [UInt8]("b"), in: .root, mode: .replace) }
+      isReadOnly { try home.vault.put([1], in: inode) }
+      isReadOnly { try home.vault.truncate(inode, to: 0, clearsPrivileges: false) }
+      isReadOnly { _ = try home.vault.change(inode, AttributeChange()) }
+      isReadOnly { try home.vault.setXattr([UInt8]("user.a"), of: inode, to: [1], mode: .set, by: root) }
+      #expect(try tree(of: home.vault) == before)
+      try home.reopen()
+      #expect(try tree(of: home.vault) == before)
+    }
+  }
+
+  @Test func `a vault at rest costs no disk traffic`() throws {
+    try Home.run { home in
+      try home.vault.makeFile("file", [UInt8]("content"))
+      func state() throws -> [String: Date] {
+        var all: [String: Date] = [:]
+        for name in try FileManager.default.subpathsOfDirectory(atPath: home.path) {
+          all[name] = try FileManager.default.attributesOfItem(atPath: "\(home.path)/\(name)")[.modificationDate] as? Date
+        }
+        return all
+      }
+      // It may work for a while after the last change: sync, commit, checkpoint, make itself smaller.
+      var last = try state(), calm = 0
+      for _ in 0..<200 where calm < 20 {
+        usleep(100_000)
+        let now = try state()
+        calm = now == last ? calm + 1 : 0
+        last = now
+      }
+      #expect(calm >= 20, "still writing after 20 s")
+      #expect(home.vault.logPages == 0, "the database's log is empty")
+    }
+  }
+
+  @Test func `a session that stores nothing new does not make the next one read all packs again`() throws {
+    try Home.run { home in
+      var random = Random(seed: 2)
+      try home.vault.makeFile("file", random.bytes(3_000_000))
+      try home.close()
+      func settled() throws -> (UInt64, UInt64) {
+        let state = try Metadata.readState(try Database(path: home.path + "/metadata.db"))
+        return (state.pack.value, state.packOffset)
+      }
+      let first = try settled()
+      #expect(first.0 > 0 && first.1 > 2_000_000)
+      try home.open()
+      try home.vault.makeDirectory("d")
+      try home.close()
+      let second = try settled()
+      #expect(second >= first, "what is settled, (container, offset), went from \(first) back to \(second)")
+      try home.open()
+    }
+  }
+}
