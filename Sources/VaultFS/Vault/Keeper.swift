@@ -66,7 +66,7 @@ final class Keeper: @unchecked Sendable {
 
   private func work() throws(VaultError) {
     let now = monotonicNanoseconds()
-    watchSpace()
+    try? vault.checkRoom(for: 0)
     try saveOldDrafts(now)
     let (lsn, operations, unsynced, anyUnsaved) = vault.lock.withLock {
       (vault.journal.lastLSN, vault.metadata.operationsSinceCommit, vault.journal.bytesUnsynced + vault.packs.bytesUnsynced, !vault.unsaved.isEmpty)
@@ -116,11 +116,6 @@ final class Keeper: @unchecked Sendable {
       let since = file.draft.lock.reading { file.draft.since }
       if since > 0, since < now, now - since >= nanoseconds(Limits.draftDelay) { try vault.save(file) }
     }
-  }
-
-  private func watchSpace() {
-    guard let space = try? vault.containers.disk.space() else { return }
-    vault.diskIsFull.store(space.available < Limits.reserveBytes, ordering: .relaxed)
   }
 
   private func nanoseconds(_ duration: Duration) -> UInt64 {

@@ -45,6 +45,7 @@ extension Vault {
     let batch = packs.beginBatch()
     defer { packs.end(batch) }
     do throws(VaultError) {
+      try checkRoom(for: runs.reduce(0) { $0 + $1.count })
       let whole = try runs.map { run throws(VaultError) in try self.widened(run, of: file.node) }
       defer { withExtendedLifetime(whole) {} }
       let plan = try plan(whole, isStreaming: isStreaming)

@@ -109,6 +109,14 @@ public final class Vault: @unchecked Sendable {
     if isNew { log(text) }
   }
 
+  /// Looks how much room the volume has, and refuses `wanted` bytes more where that would eat into the reserve.
+  func checkRoom(for wanted: Int) throws(VaultError) {
+    guard let space = try? containers.disk.space() else { return }
+    let isFull = space.available < Limits.reserveBytes
+    diskIsFull.store(isFull, ordering: .relaxed)
+    if isFull || space.available - Limits.reserveBytes < UInt64(wanted) { throw .diskFull }
+  }
+
   /// From here on the vault is read-only. `lock` is held.
   func fail(_ error: VaultError) -> VaultError {
     if failure == nil {
