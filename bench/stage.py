@@ -99,11 +99,11 @@ def human(count):
         count /= 1024
 
 
-def table(rows, heads):
-    """Rows as aligned text: the first column to the left, numbers to the right."""
+def table(rows, heads, left=(0,)):
+    """Rows as aligned text: numbers to the right, the columns in `left` to the left."""
     cells = [list(map(str, heads))] + [list(map(str, row)) for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(heads))]
-    lines = ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+    lines = ["  ".join(cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
              for row in cells]
     lines.insert(1, "  ".join("-" * w for w in widths))
     return "\n".join(line.rstrip() for line in lines)
@@ -177,14 +177,16 @@ class Target:
         return cpu_seconds(self.pid) if self.pid else 0.0
 
     def settle(self, limit=60):
-        """Waits until the file system's process rests; gives the processor seconds that took."""
-        before, end = self.cpu(), time.monotonic() + limit
-        while self.pid and time.monotonic() < end:
+        """Waits until the file system's process has rested for three seconds (a vault's optimiser begins after two);
+        gives the processor seconds that took."""
+        before = last = self.cpu()
+        since, end = time.monotonic(), time.monotonic() + limit
+        while self.pid and time.monotonic() < min(end, since + 3):
+            time.sleep(0.5)
+            if self.cpu() - last > 0.03:
+                since = time.monotonic()
             last = self.cpu()
-            time.sleep(1)
-            if self.cpu() - last <= 0.03:
-                break
-        return self.cpu() - before
+        return last - before
 
     def kill(self):
         if self.pid:

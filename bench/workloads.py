@@ -116,8 +116,9 @@ def small(turn):
 
 def tree(turn):
     archive, wanted = turn.data.tar()
+    os.mkdir(turn.path("tree"))
     with turn.timed("untar"):
-        run("tar", "-xf", archive, "-C", turn.dir)
+        run("tar", "-xf", archive, "-C", turn.path("tree"))
     same_tree(turn, wanted, turn.path("tree"), "untar")
     for row, command in (("cp -a", ["cp", "-a"]), ("rsync -a", ["rsync", "-a"])):
         source, wanted = turn.data.tree(row.replace(" ", ""), turn.data.sizes["tree"])

@@ -46,7 +46,8 @@ extension Vault {
     defer { packs.end(batch) }
     do throws(VaultError) {
       try checkRoom(for: runs.reduce(0) { $0 + $1.count })
-      let whole = try runs.map { run throws(VaultError) in try self.widened(run, of: file.node) }
+      var whole: [DirtyRun] = []
+      for (index, run) in runs.enumerated() { whole.append(try widened(run, of: file.node, after: index == 0 ? 0 : runs[index - 1].end)) }
       defer { withExtendedLifetime(whole) {} }
       let plan = try plan(whole, isStreaming: isStreaming)
       try lock.withLock { () throws(VaultError) in try commit(plan, to: file.node) }
@@ -59,9 +60,10 @@ extension Vault {
 
   /// A run with the crumbs before it: a log that is synced after every line would else become one chunk a line. Eight
   /// small extents in a row are written again together, so a crumb is rewritten a few times and no more.
-  private func widened(_ run: DirtyRun, of node: Node) throws(VaultError) -> DirtyRun {
-    guard run.count < Limits.crumbBytes, run.offset > 0 else { return run }
-    let reach = min(run.offset, UInt64(Limits.chunkBytesAverage))
+  /// - Parameter limit: where the run before it in the same save ends; what is saved below is older than that run.
+  private func widened(_ run: DirtyRun, of node: Node, after limit: UInt64) throws(VaultError) -> DirtyRun {
+    guard run.count < Limits.crumbBytes, run.offset > limit else { return run }
+    let reach = min(run.offset - limit, UInt64(Limits.chunkBytesAverage))
     let crumbs = try lock.withLock { () throws(VaultError) in
       var start = run.offset, count = 0
       for extent in try metadata.extents(of: node, in: run.offset - reach..<run.offset).reversed() {
