@@ -13,7 +13,7 @@ enum Owner {
   static func serve(_ settings: MountSettings, _ readyDescriptor: Int32?) throws {
     // First of all: threads inherit what is blocked.
     let signals = SignalWatch([SIGTERM, SIGINT, SIGHUP])
-    if readyDescriptor != nil { setsid() }
+    if let readyDescriptor { leave(keeping: readyDescriptor) }
     let ready = Ready(readyDescriptor)
     do {
       try serve(settings, signals, ready)
@@ -22,6 +22,19 @@ enum Owner {
     } catch let error as VaultError {
       throw ready.refuse("\(error)")
     }
+  }
+
+  /// Away from whoever started us: a session of our own, and none of the descriptors they may wait on the end of.
+  private static func leave(keeping ready: Int32) {
+    setsid()
+    guard let directory = opendir("/proc/self/fd") else { return }
+    var inherited: [Int32] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if let number = Int32(name), number > 2, number != ready, number != dirfd(directory) { inherited.append(number) }
+    }
+    closedir(directory)
+    for number in inherited { close(number) }
   }
 
   private static func serve(_ settings: MountSettings, _ signals: SignalWatch, _ ready: Ready) throws {

@@ -96,6 +96,34 @@ struct AttributesTests {
     }
   }
 
+  @Test func `reading moves the access time where it is older than the content, and only there`() throws {
+    try Home.run { home in
+      let file = try home.vault.makeFile("f", [1, 2, 3])
+      func accessed() throws -> Timestamp { try home.vault.info(file).accessed }
+      func read() throws -> Bool {
+        let before = try accessed()
+        usleep(2000)
+        _ = try home.vault.contents(of: file)
+        return try accessed() != before
+      }
+      home.vault.ignoresAccess = false
+      #expect(try read())
+      #expect(try !read(), "as relatime keeps it: once is enough")
+      try home.vault.put([4], in: file)
+      #expect(try read(), "the content is newer")
+      var change = AttributeChange()
+      change.accessed = Timestamp(seconds: 1_000_000, nanoseconds: 0)
+      _ = try home.vault.change(file, change)
+      home.vault.ignoresAccess = true
+      #expect(try !read(), "noatime")
+      home.vault.ignoresAccess = false
+      #expect(try read(), "older than a day")
+      let last = try accessed()
+      try home.reopen()
+      #expect(try accessed() == last)
+    }
+  }
+
   @Test func `set-uid and set-gid go when their owner changes or someone else writes`() throws {
     try Home.run { home in
       let vault = home.vault

@@ -80,7 +80,7 @@ struct ZeroRunTests {
       bytes += random.chance(50) ? [UInt8](repeating: 0, count: count) : random.bytes(count)
     }
     bytes.withUnsafeBytes { raw in
-      let parts = ZeroRuns.split(raw)
+      let parts = ZeroRuns.split(raw, at: 0)
       var at = 0
       for part in parts {
         #expect(part.range.lowerBound == at, "seed \(seed)")

@@ -57,9 +57,11 @@ final class PackWriter: Sendable {
   private let vault: NodeID
   private let isOptimised: Bool
 
+  /// - Parameter settled: every frame of every container before this one is in the view.
   /// - Parameter isOptimised: its packs need no further work.
-  init(containers: ContainerStore, vault: NodeID, isOptimised: Bool = false) {
+  init(containers: ContainerStore, vault: NodeID, settled: ContainerNumber = ContainerNumber(0), isOptimised: Bool = false) {
     (self.containers, self.vault, self.isOptimised) = (containers, vault, isOptimised)
+    state.withLock { $0.number = settled }
   }
 
   /// The packs begun so far.

@@ -31,6 +31,13 @@ final class Buffer: @unchecked Sendable {
     if capacity > PagePool.smallMax { PagePool.shared.give(base, capacity) } else { base.deallocate() }
   }
 
+  /// There must be room.
+  func append(_ more: UnsafeRawBufferPointer) {
+    precondition(count + more.count <= capacity)
+    if let source = more.baseAddress { memcpy(base + count, source, more.count) }
+    count += more.count
+  }
+
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
   var space: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: base, count: capacity) }
 }

@@ -21,6 +21,8 @@ final class Database {
     }
     handle = opened
     sqlite3_extended_result_codes(handle, 1)
+    // The log enters the database when we say so (`checkpoint`), never because someone looked and left.
+    vaultfs_no_checkpoint_on_close(handle)
     var reserved = PageChecksums.reservedBytes
     sqlite3_file_control(handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved)
   }

@@ -2,9 +2,11 @@
 // The lock is the kernel's (flock(2)): it ends with the process, however that ends; what the file says is for people.
 
 import Glibc
+import Synchronization
 
 final class OwnerLock: Sendable {
   private let descriptor: Int32
+  private let isHeld = Atomic<Bool>(true)
 
   /// - Throws: `.owned`, naming the owner, where there is one.
   init(vault path: String, purpose: String) throws(VaultError) {
@@ -21,7 +23,12 @@ final class OwnerLock: Sendable {
     _ = ftruncate(descriptor, 0)
     _ = text.withCString { pwrite(descriptor, $0, strlen($0), 0) }
   }
-  deinit {
+  deinit { release() }
+
+  /// Lets go. Calling it again does nothing.
+  func release() {
+    let held = isHeld.exchange(false, ordering: .acquiringAndReleasing)
+    guard held else { return }
     _ = ftruncate(descriptor, 0)
     close(descriptor)
   }

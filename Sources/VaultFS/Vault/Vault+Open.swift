@@ -81,17 +81,19 @@ extension Vault {
     }
     try writeText(thisBoot, bootFile)
 
-    var (metadata, end) = try openView(path, configuration, containers)
-    if end == nil {
+    var view = try openView(path, configuration, containers)
+    if view == nil {
       // The database's log is ahead of the journal: the journal is the truth.
       try discardDatabaseLog(disk)
-      (metadata, end) = try openView(path, configuration, containers)
+      view = try openView(path, configuration, containers)
     }
-    guard let end else { throw .journalDamaged(detail: "it ends before operation \(metadata.state.applied.value), which the database has; files are missing from \(path)/journal") }
+    guard let (metadata, end) = view else {
+      throw .journalDamaged(detail: "it ends before what the database has; files are missing from \(path)/journal, or were cut short")
+    }
     if let torn = end.torn { log("cut off \(torn)") }
     containers.raiseNext(to: metadata.state.nextContainer)
     let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: end.lastLSN, stamp: end.stamp)
-    let packs = PackWriter(containers: containers, vault: configuration.id)
+    let packs = PackWriter(containers: containers, vault: configuration.id, settled: ContainerNumber(containers.next))
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,
                       packs: packs, owner: owner, isReadOnly: readOnly, log: log)
     try vault.lock.withLock { () throws(VaultError) in
@@ -116,6 +118,7 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try journal.mark() }
     try sync()
     unlinkFile("\(path)/\(Self.stateName)")
+    owner.release()
   }
 
   /// Nodes without a name that were open when the last owner ended.
@@ -131,9 +134,9 @@ extension Vault {
   }
 
   /// Opens the database and replays what it has not seen.
-  /// - Returns: no end where the journal ends before what the database has applied.
+  /// - Returns: nil where the journal ends before what the database has applied.
   private static func openView(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore)
-    throws(VaultError) -> (Metadata, JournalReader.End?) {
+    throws(VaultError) -> (Metadata, JournalReader.End)? {
     let file = "\(path)/\(databaseName)"
     guard access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
     let database = try Database(path: file)
@@ -144,7 +147,7 @@ extension Vault {
     let reader = JournalReader(containers: containers, vault: configuration.id)
     // A segment that became an archive is read from its start: what the view has seen of it is skipped by its LSN.
     let offset = containers.kind(state.segment) == .archive ? 0 : state.segmentOffset
-    guard containers.journal.contains(state.segment), try containers.file(state.segment).size() >= offset else { return (metadata, nil) }
+    guard containers.journal.contains(state.segment), try containers.file(state.segment).size() >= offset else { return nil }
     try metadata.learnPacks(containers, from: state.pack, at: state.packOffset, verifyPayload: true)
     let end = try reader.read(after: state.applied, from: state.segment, at: offset, metadata.replaying)
     try metadata.commit()

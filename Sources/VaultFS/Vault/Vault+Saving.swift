@@ -52,6 +52,7 @@ extension Vault {
       let plan = try plan(whole, isStreaming: isStreaming)
       try lock.withLock { () throws(VaultError) in try commit(plan, to: file.node) }
       finish(file, saved: runs, leftover: plan.leftover)
+      withExtendedLifetime(plan) {}
     } catch {
       finish(file, saved: runs, leftover: runs.map { ($0.offset, $0.bytes) })
       throw error
@@ -112,19 +113,27 @@ extension Vault {
     var packed: [(FrameHeader, PackWriter.Position)] = []
     var known: [ChunkID: ChunkNumber] = [:]
     var leftover: [(UInt64, UnsafeRawBufferPointer)] = []
+    /// What `leftover` and the cuts point into, beside the runs.
+    var buffers: [Buffer] = []
   }
 
   private struct Cut {
-    var offset: UInt64
-    var plain: UnsafeRawBufferPointer
-    var id: ChunkID
-    var edit: Int
+    let offset: UInt64
+    let plain: UnsafeRawBufferPointer
+    let id: ChunkID
+    let edit: Int
+    init(offset: UInt64, plain: UnsafeRawBufferPointer, edit: Int) {
+      (self.offset, self.plain, self.edit) = (offset, plain, edit)
+      id = ChunkID(of: plain)
+    }
   }
 
   private func plan(_ runs: [DirtyRun], isStreaming: Bool) throws(VaultError) -> Plan {
     var plan = Plan(), cuts: [Cut] = []
-    for (index, run) in runs.enumerated() {
-      cut(run, mayLeaveOver: isStreaming && index == runs.count - 1, &plan, &cuts)
+    var start = 0
+    for index in runs.indices where index == runs.count - 1 || runs[index].end != runs[index + 1].offset {
+      cut(runs[start...index], mayLeaveOver: isStreaming && index == runs.count - 1, &plan, &cuts)
+      start = index + 1
     }
     plan.known = try lock.withLock { () throws(VaultError) in
       var known: [ChunkID: ChunkNumber] = [:]
@@ -150,28 +159,60 @@ extension Vault {
     return plan
   }
 
-  /// Cuts a run into chunks and holes.
-  private func cut(_ run: DirtyRun, mayLeaveOver: Bool, _ plan: inout Plan, _ cuts: inout [Cut]) {
-    let edit = plan.edits.count
-    var end = run.end
-    let parts = ZeroRuns.split(run.bytes)
+  /// Cuts runs that follow on each other, as one stream, into chunks and holes.
+  private func cut(_ stream: ArraySlice<DirtyRun>, mayLeaveOver: Bool, _ plan: inout Plan, _ cuts: inout [Cut]) {
+    let edit = plan.edits.count, first = stream.first!.offset
+    var end = stream.last!.end
+    // What a run ends with before a chunk ends: it goes on in the next run.
+    var carry: Buffer?
+    for run in stream {
+      let isLast = run === stream.last!
+      var start = 0
+      if let before = carry {
+        let head = UnsafeRawBufferPointer(rebasing: run.bytes.prefix(Limits.chunkBytesMax))
+        let joined = Buffer(capacity: before.count + head.count)
+        joined.append(before.bytes)
+        joined.append(head)
+        let length = Chunker.firstCut(joined.bytes)
+        if length == joined.count, length < Limits.chunkBytesMax, head.count == run.count, !isLast || mayLeaveOver {
+          carry = joined
+          continue
+        }
+        plan.buffers.append(joined)
+        cuts.append(Cut(offset: run.offset - UInt64(before.count), plain: UnsafeRawBufferPointer(rebasing: joined.bytes[0..<length]), edit: edit))
+        start = max(0, length - before.count)
+        carry = nil
+      }
+      let rest = UnsafeRawBufferPointer(rebasing: run.bytes[start...])
+      carry = cut(rest, at: run.offset + UInt64(start), isFinal: isLast && !mayLeaveOver, edit, &cuts)
+    }
+    if let carry {
+      end -= UInt64(carry.count)
+      plan.buffers.append(carry)
+      plan.leftover.append((end, carry.bytes))
+    }
+    plan.edits.append(Plan.Edit(range: first..<end, extents: [], frames: []))
+  }
+
+  /// - Returns: what the bytes end with before a chunk ends, unless they are final.
+  private func cut(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, isFinal: Bool, _ edit: Int, _ cuts: inout [Cut]) -> Buffer? {
+    let parts = ZeroRuns.split(bytes, at: offset)
     for (index, part) in parts.enumerated() where !part.isZero {
-      var rest = UnsafeRawBufferPointer(rebasing: run.bytes[part.range])
-      var offset = run.offset + UInt64(part.range.lowerBound)
+      var rest = UnsafeRawBufferPointer(rebasing: bytes[part.range])
+      var at = offset + UInt64(part.range.lowerBound)
       while !rest.isEmpty {
         let length = Chunker.firstCut(rest)
-        if length == rest.count, length < Limits.chunkBytesMax, mayLeaveOver, index == parts.count - 1 {
-          plan.leftover.append((offset, rest))
-          end = offset
-          break
+        if length == rest.count, length < Limits.chunkBytesMax, !isFinal, index == parts.count - 1 {
+          let carry = Buffer(capacity: length)
+          carry.append(rest)
+          return carry
         }
-        let plain = UnsafeRawBufferPointer(rebasing: rest[0..<length])
-        cuts.append(Cut(offset: offset, plain: plain, id: ChunkID(of: plain), edit: edit))
+        cuts.append(Cut(offset: at, plain: UnsafeRawBufferPointer(rebasing: rest[0..<length]), edit: edit))
         rest = UnsafeRawBufferPointer(rebasing: rest[length...])
-        offset += UInt64(length)
+        at += UInt64(length)
       }
     }
-    plan.edits.append(Plan.Edit(range: run.offset..<end, extents: [], frames: []))
+    return nil
   }
 
   /// `lock` is held.
@@ -198,10 +239,13 @@ enum ZeroRuns {
   /// Shorter runs of zeros inside content stay in their chunks, where they compress to nothing.
   private static let blocksMin = 4
 
-  static func split(_ bytes: UnsafeRawBufferPointer) -> [(range: Range<Int>, isZero: Bool)] {
+  /// - Parameter offset: where the bytes are in the file; blocks are the file's, so the same zeros are found however
+  ///   the bytes arrive.
+  static func split(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> [(range: Range<Int>, isZero: Bool)] {
+    if bytes.isEmpty { return [] }
     if bytes.count <= block * blocksMin { return [(0..<bytes.count, bytes.isAllZero)] }
     var parts: [(range: Range<Int>, isZero: Bool)] = []
-    var dataStart = 0, at = 0
+    var dataStart = 0, at = (block - Int(offset % UInt64(block))) % block
     while at < bytes.count {
       let zeros = zeroBlocks(bytes, from: at)
       let end = min(at + zeros * block, bytes.count)

@@ -69,26 +69,26 @@ func monotonicNanoseconds() -> UInt64 {
 /// A few threads that save streams while their writers go on. Work is bounded by the writers' back-pressure: a file
 /// adds one piece of work per full run, and waits itself at the second.
 final class SaveQueue: @unchecked Sendable {
-  // Sendable: `work` and `isClosed` are guarded by `lock`.
+  // Sendable: `work`, `isClosed` and `threads` are guarded by `lock`.
   private let lock = Lock()
   private let wakeUp: Condition
   private var work: [@Sendable () -> Void] = []
   private var isClosed = false
+  private var threads: [pthread_t] = []
 
   init(workers: Int) {
     wakeUp = Condition(lock)
     for index in 0..<workers {
-      let thread = startThread("vault-save-\(index)") { [lock, wakeUp] in
+      threads.append(startThread("vault-save-\(index)") { [unowned self] in
         while true {
           let next: (@Sendable () -> Void)? = lock.withLock {
-            while self.work.isEmpty && !self.isClosed { wakeUp.wait() }
-            return self.work.isEmpty ? nil : self.work.removeFirst()
+            while work.isEmpty && !isClosed { wakeUp.wait() }
+            return work.isEmpty ? nil : work.removeFirst()
           }
           guard let next else { return }
           next()
         }
-      }
-      pthread_detach(thread)
+      })
     }
   }
   func add(_ task: @escaping @Sendable () -> Void) {
@@ -97,10 +97,14 @@ final class SaveQueue: @unchecked Sendable {
       wakeUp.signalAll()
     }
   }
+  /// Returns when the work that was added is done.
   func close() {
-    lock.withLock {
+    let ending = lock.withLock {
       isClosed = true
       wakeUp.signalAll()
+      defer { threads = [] }
+      return threads
     }
+    for thread in ending { pthread_join(thread, nil) }
   }
 }

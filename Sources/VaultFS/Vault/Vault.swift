@@ -27,7 +27,7 @@ public final class Vault: @unchecked Sendable {
   /// Unsaved bytes of all drafts.
   let dirtyBytes = Atomic<Int>(0)
   let saveQueue: SaveQueue
-  private let owner: OwnerLock
+  let owner: OwnerLock
   /// Nodes with unsaved bytes.
   var unsaved: [InodeNumber: Node] = [:]
   var failure: String?
@@ -95,7 +95,7 @@ public final class Vault: @unchecked Sendable {
 
   /// Refuses what needs space where the disk has only the reserve left.
   func checkSpace() throws(VaultError) {
-    if diskIsFull.load(ordering: .relaxed) { throw .diskFull }
+    if diskIsFull.load(ordering: .relaxed) { try checkRoom(for: 0) }
   }
 
   /// Says in the log what a program only saw as an I/O error; the same thing once.

@@ -1,0 +1,281 @@
+// The commands: what they say, how they end, who may use them.
+
+import Foundation
+import Glibc
+import Testing
+
+extension MountTests {
+  @Suite(.serialized) struct CommandTests {
+    private let vaultfs = MountedVault.program
+
+    /// A command that must fail, with what its message must hold.
+    private func fails(_ script: String, code: Int32 = 1, saying words: String..., at location: SourceLocation = #_sourceLocation) throws {
+      let ran = try shell(script, seconds: 60)
+      #expect(ran.status == code, "\(script): \(ran.output)", sourceLocation: location)
+      for word in words { #expect(ran.output.contains(word), "\(script) said: \(ran.output)", sourceLocation: location) }
+      #expect(!ran.output.contains("Fatal error") && !ran.output.contains("Program crashed"), "\(ran.output)", sourceLocation: location)
+    }
+
+    @Test func `every command has help, and wrong use ends with 2`() throws {
+      for command in ["", "init", "mount", "unmount", "status", "rebuild"] {
+        let help = try succeed("\(vaultfs) \(command) --help")
+        #expect(help.contains("USAGE") && help.contains("vaultfs"), "\(command)")
+      }
+      #expect(try succeed("\(vaultfs) --version").contains("format"))
+      for wrong in ["nonsense", "init", "mount", "mount one", "unmount", "rebuild", "init a b c", "status --nonsense", "mount --foreground"] {
+        try fails("cd / && \(vaultfs) \(wrong)", code: 2, saying: "sage")
+      }
+    }
+
+    @Test func `init refuses what is not an empty directory, and says what to do`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try succeed("mkdir \(home.directory)/full && touch \(home.directory)/full/precious && touch \(home.directory)/file")
+        try fails("\(vaultfs) init \(home.directory)/full", saying: "\(home.directory)/full", "not empty")
+        try fails("\(vaultfs) init \(home.directory)/file", saying: "\(home.directory)/file", "not a directory")
+        try fails("\(vaultfs) init \(home.directory)/no/such/place", saying: "\(home.directory)/no/such/place")
+        #expect(try succeed("ls -A \(home.directory)/full") == "precious\n")
+        try home.create()
+        #expect(try succeed("stat -c %a \(home.vault)") == "700\n", "a vault is private")
+        try fails("\(vaultfs) init \(home.vault)", saying: "vault already", "vaultfs mount")
+        try succeed("mkdir \(home.directory)/empty && \(vaultfs) init \(home.directory)/empty/ --name 'my things' && \(vaultfs) status \(home.directory)/empty | grep -q 'my things'")
+        try fails("\(vaultfs) init \(home.directory)/x --name \"$(printf 'two\\nlines')\"", saying: "one line")
+        #expect(access(home.directory + "/x", F_OK) != 0)
+      }
+    }
+
+    @Test func `mount says what is wrong with a vault, and what with a directory`() throws {
+      try MountedVault.run(mounted: false) { home in
+        let d = home.directory
+        try fails("\(vaultfs) mount \(d)/nowhere \(home.point)", saying: "\(d)/nowhere", "vaultfs init")
+        try succeed("mkdir \(d)/other && touch \(d)/other/x \(d)/file")
+        try fails("\(vaultfs) mount \(d)/other \(home.point)", saying: "\(d)/other", "not a vault")
+        try fails("\(vaultfs) mount \(d)/file \(home.point)", saying: "\(d)/file")
+        try home.create()
+        try fails("\(vaultfs) mount \(home.vault) \(d)/nowhere", saying: "\(d)/nowhere")
+        try fails("\(vaultfs) mount \(home.vault) \(d)/file", saying: "\(d)/file", "directory")
+        try fails("\(vaultfs) mount \(home.vault) \(home.point) -o nonsense=1", saying: "nonsense")
+        try succeed("cp -a \(home.vault) \(d)/newer && sed -i 's/^vaultfs 1$/vaultfs 7/' \(d)/newer/vault")
+        try fails("\(vaultfs) mount \(d)/newer \(home.point)", saying: "\(d)/newer", "format 7", "newer")
+        try fails("\(vaultfs) status \(d)/newer", saying: "format 7")
+        try fails("\(vaultfs) rebuild \(d)/newer", saying: "format 7")
+        try succeed("cp -a \(home.vault) \(d)/damaged && sed -i 's/^id ./id x/' \(d)/damaged/vault")
+        try fails("\(vaultfs) mount \(d)/damaged \(home.point)", saying: "\(d)/damaged", "damaged")
+        try succeed("cp -a \(home.vault) \(d)/bare && rm \(d)/bare/metadata.db*")
+        try fails("\(vaultfs) mount \(d)/bare \(home.point)", saying: "metadata.db", "vaultfs rebuild")
+        try succeed("\(vaultfs) rebuild \(d)/bare && \(vaultfs) mount \(d)/bare \(home.point) && \(vaultfs) unmount \(home.point)")
+        try succeed("head -c 4096 /dev/urandom > \(d)/noise; cp -a \(home.vault) \(d)/scribbled && dd if=\(d)/noise of=\(d)/scribbled/metadata.db conv=notrunc 2> /dev/null; rm -f \(d)/scribbled/metadata.db-*")
+        try fails("\(vaultfs) mount \(d)/scribbled \(home.point)", saying: "metadata.db", "vaultfs rebuild")
+        #expect(!home.isMounted, "no refusal leaves a mount")
+        try home.mount()
+      }
+    }
+
+    @Test func `a second mount is refused by name of the first`() throws {
+      try MountedVault.run { home in
+        try succeed("mkdir \(home.directory)/second")
+        let owner = try #require(home.owner)
+        try fails("\(vaultfs) mount \(home.vault) \(home.directory)/second", saying: "process \(owner)", home.point)
+        try fails("\(vaultfs) rebuild \(home.vault)", saying: "process \(owner)", home.point)
+        try fails("\(vaultfs) mount \(home.vault) \(home.point)", saying: home.point, "in use")
+        // A vault in a vault waits for itself.
+        try fails("\(vaultfs) init \(home.point)/inner", saying: "inside")
+        #expect(home.owner == owner, "a refusal does not touch the owner's name")
+        try succeed("echo still works > \(home.point)/file && cat \(home.point)/file")
+      }
+    }
+
+    @Test func `a mount on a directory with files hides them, and they come back`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try succeed("touch \(home.point)/hidden")
+        try home.create()
+        let ran = try shell("\(vaultfs) mount \(home.vault) \(home.point)")
+        if ran.status == 0 {
+          #expect(try succeed("ls -A \(home.point)") == "")
+          try home.unmount()
+        } else { #expect(ran.output.contains("empty"), "\(ran.output)") }
+        #expect(try succeed("ls -A \(home.point)") == "hidden\n")
+      }
+    }
+
+    @Test func `what a killed owner left on the directory is cleaned by the next mount, at once`() throws {
+      try MountedVault.run { home in
+        try succeed("echo content > \(home.point)/file")
+        try home.killOwner()
+        #expect(home.isMounted)
+        #expect(try shell("ls \(home.point)").status != 0, "a dead mount")
+        let began = Date()
+        let said = try succeed("\(vaultfs) mount \(home.vault) \(home.point) 2>&1")
+        #expect(Date().timeIntervalSince(began) < 5)
+        #expect(said.contains("left behind") && said.contains(home.point), "\(said)")
+        #expect(try succeed("cat \(home.point)/file") == "content\n")
+        #expect(try succeed("grep -c ' \(home.point) ' /proc/self/mountinfo") == "1\n", "the dead mount is gone")
+        // And by unmount.
+        try home.killOwner()
+        try home.unmount()
+        #expect(!home.isMounted)
+      }
+    }
+
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP])
+    func `a signal unmounts cleanly`(signal: Int32) throws {
+      try MountedVault.run { home in
+        try succeed("seq 100000 > \(home.point)/file")
+        let open = try check(Glibc.open(home.point + "/open", O_CREAT | O_WRONLY, 0o644))
+        try check(write(open, "unsaved", 7))
+        try home.killOwner(with: signal)
+        close(open)
+        for _ in 0..<100 where home.isMounted { usleep(50_000) }
+        #expect(!home.isMounted)
+        #expect(home.log.contains("the vault is clean"), "\(home.log)")
+        #expect(home.owner == nil)
+        let said = try succeed("\(vaultfs) mount \(home.vault) \(home.point) 2>&1")
+        #expect(said == "", "a clean vault is mounted without a word: \(said)")
+        #expect(try succeed("seq 100000 | cmp - \(home.point)/file && cat \(home.point)/open") == "unsaved")
+      }
+    }
+
+    @Test func `in the foreground it stays, speaks to the terminal, and ends with the mount`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try home.create()
+        let process = Process(), said = Pipe()
+        process.executableURL = URL(fileURLWithPath: vaultfs)
+        process.arguments = ["mount", home.vault, home.point, "--foreground"]
+        process.standardError = said
+        try process.run()
+        for _ in 0..<200 where !home.isMounted { usleep(50_000) }
+        #expect(home.isMounted && process.isRunning)
+        try succeed("echo x > \(home.point)/x && umount \(home.point)")
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
+        let text = String(decoding: said.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        #expect(text.contains("mounted on \(home.point)") && text.contains("clean"), "\(text)")
+      }
+    }
+
+    @Test func `mount returns although its caller has other files open`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try home.create()
+        for round in 0..<3 {
+          let opens = (3..<(4 + round)).map { "exec \($0)< /dev/null" }.joined(separator: "; ")
+          let ran = try shell("\(opens); \(vaultfs) mount \(home.vault) \(home.point)", seconds: 15)
+          #expect(ran.status == 0, "with \(round + 1) more files open: exit code \(ran.status) (124: it never returned)")
+          if home.isMounted { try home.unmount() }
+        }
+      }
+    }
+
+    @Test func `unmount says what is in the way`() throws {
+      try MountedVault.run { home in
+        try fails("cd \(home.point) && \(vaultfs) unmount \(home.point)", saying: home.point, "in use")
+        #expect(home.isMounted)
+        try fails("\(vaultfs) unmount \(home.directory)", saying: home.directory, "no vault is mounted")
+        try fails("\(vaultfs) unmount \(home.vault)", saying: home.point)
+        try fails("\(vaultfs) unmount /nowhere/at/all", saying: "/nowhere/at/all")
+        try home.unmount()
+        try fails("\(vaultfs) unmount \(home.point)", saying: "no vault is mounted")
+        // What is in the way is taken away by --lazy once it ends.
+        try home.mount()
+        try succeed("cd \(home.point) && \(vaultfs) unmount --lazy \(home.point)")
+        #expect(!home.isMounted)
+      }
+    }
+
+    @Test func `status tells the numbers of a vault, mounted or not, from inside and outside`() throws {
+      try MountedVault.run { home in
+        try succeed("head -c 3000000 /dev/urandom > \(home.point)/a && cp \(home.point)/a \(home.point)/b && mkdir \(home.point)/d && yes text | head -c 2000000 > \(home.point)/d/text")
+        for path in [home.vault, home.point, home.point + "/d", home.point + "/d/text"] {
+          let status = try home.status(path)
+          func number(_ key: String) -> Int { (status[key] as? NSNumber)?.intValue ?? -1 }
+          #expect(number("nodes") == 5, "\(path)")
+          #expect(number("logicalBytes") == 8_000_000, "\(path)")
+          #expect((3_000_000...5_000_000).contains(number("uniqueBytes")), "\(path)")
+          #expect((3_000_000...3_300_000).contains(number("frameBytes")), "\(path)")
+          #expect(number("storedBytes") == number("packBytes") + number("journalBytes") + number("databaseBytes"), "\(path)")
+          #expect((status["dedupRatio"] as? Double ?? 0) > 1.5 && (status["compressionRatio"] as? Double ?? 0) > 1, "\(path)")
+          #expect((status["owner"] as? String)?.contains("process \(home.owner ?? 0)") == true, "\(path)")
+          #expect(status["vault"] as? String == home.vault, "\(path)")
+        }
+        let text = try succeed("\(vaultfs) status \(home.point)")
+        #expect(text.contains(home.point) && text.contains("MiB"))
+        #expect(try succeed("\(vaultfs) status \(home.point) --bytes").contains("8000000"))
+        #expect(try succeed("\(vaultfs) status").contains(home.point), "without an argument: what is mounted here")
+        try home.unmount()
+        let status = try home.status()
+        #expect(status["nodes"] as? Int == 5 && status["logicalBytes"] as? Int == 8_000_000 && status["owner"] == nil)
+        // What is stored is what the disk says.
+        let stored = try #require(status["storedBytes"] as? Int), used = try #require(Int(try succeed("du -s --block-size=1 \(home.vault) | cut -f1").trimmingCharacters(in: .whitespacesAndNewlines)))
+        #expect(abs(used - stored) < 100_000, "du says \(used), status \(stored)")
+        try fails("\(vaultfs) status \(home.directory)", saying: home.directory, "not a vault")
+        try fails("\(vaultfs) status \(home.directory)/nowhere", saying: "does not exist")
+      }
+    }
+
+    @Test func `a read-only mount refuses every change`() throws {
+      try MountedVault.run { home in
+        try succeed("echo content > \(home.point)/file")
+        try home.unmount()
+        for option in ["--read-only", "-o ro"] {
+          try home.mount(option)
+          #expect(try succeed("cat \(home.point)/file") == "content\n")
+          for change in ["echo x > file", "rm file", "mkdir d", "chmod 600 file", "ln file g", "mv file g", "touch file", "truncate -s 0 file"] {
+            let ran = try shell("cd \(home.point) && \(change)")
+            #expect(ran.status != 0 && ran.output.contains("ead-only"), "\(change): \(ran.output)")
+          }
+          try home.unmount()
+        }
+        try home.mount()
+        #expect(try succeed("cat \(home.point)/file; ls \(home.point)") == "content\nfile\n")
+      }
+    }
+
+    @Test func `mount(8) and fstab mount it by its helper`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try home.create()
+        let helper = "/sbin/mount.vaultfs"
+        let isOurs = access(helper, F_OK) != 0
+        if isOurs { try succeed("ln -s \(vaultfs) \(helper)") }
+        defer { if isOurs { unlink(helper) } }
+        try succeed("mount -t vaultfs \(home.vault) \(home.point) -o defaults,allow_other,nofail,noatime")
+        #expect(try succeed("findmnt -n -o FSTYPE,SOURCE \(home.point)").contains(home.vault))
+        try succeed("echo x > \(home.point)/file && umount \(home.point)")
+        try succeed("mount -t vaultfs -r \(home.vault) \(home.point)")
+        #expect(try shell("touch \(home.point)/file").status != 0)
+        try succeed("umount \(home.point)")
+        try succeed("echo '\(home.vault) \(home.point) vaultfs defaults,noauto 0 0' > \(home.directory)/fstab && mount -T \(home.directory)/fstab \(home.point) && cat \(home.point)/file && umount \(home.point)")
+        try fails("mount -t vaultfs \(home.directory)/nowhere \(home.point)", code: 1, saying: "nowhere")
+        for _ in 0..<100 where home.owner != nil { usleep(50_000) }
+      }
+    }
+
+    @Test func `an ordinary user has a vault of their own`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try #require(access("/usr/bin/fusermount3", X_OK) == 0, "package fuse3 must be there")
+        // /dev/fuse is open to all where udev runs; here perhaps not.
+        var device = stat()
+        try check(stat("/dev/fuse", &device))
+        try check(chmod("/dev/fuse", 0o666))
+        defer { chmod("/dev/fuse", device.st_mode & 0o7777) }
+        try succeed("cp \(vaultfs) \(home.directory)/vaultfs && chmod 755 \(home.directory)/vaultfs && mkdir \(home.directory)/home && chown 65534:65534 \(home.directory)/home")
+        let asUser = "setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=\(home.directory)/home sh -c"
+        let vaultfs = "\(home.directory)/vaultfs"
+        try succeed("\(asUser) 'cd ~ && mkdir m && \(vaultfs) init v && \(vaultfs) mount v m && echo mine > m/file && cat m/file && stat -c %u:%a m/file && \(vaultfs) status m'")
+        let point = home.directory + "/home/m"
+        defer { if MountedVault.isMounted(point) { _ = try? shell("umount -l \(point)") } }
+        #expect(MountedVault.isMounted(point))
+        #expect(try shell("cat \(point)/file").status != 0, "not even root enters without --allow-other")
+        // Without user_allow_other in /etc/fuse.conf that is refused, with the way out.
+        try succeed("\(asUser) 'cd ~ && \(vaultfs) unmount m'")
+        #expect(!MountedVault.isMounted(point))
+        let conf = (try? String(contentsOfFile: "/etc/fuse.conf", encoding: .utf8)) ?? ""
+        if !conf.split(separator: "\n").contains(where: { $0.trimmingCharacters(in: .whitespaces) == "user_allow_other" }) {
+          try fails("\(asUser) 'cd ~ && \(vaultfs) mount v m --allow-other'", saying: "user_allow_other")
+        }
+        #expect(!MountedVault.isMounted(point))
+        // A vault that is somebody else's.
+        try home.create()
+        try fails("\(asUser) 'cd ~ && \(vaultfs) mount \(home.vault) m'", saying: home.vault)
+        try succeed("\(asUser) 'cd ~ && \(vaultfs) mount v m && kill -9 $(cut -d\" \" -f2 v/owner) && sleep 0.3 && \(vaultfs) mount v m && cat m/file && \(vaultfs) unmount m'")
+      }
+    }
+  }
+}

@@ -1,0 +1,144 @@
+// A vault, mounted by the program that was built, for the length of a test.
+//
+// What must stay true: whatever a test does, no mount, no process and no directory stays behind; and where nothing
+// can be mounted these tests fail and say why: they are never skipped.
+
+import Foundation
+import Glibc
+import Testing
+
+/// What a command said and how it ended.
+struct Ran: Sendable {
+  var status: Int32
+  var output: String
+}
+
+/// Runs a shell script; it is ended after `seconds`.
+@discardableResult
+func shell(_ script: String, seconds: Int = 120) throws -> Ran {
+  let process = Process(), output = Pipe()
+  process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
+  process.arguments = ["-k", "5", "\(seconds)", "/bin/sh", "-c", script]
+  process.standardInput = FileHandle.nullDevice
+  process.standardOutput = output
+  process.standardError = output
+  try process.run()
+  let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+  process.waitUntilExit()
+  return Ran(status: process.terminationStatus, output: text)
+}
+
+/// Runs a script that must succeed.
+/// - Returns: what it said.
+@discardableResult
+func succeed(_ script: String, seconds: Int = 120, at location: SourceLocation = #_sourceLocation) throws -> String {
+  let ran = try shell(script, seconds: seconds)
+  try #require(ran.status == 0, "\(script)\n→ exit code \(ran.status)\n\(ran.output.suffix(4000))", sourceLocation: location)
+  return ran.output
+}
+
+/// Why a call of the system failed.
+struct SystemFailure: Error, Equatable {
+  let code: Int32
+}
+@discardableResult
+func check<N: SignedInteger>(_ result: N) throws -> N {
+  if result < 0 { throw SystemFailure(code: errno) }
+  return result
+}
+
+final class MountedVault {
+  /// A directory of the test's own; in it `vault` and, unless said otherwise, the mount `m`.
+  let directory: String
+  var vault: String { directory + "/vault" }
+  var point: String { directory + "/m" }
+
+  /// The program, built beside the test bundle.
+  static var program: String {
+    URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent("vaultfs").path
+  }
+
+  /// Makes a vault, mounts it, calls `body`, and cleans up.
+  @discardableResult
+  static func run<R>(mounted: Bool = true, _ body: (MountedVault) throws -> R) throws -> R {
+    try #require(access("/dev/fuse", R_OK | W_OK) == 0, "these tests mount for real: /dev/fuse must be there, and be ours to use")
+    try #require(getuid() == 0, "these tests change owners and users: run them as root")
+    try #require(access(program, X_OK) == 0, "\(program) must be built: swift build -c release --product vaultfs")
+    let home = try MountedVault()
+    defer { home.cleanUp() }
+    if mounted {
+      try home.create()
+      try home.mount()
+    }
+    let result = try body(home)
+    if mounted, home.isMounted { try home.unmount() }
+    return result
+  }
+
+  private init() throws {
+    var template = Array("\(ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp")/vaultfs-mount-XXXXXX".utf8CString)
+    try #require(mkdtemp(&template) != nil)
+    directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    try check(mkdir(point, 0o755))
+    // Others are to reach the mount.
+    try check(chmod(directory, 0o755))
+  }
+
+  func create() throws { try succeed("\(Self.program) init \(vault)") }
+
+  func mount(_ options: String = "--allow-other", at location: SourceLocation = #_sourceLocation) throws {
+    try succeed("\(Self.program) mount \(vault) \(point) \(options)", seconds: 30, at: location)
+  }
+  func unmount(at location: SourceLocation = #_sourceLocation) throws {
+    try succeed("\(Self.program) unmount \(point)", seconds: 90, at: location)
+  }
+  func remount() throws {
+    try unmount()
+    try mount()
+  }
+
+  var isMounted: Bool { Self.isMounted(point) }
+  static func isMounted(_ point: String) -> Bool {
+    ((try? String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)) ?? "").contains(" \(point) ")
+  }
+
+  /// The process that owns the vault, as the vault names it.
+  var owner: pid_t? {
+    let text = (try? String(contentsOfFile: vault + "/owner", encoding: .utf8)) ?? ""
+    let words = text.split(separator: " ")
+    return words.first == "process" && words.count > 1 ? pid_t(words[1]) : nil
+  }
+
+  func killOwner(with signal: Int32 = SIGKILL) throws {
+    let process = try #require(owner, "the vault has no owner")
+    kill(process, signal)
+    for _ in 0..<1000 {
+      // A zombie nobody waits for is as dead as it can be.
+      let state = (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8))?.split(separator: ")").last?.split(separator: " ").first
+      if state == nil || state == "Z" { return }
+      usleep(10_000)
+    }
+    Issue.record("process \(process) is still there 10 s after signal \(signal)")
+  }
+
+  /// What `vaultfs status --json` says.
+  func status(_ path: String? = nil) throws -> [String: Any] {
+    let text = try succeed("\(Self.program) status \(path ?? vault) --json")
+    return try #require(JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+  }
+  func number(_ key: String) throws -> Int { try #require(try status()[key] as? NSNumber).intValue }
+
+  /// What the owner said in its log.
+  var log: String { (try? String(contentsOfFile: vault + "/log", encoding: .utf8)) ?? "" }
+
+  private func cleanUp() {
+    let last = owner
+    if isMounted { _ = try? shell("timeout 20 \(Self.program) unmount \(point) || umount -l \(point)", seconds: 30) }
+    for _ in 0..<20 where isMounted { umount2(point, Int32(MNT_DETACH)) }
+    if let last, owner == last, (try? String(contentsOfFile: "/proc/\(last)/comm", encoding: .utf8))?.hasPrefix("vaultfs") == true { kill(last, SIGKILL) }
+    _ = try? shell("rm -rf --one-file-system \(directory)")
+  }
+}
+
+/// All tests on mounts run one after another: each takes what the computer has.
+@Suite(.serialized) struct MountTests {}
