@@ -92,6 +92,15 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def alive(pid):
+    """Not gone, and not a zombie that waits for an inattentive parent."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def human(count):
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1024 or unit == "GiB":
@@ -176,24 +185,20 @@ class Target:
     def cpu(self):
         return cpu_seconds(self.pid) if self.pid else 0.0
 
-    def settle(self, limit=60):
-        """Waits until the file system's process has rested for three seconds (a vault's optimiser begins after two);
-        gives the processor seconds that took."""
-        before = last = self.cpu()
-        since, end = time.monotonic(), time.monotonic() + limit
-        while self.pid and time.monotonic() < min(end, since + 3):
-            time.sleep(0.5)
-            if self.cpu() - last > 0.03:
-                since = time.monotonic()
-            last = self.cpu()
-        return last - before
+    def settle(self):
+        """Waits until what goes on in the background has ended: nothing, except in a vault."""
+        return 0.0
 
     def kill(self):
+        """Returns when the process is gone: one in the middle of an fsync stays until the disk has answered."""
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
         if self.process:
             self.process.wait()
+        end = time.monotonic() + 60
+        while self.pid and alive(self.pid) and time.monotonic() < end:
+            time.sleep(0.01)
         self.pid = self.process = None
 
     def end(self):
@@ -270,6 +275,18 @@ class Vault(Target):
 
     def status(self):
         return json.loads(run(self.stage.program, "status", "--json", self.dir, out=True, limit=60))
+
+    def settle(self, limit=60):
+        """Waits until the file system's process has rested for three seconds (a vault's optimiser begins after two);
+        gives the processor seconds that took."""
+        before = last = self.cpu()
+        since, end = time.monotonic(), time.monotonic() + limit
+        while time.monotonic() < min(end, since + 3):
+            time.sleep(0.5)
+            if self.cpu() - last > 0.03:
+                since = time.monotonic()
+            last = self.cpu()
+        return last - before
 
     def settle_optimiser(self, limit=900):
         """Waits until the stored bytes have not changed, and the process has rested, for five seconds."""

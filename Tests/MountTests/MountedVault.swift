@@ -14,19 +14,56 @@ struct Ran: Sendable {
 }
 
 /// Runs a shell script; it is ended after `seconds`.
+///
+/// Not Foundation's `Process`: its children inherit descriptors by which it learns of their end, and an owner that
+/// outlives the script would keep it waiting. What the script says goes to a file for the same reason.
 @discardableResult
 func shell(_ script: String, seconds: Int = 120) throws -> Ran {
-  let process = Process(), output = Pipe()
-  process.executableURL = URL(fileURLWithPath: "/usr/bin/timeout")
-  process.arguments = ["-k", "5", "\(seconds)", "/bin/sh", "-c", script]
-  process.standardInput = FileHandle.nullDevice
-  process.standardOutput = output
-  process.standardError = output
-  try process.run()
-  let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-  process.waitUntilExit()
-  return Ran(status: process.terminationStatus, output: text)
+  var template = Array("\(temporaryPlace)/vaultfs-said-XXXXXX".utf8CString)
+  let said = try check(mkstemp(&template))
+  defer {
+    close(said)
+    unlink(template)
+  }
+  let child = try start(script, seconds: seconds, output: said)
+  var status: Int32 = 0
+  while waitpid(child, &status, 0) < 0, errno == EINTR {}
+  let output = FileManager.default.contents(atPath: String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)) ?? Data()
+  return Ran(status: status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F, output: String(decoding: output, as: UTF8.self))
 }
+
+/// Starts a script, to be waited for with `waitpid`. All of it is ended after `seconds`.
+func start(_ script: String, seconds: Int, output: Int32? = nil) throws -> pid_t {
+  var actions = posix_spawn_file_actions_t(), attributes = posix_spawnattr_t(), none = sigset_t()
+  posix_spawn_file_actions_init(&actions)
+  posix_spawnattr_init(&attributes)
+  defer {
+    posix_spawn_file_actions_destroy(&actions)
+    posix_spawnattr_destroy(&attributes)
+  }
+  // The threads of a Swift program block signals that a script must hear.
+  sigemptyset(&none)
+  posix_spawnattr_setsigmask(&attributes, &none)
+  posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+  if let output { posix_spawn_file_actions_adddup2(&actions, output, 1) } else { posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0) }
+  posix_spawn_file_actions_adddup2(&actions, 1, 2)
+  _ = closeFrom(&actions, 3)
+  var argv: [UnsafeMutablePointer<CChar>?] = ["timeout", "-k", "5", "\(seconds)", "/bin/sh", "-c", script].map { (word: String) in strdup(word) } + [nil]
+  defer { for word in argv { free(word) } }
+  var child = pid_t()
+  try #require(posix_spawnp(&child, "timeout", &actions, &attributes, &argv, environ) == 0)
+  return child
+}
+
+/// posix_spawn_file_actions_addclosefrom_np(3), which Glibc's module does not show.
+private func closeFrom(_ actions: inout posix_spawn_file_actions_t, _ first: Int32) -> Int32 {
+  typealias Call = @convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, Int32) -> Int32
+  return unsafeBitCast(dlsym(nil, "posix_spawn_file_actions_addclosefrom_np")!, to: Call.self)(&actions, first)
+}
+
+/// Where this run keeps its files.
+var temporaryPlace: String { ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp" }
 
 /// Runs a script that must succeed.
 /// - Returns: what it said.
@@ -76,7 +113,7 @@ final class MountedVault {
   }
 
   private init() throws {
-    var template = Array("\(ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp")/vaultfs-mount-XXXXXX".utf8CString)
+    var template = Array("\(temporaryPlace)/vaultfs-mount-XXXXXX".utf8CString)
     try #require(mkdtemp(&template) != nil)
     directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     try check(mkdir(point, 0o755))
@@ -102,11 +139,13 @@ final class MountedVault {
     ((try? String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)) ?? "").contains(" \(point) ")
   }
 
-  /// The process that owns the vault, as the vault names it.
+  /// The process that owns the vault, as the vault names it, if there is one.
   var owner: pid_t? {
     let text = (try? String(contentsOfFile: vault + "/owner", encoding: .utf8)) ?? ""
     let words = text.split(separator: " ")
-    return words.first == "process" && words.count > 1 ? pid_t(words[1]) : nil
+    guard words.first == "process", words.count > 1, let process = pid_t(words[1]),
+      let line = try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8), line.contains("vaultfs") else { return nil }
+    return process
   }
 
   func killOwner(with signal: Int32 = SIGKILL) throws {
@@ -135,7 +174,7 @@ final class MountedVault {
     let last = owner
     if isMounted { _ = try? shell("timeout 20 \(Self.program) unmount \(point) || umount -l \(point)", seconds: 30) }
     for _ in 0..<20 where isMounted { umount2(point, Int32(MNT_DETACH)) }
-    if let last, owner == last, (try? String(contentsOfFile: "/proc/\(last)/comm", encoding: .utf8))?.hasPrefix("vaultfs") == true { kill(last, SIGKILL) }
+    if let last, owner == last { kill(last, SIGKILL) }
     _ = try? shell("rm -rf --one-file-system \(directory)")
   }
 }

@@ -124,6 +124,40 @@ struct ContentTests {
     }
   }
 
+  /// lseek(2): what SEEK_HOLE and SEEK_DATA step over holds all that is not zero, and data is found where there is some.
+  @Test(arguments: seeds(16))
+  func `a walk over data and holes meets every byte that is not zero`(seed: UInt64) throws {
+    try Home.run { home in
+      let vault = home.vault
+      var random = Random(seed: seed)
+      let size = 4_000_000, file = try vault.make("f").inode
+      var model = [UInt8](repeating: 0, count: size)
+      try vault.withOpen(file) { open in
+        try vault.truncate(file, to: UInt64(size), clearsPrivileges: false)
+        for _ in 0..<200 {
+          let at = random.below(size - 3000), bytes = random.bytes(1 + random.below(3000))
+          try vault.write(bytes, to: open, at: UInt64(at))
+          model.replaceSubrange(at..<at + bytes.count, with: bytes)
+          if random.chance(20) {
+            let punched = random.below(size - 9000)
+            try vault.allocate(open, offset: UInt64(punched), length: 9000, .punchHole, clearsPrivileges: false)
+            for index in punched..<punched + 9000 { model[index] = 0 }
+          }
+        }
+        var at: UInt64 = 0, seen = [Bool](repeating: false, count: size), data = 0
+        while at < size, let start = try? vault.seek(open, from: at, to: .data) {
+          let end = try vault.seek(open, from: start, to: .hole)
+          try #require(start >= at && end > start && end <= size, "seed \(seed)")
+          for index in Int(start)..<Int(end) { seen[index] = true }
+          data += Int(end - start)
+          at = end
+        }
+        #expect(zip(model, seen).allSatisfy { $0 == 0 || $1 }, "seed \(seed)")
+        #expect(data < 200 * (3000 + 2 * 4096), "seed \(seed): and not simply everything")
+      }
+    }
+  }
+
   @Test func `a clone shares every byte, and then goes its own way`() throws {
     try Home.run { home in
       let vault = home.vault

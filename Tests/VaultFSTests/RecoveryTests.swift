@@ -253,6 +253,41 @@ struct RecoveryTests {
     }
   }
 
+  /// What SQLite would fold into the database when it is closed, the journal might still lose in a power cut.
+  @Test func `to look at a killed vault, or to fail to open it, changes nothing in its database`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      let copy = try home.copy(), before = try bytes(copy + "/metadata.db")
+      let counters = try Vault.status(at: copy).counters
+      #expect(counters.nodes > 0)
+      #expect(try bytes(copy + "/metadata.db") == before)
+      let segment = try #require(try containers(copy, .segment).last)
+      try flip(segment, at: 20)  // the vault's id, in the segment's header
+      #expect { try opening(copy) { _ in } } throws: { if case VaultError.journalDamaged = $0 { true } else { false } }
+      #expect(try bytes(copy + "/metadata.db") == before)
+      try flip(segment, at: 20)
+      let expected = try tree(of: home.vault)
+      try opening(copy) { vault throws in #expect(try tree(of: vault) == expected) }
+    }
+  }
+
+  /// A segment is durable by name before anything refers to it: no power cut takes it away.
+  @Test func `a segment that is missing is damage, and nothing is thrown away for it`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      // The view refers to it, if only in the database's log.
+      try home.vault.lock.withLock { () throws in try home.vault.commit() }
+      let copy = try home.copy(), expected = try tree(of: home.vault)
+      let segment = try #require(try containers(copy, .segment).last)
+      try FileManager.default.moveItem(atPath: segment, toPath: copy + "/aside")
+      #expect { try opening(copy) { _ in } } throws: { if case VaultError.journalDamaged(let detail) = $0 { detail.contains("missing") } else { false } }
+      // Found again, everything is as it was.
+      try? FileManager.default.removeItem(atPath: segment)
+      try FileManager.default.moveItem(atPath: copy + "/aside", toPath: segment)
+      try opening(copy) { vault throws in #expect(try tree(of: vault) == expected) }
+    }
+  }
+
   @Test func `a journal that ends before what the database itself holds is refused`() throws {
     try Home.run { home in
       try plant(home.vault)

@@ -59,7 +59,10 @@ extension Vault {
     let file = try disk.open(VaultConfiguration.fileName, .read)
     let buffer = Buffer(capacity: 4096)
     defer { withExtendedLifetime(buffer) {} }
-    buffer.count = try file.read(into: buffer.space, at: 0)
+    do throws(VaultError) { buffer.count = try file.read(into: buffer.space, at: 0) } catch {
+      if case .disk(_, _, EISDIR) = error { throw .notAVault(path: path, detail: "its `\(VaultConfiguration.fileName)` is a directory") }
+      throw error
+    }
     return try VaultConfiguration(decoding: String(decoding: buffer.bytes, as: UTF8.self), path: path)
   }
 
@@ -99,6 +102,7 @@ extension Vault {
     try vault.lock.withLock { () throws(VaultError) in
       try metadata.begin()
       vault.notePosition()
+      try vault.commit()
     }
     try vault.sweepOrphans()
     vault.keeper = Keeper(vault)
@@ -147,7 +151,11 @@ extension Vault {
     let reader = JournalReader(containers: containers, vault: configuration.id)
     // A segment that became an archive is read from its start: what the view has seen of it is skipped by its LSN.
     let offset = containers.kind(state.segment) == .archive ? 0 : state.segmentOffset
-    guard containers.journal.contains(state.segment), try containers.file(state.segment).size() >= offset else { return nil }
+    // A segment is durable by name before the view may refer to it: that it is missing is damage, not a power cut.
+    guard containers.journal.contains(state.segment) else {
+      throw .journalDamaged(detail: "the segment \(ContainerStore.path(state.segment, .segment)), which the database names, is missing from \(path)")
+    }
+    guard try containers.file(state.segment).size() >= offset else { return nil }
     try metadata.learnPacks(containers, from: state.pack, at: state.packOffset, verifyPayload: true)
     let end = try reader.read(after: state.applied, from: state.segment, at: offset, metadata.replaying)
     try metadata.commit()

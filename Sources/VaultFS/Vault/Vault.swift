@@ -82,7 +82,13 @@ public final class Vault: @unchecked Sendable {
   }
 
   private func rotate() throws(VaultError) {
-    do throws(VaultError) { try journal.rotate(to: containers.takeNumber()) } catch {
+    do throws(VaultError) {
+      try journal.rotate(to: containers.takeNumber())
+      // Named at once, so that a segment with acknowledged operations can never be missing unnoticed.
+      try metadata.begin()
+      notePosition()
+      try commit()
+    } catch {
       if case .diskFull = error { throw error }
       throw fail(error)
     }
