@@ -316,8 +316,8 @@ def watchdog(target, seconds):
 
     def fire():
         state["fired"] = True
-        say(f"{target.name}: nothing for {seconds} s, ending its process {target.pid}")
         if target.pid:
+            say(f"{target.name}: not done after {seconds} s, ending its process {target.pid}")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(target.pid, signal.SIGKILL)
 

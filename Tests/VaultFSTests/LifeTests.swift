@@ -2,6 +2,7 @@
 
 import Foundation
 import Glibc
+import Synchronization
 import Testing
 @testable import VaultFS
 
@@ -68,6 +69,26 @@ struct LifeTests {
       try home.close()
       #expect(Vault.owner(of: home.path) == nil)
       try home.open()
+    }
+  }
+
+  /// A refusal that closed its descriptor twice would close, or empty, a file that another thread has just opened.
+  @Test func `being refused touches nothing that others have open`() throws {
+    try Home.run { home in
+      let done = Atomic<Bool>(false), wounds = Mutex<[String]>([]), file = home.directory + "/bystander"
+      let bystander = startThread("test-bystander") {
+        while !done.load(ordering: .relaxed) {
+          let descriptor = Glibc.open(file, O_CREAT | O_RDWR | O_TRUNC, 0o600)
+          var info = stat()
+          if write(descriptor, "content", 7) != 7 || fstat(descriptor, &info) != 0 || info.st_size != 7 { wounds.withLock { $0.append("lost its bytes: \(systemMessage(errno))") } }
+          if Glibc.close(descriptor) != 0 { wounds.withLock { $0.append("was closed by somebody else") } }
+        }
+      }
+      for _ in 0..<20_000 { #expect(throws: VaultError.self) { _ = try OwnerLock(vault: home.path, purpose: "refused") } }
+      done.store(true, ordering: .relaxed)
+      pthread_join(bystander, nil)
+      #expect(wounds.withLock { $0 } == [])
+      #expect(Vault.owner(of: home.path)?.contains("tested") == true, "the owner's name stands")
     }
   }
 

@@ -86,6 +86,9 @@ final class PackWriter: Sendable {
   /// The frames of `batch` are in the view, or never will be.
   func end(_ batch: Batch) { state.withLock { $0.batches[batch.number] = nil } }
 
+  /// Whether every frame appended so far is in the view.
+  var isQuiet: Bool { state.withLock { $0.batches.isEmpty } }
+
   var settled: Position {
     state.withLock { state in state.batches.values.min() ?? Position(container: state.number, offset: state.end) }
   }

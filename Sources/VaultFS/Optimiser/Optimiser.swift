@@ -33,10 +33,12 @@ final class Optimiser {
       try vault.metadata.begin()
       vault.notePosition()
     }
-    try vault.packs.seal()
-    let (current, done) = vault.lock.withLock { (vault.journal.segment, vault.metadata.state.optimised) }
+    // Only packs that were begun before this, are sealed, and whose frames are all in the view.
     let next = vault.containers.next
-    let fresh = vault.containers.numbers(.pack).filter { $0.value >= done && !vault.containers.isOptimised($0) }
+    try vault.packs.seal()
+    guard vault.packs.isQuiet else { return }
+    let (current, done) = vault.lock.withLock { (vault.journal.segment, vault.metadata.state.optimised) }
+    let fresh = vault.containers.numbers(.pack).filter { $0.value >= done && $0.value < next && !vault.containers.isOptimised($0) }
     let segments = vault.containers.numbers(.segment).filter { $0 < current }
     for container in (fresh + segments).sorted() {
       guard mayGoOn() else { return }

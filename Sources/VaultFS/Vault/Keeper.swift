@@ -96,6 +96,11 @@ final class Keeper: @unchecked Sendable {
   /// Everything is quiet: make it durable, attest it, empty the database's log, and sleep.
   private func rest() throws(VaultError) {
     hasWork.store(false, ordering: .releasing)
+    // What changed before that line woke nobody; what changes from here on does.
+    if vault.lock.withLock({ vault.journal.lastLSN != lastLSN || !vault.unsaved.isEmpty }) {
+      quiet = 0
+      return hasWork.store(true, ordering: .releasing)
+    }
     try vault.checkpoint()
     let isNew = vault.lock.withLock { vault.journal.lastLSN == lastLSN && vault.failure == nil }
     if isNew { try vault.lock.withLock { () throws(VaultError) in try vault.journal.mark() } }

@@ -12,10 +12,15 @@ final class OwnerLock: Sendable {
   init(vault path: String, purpose: String) throws(VaultError) {
     let file = "\(path)/owner"
     descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    if descriptor < 0 { throw .disk(operation: "open", path: file, code: errno) }
+    // `deinit` runs for what a throwing initialiser made, too: it must not close a number that is someone else's by then.
+    if descriptor < 0 {
+      isHeld.store(false, ordering: .relaxed)
+      throw .disk(operation: "open", path: file, code: errno)
+    }
     if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
       let code = errno
       let owner = Self.describe(descriptor)
+      isHeld.store(false, ordering: .relaxed)
       close(descriptor)
       throw code == EWOULDBLOCK ? .owned(path: path, by: owner) : .disk(operation: "lock", path: file, code: code)
     }
