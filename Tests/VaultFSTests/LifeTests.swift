@@ -143,7 +143,7 @@ struct LifeTests {
       func state() throws -> [String: Date] {
         var all: [String: Date] = [:]
         for name in try FileManager.default.subpathsOfDirectory(atPath: home.path) {
-          all[name] = try FileManager.default.attributesOfItem(atPath: "\(home.path)/\(name)")[.modificationDate] as? Date
+          all[name] = (try? FileManager.default.attributesOfItem(atPath: "\(home.path)/\(name)"))?[.modificationDate] as? Date
         }
         return all
       }

@@ -25,14 +25,28 @@ final class Encoder {
   deinit { ZSTD_freeCCtx(zstd) }
 
   /// Hands over the smallest faithful form of `plain`: raw unless lz4 saves at least 1/32.
-  func lz4(_ plain: UnsafeRawBufferPointer) -> (Codec, UnsafeRawBufferPointer) {
+  /// - Parameter inHurry: raw too where a quick look promises little.
+  func lz4(_ plain: UnsafeRawBufferPointer, inHurry: Bool = false) -> (Codec, UnsafeRawBufferPointer) {
     let limit = plain.count - plain.count / 32 - 1
     guard plain.count > 64, limit > 0 else { return (.raw, plain) }
+    if inHurry, !saves(3, of: 10, plain) { return (.raw, plain) }
+    guard let length = lz4(plain, limit: limit, acceleration: 1) else { return (.raw, plain) }
+    return verified(.lz4, plain, length, prefix: nil)
+  }
+
+  /// Whether a quick look at the beginning of `plain` promises that lz4 saves so many parts of so many.
+  func saves(_ part: Int, of parts: Int, _ plain: UnsafeRawBufferPointer) -> Bool {
+    let sample = UnsafeRawBufferPointer(rebasing: plain.prefix(Self.sampleBytes))
+    return lz4(sample, limit: sample.count * (parts - part) / parts, acceleration: 8) != nil
+  }
+  static let sampleBytes = 8 << 10
+
+  /// - Returns: bytes in `target`; nil where they would be more than `limit`.
+  private func lz4(_ plain: UnsafeRawBufferPointer, limit: Int, acceleration: Int32) -> Int? {
     if target.capacity < plain.count { target = Buffer(capacity: plain.count) }
-    let length = LZ4_compress_default(plain.baseAddress!.assumingMemoryBound(to: CChar.self),
-                                      target.base.assumingMemoryBound(to: CChar.self), Int32(plain.count), Int32(limit))
-    guard length > 0 else { return (.raw, plain) }
-    return verified(.lz4, plain, Int(length), prefix: nil)
+    let length = LZ4_compress_fast(plain.baseAddress!.assumingMemoryBound(to: CChar.self),
+                                   target.base.assumingMemoryBound(to: CChar.self), Int32(plain.count), Int32(limit), acceleration)
+    return length > 0 ? Int(length) : nil
   }
 
   /// The same with zstd. The optimiser has time: `level` trades its CPU for space.

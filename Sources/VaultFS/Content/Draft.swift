@@ -14,6 +14,10 @@ final class Draft {
   var saving: [DirtyRun] = []
   /// When the first of the dirty bytes was written (monotonic nanoseconds).
   var since: UInt64 = 0
+  /// A worker saves it, or will. Guarded by the vault's lock.
+  var isBeingSaved = false
+  /// Saves to come in which the writer is taken to be faster than the workers.
+  var hurry = 0
 
   var isClean: Bool { dirty.isEmpty && saving.isEmpty }
   var dirtyBytes: Int { dirty.reduce(0) { $0 + $1.count } }

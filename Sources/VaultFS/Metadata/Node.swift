@@ -55,6 +55,7 @@ final class Node {
     (accessed, modified, changed, born) = (time, time, time, time)
   }
 
+  var unsavedBytes: UInt64 { unsaved?.bytes ?? 0 }
   var isDirectory: Bool { mode & S_IFMT == S_IFDIR }
   var isRegular: Bool { mode & S_IFMT == S_IFREG }
   var isSymlink: Bool { mode & S_IFMT == S_IFLNK }

@@ -20,7 +20,7 @@ final class Optimiser {
 
   /// Journal bytes worth ending a segment for.
   private static let segmentBytesMin: UInt64 = 64 << 10
-  /// A pack with less than this share in lz4 stays as it is: it holds what does not compress, or was made here.
+  /// A pack of which less than this share compresses stays as it is.
   private static let compressibleShareMin = 0.1
   /// View rows that are changed under one hold of the vault's lock.
   private static let movesPerHold = 500
@@ -74,9 +74,19 @@ final class Optimiser {
     _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, at throws(VaultError) in
       frames.append((header, at))
       all += header.plainLength
-      if header.codec == .lz4 { compressible += header.plainLength }
+      let saves = header.codec == .raw ? try saves(header, at: at, file) : header.codec == .lz4
+      if saves { compressible += header.plainLength }
     }
     return Double(compressible) < Self.compressibleShareMin * Double(all) ? nil : frames
+  }
+
+  /// Whether a raw frame is raw only because its writer was in a hurry.
+  private func saves(_ header: FrameHeader, at offset: UInt64, _ file: any DiskFile) throws(VaultError) -> Bool {
+    let sample = Buffer(capacity: Encoder.sampleBytes)
+    defer { withExtendedLifetime(sample) {} }
+    let part = UnsafeMutableRawBufferPointer(start: sample.base, count: min(header.plainLength, Encoder.sampleBytes))
+    sample.count = try file.read(into: part, at: offset + UInt64(header.headerLength))
+    return sample.count > 0 && vault.encoders.with { $0.saves(1, of: 32, sample.bytes) }
   }
 
   private func segmentFrames(_ container: ContainerNumber) throws(VaultError) -> [(FrameHeader, UInt64)] {

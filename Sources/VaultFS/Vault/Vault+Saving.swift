@@ -33,11 +33,14 @@ extension Vault {
 
   private func saveHoldingSaveLock(_ file: OpenFile, isStreaming: Bool) throws(VaultError) {
     let draft = file.draft
+    var inHurry = false
     // What is planned points into the runs.
     let runs: [DirtyRun] = draft.lock.writing {
       draft.saving = draft.dirty
       draft.dirty = []
       draft.since = 0
+      inHurry = isStreaming && draft.hurry > 0
+      draft.hurry = max(0, draft.hurry - 1)
       return draft.saving
     }
     guard !runs.isEmpty else { return }
@@ -49,7 +52,8 @@ extension Vault {
       var whole: [DirtyRun] = []
       for (index, run) in runs.enumerated() { whole.append(try widened(run, of: file.node, after: index == 0 ? 0 : runs[index - 1].end)) }
       defer { withExtendedLifetime(whole) {} }
-      let plan = try plan(whole, isStreaming: isStreaming)
+      let planner = SavePlanner(self, whole, inHurry: inHurry)
+      let plan = try planner.plan(whole, isStreaming: isStreaming)
       try lock.withLock { () throws(VaultError) in try commit(plan, to: file.node) }
       finish(file, saved: runs, leftover: plan.leftover)
       withExtendedLifetime(plan) {}
@@ -94,6 +98,7 @@ extension Vault {
       if !draft.dirty.isEmpty, draft.since == 0 { draft.since = monotonicNanoseconds() }
       dirtyBytes.add(balance, ordering: .relaxed)
       lock.withLock {
+        defer { saved.signalAll() }
         guard var now = file.node.unsaved else { return }
         now.bytes = UInt64(draft.dirtyBytes)
         setUnsaved(draft.dirty.isEmpty ? nil : now, of: file.node)
@@ -102,121 +107,8 @@ extension Vault {
     }
   }
 
-  /// What a save will write into the journal.
-  private struct Plan {
-    struct Edit {
-      var range: Range<UInt64>
-      var extents: [JournalExtent]
-      var frames: [Journal.InlineFrame]
-    }
-    var edits: [Edit] = []
-    var packed: [(FrameHeader, PackWriter.Position)] = []
-    var known: [ChunkID: ChunkNumber] = [:]
-    var leftover: [(UInt64, UnsafeRawBufferPointer)] = []
-    /// What `leftover` and the cuts point into, beside the runs.
-    var buffers: [Buffer] = []
-  }
-
-  private struct Cut {
-    let offset: UInt64
-    let plain: UnsafeRawBufferPointer
-    let id: ChunkID
-    let edit: Int
-    init(offset: UInt64, plain: UnsafeRawBufferPointer, edit: Int) {
-      (self.offset, self.plain, self.edit) = (offset, plain, edit)
-      id = ChunkID(of: plain)
-    }
-  }
-
-  private func plan(_ runs: [DirtyRun], isStreaming: Bool) throws(VaultError) -> Plan {
-    var plan = Plan(), cuts: [Cut] = []
-    var start = 0
-    for index in runs.indices where index == runs.count - 1 || runs[index].end != runs[index + 1].offset {
-      cut(runs[start...index], mayLeaveOver: isStreaming && index == runs.count - 1, &plan, &cuts)
-      start = index + 1
-    }
-    plan.known = try lock.withLock { () throws(VaultError) in
-      var known: [ChunkID: ChunkNumber] = [:]
-      for cut in cuts { known[cut.id] = try metadata.chunk(cut.id) }
-      return known
-    }
-    let inline = cuts.reduce(0) { $0 + $1.plain.count } <= Limits.inlineBytesMax
-    var written: Set<ChunkID> = []
-    try encoders.with { encoder throws(VaultError) in
-      for cut in cuts {
-        plan.edits[cut.edit].extents.append(JournalExtent(offset: cut.offset, length: UInt64(cut.plain.count), source: .chunk(cut.id, offset: 0)))
-        guard plan.known[cut.id] == nil, written.insert(cut.id).inserted else { continue }
-        let (codec, stored) = encoder.lz4(cut.plain)
-        let chunk = FrameChunk(id: cut.id, length: UInt32(cut.plain.count), crc: Checksum.crc32(cut.plain))
-        let header = FrameHeader(codec: codec, plain: cut.plain.count, stored: stored, chunks: [chunk])
-        if inline {
-          plan.edits[cut.edit].frames.append(Journal.InlineFrame(header: header, payload: Array(stored)))
-        } else {
-          plan.packed.append((header, try packs.append(header, stored)))
-        }
-      }
-    }
-    return plan
-  }
-
-  /// Cuts runs that follow on each other, as one stream, into chunks and holes.
-  private func cut(_ stream: ArraySlice<DirtyRun>, mayLeaveOver: Bool, _ plan: inout Plan, _ cuts: inout [Cut]) {
-    let edit = plan.edits.count, first = stream.first!.offset
-    var end = stream.last!.end
-    // What a run ends with before a chunk ends: it goes on in the next run.
-    var carry: Buffer?
-    for run in stream {
-      let isLast = run === stream.last!
-      var start = 0
-      if let before = carry {
-        let head = UnsafeRawBufferPointer(rebasing: run.bytes.prefix(Limits.chunkBytesMax))
-        let joined = Buffer(capacity: before.count + head.count)
-        joined.append(before.bytes)
-        joined.append(head)
-        let length = Chunker.firstCut(joined.bytes)
-        if length == joined.count, length < Limits.chunkBytesMax, head.count == run.count, !isLast || mayLeaveOver {
-          carry = joined
-          continue
-        }
-        plan.buffers.append(joined)
-        cuts.append(Cut(offset: run.offset - UInt64(before.count), plain: UnsafeRawBufferPointer(rebasing: joined.bytes[0..<length]), edit: edit))
-        start = max(0, length - before.count)
-        carry = nil
-      }
-      let rest = UnsafeRawBufferPointer(rebasing: run.bytes[start...])
-      carry = cut(rest, at: run.offset + UInt64(start), isFinal: isLast && !mayLeaveOver, edit, &cuts)
-    }
-    if let carry {
-      end -= UInt64(carry.count)
-      plan.buffers.append(carry)
-      plan.leftover.append((end, carry.bytes))
-    }
-    plan.edits.append(Plan.Edit(range: first..<end, extents: [], frames: []))
-  }
-
-  /// - Returns: what the bytes end with before a chunk ends, unless they are final.
-  private func cut(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, isFinal: Bool, _ edit: Int, _ cuts: inout [Cut]) -> Buffer? {
-    let parts = ZeroRuns.split(bytes, at: offset)
-    for (index, part) in parts.enumerated() where !part.isZero {
-      var rest = UnsafeRawBufferPointer(rebasing: bytes[part.range])
-      var at = offset + UInt64(part.range.lowerBound)
-      while !rest.isEmpty {
-        let length = Chunker.firstCut(rest)
-        if length == rest.count, length < Limits.chunkBytesMax, !isFinal, index == parts.count - 1 {
-          let carry = Buffer(capacity: length)
-          carry.append(rest)
-          return carry
-        }
-        cuts.append(Cut(offset: at, plain: UnsafeRawBufferPointer(rebasing: rest[0..<length]), edit: edit))
-        rest = UnsafeRawBufferPointer(rebasing: rest[length...])
-        at += UInt64(length)
-      }
-    }
-    return nil
-  }
-
   /// `lock` is held.
-  private func commit(_ plan: Plan, to node: Node) throws(VaultError) {
+  private func commit(_ plan: SavePlan, to node: Node) throws(VaultError) {
     guard !node.isDropped else { return }
     try checkWritable()
     if !plan.packed.isEmpty {
@@ -230,43 +122,5 @@ extension Vault {
       try perform(.content(node.inode, range: edit.range, extents: edit.extents, size: max(node.size, edit.range.upperBound), attributes: times),
                   frames: edit.frames, known: plan.known)
     }
-  }
-}
-
-/// Finds the zeros in content: they become holes.
-enum ZeroRuns {
-  private static let block = 4096
-  /// Shorter runs of zeros inside content stay in their chunks, where they compress to nothing.
-  private static let blocksMin = 4
-
-  /// - Parameter offset: where the bytes are in the file; blocks are the file's, so the same zeros are found however
-  ///   the bytes arrive.
-  static func split(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> [(range: Range<Int>, isZero: Bool)] {
-    if bytes.isEmpty { return [] }
-    if bytes.count <= block * blocksMin { return [(0..<bytes.count, bytes.isAllZero)] }
-    var parts: [(range: Range<Int>, isZero: Bool)] = []
-    var dataStart = 0, at = (block - Int(offset % UInt64(block))) % block
-    while at < bytes.count {
-      let zeros = zeroBlocks(bytes, from: at)
-      let end = min(at + zeros * block, bytes.count)
-      if zeros >= blocksMin || zeros > 0 && end == bytes.count && dataStart == at {
-        if dataStart < at { parts.append((dataStart..<at, false)) }
-        parts.append((at..<end, true))
-        dataStart = end
-      }
-      at = max(end, at + block)
-    }
-    if dataStart < bytes.count { parts.append((dataStart..<bytes.count, false)) }
-    return parts
-  }
-
-  private static func zeroBlocks(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
-    var count = 0
-    while start + count * block < bytes.count {
-      let at = start + count * block
-      guard UnsafeRawBufferPointer(rebasing: bytes[at..<min(at + block, bytes.count)]).isAllZero else { break }
-      count += 1
-    }
-    return count
   }
 }

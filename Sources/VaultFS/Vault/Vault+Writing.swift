@@ -14,7 +14,7 @@ extension Vault {
     try checkSpace()
     let draft = file.draft
     var modeChanged = false
-    let waiting = try draft.lock.writing { () throws(VaultError) in
+    let unsaved = try draft.lock.writing { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         try checkWritable()
         if clearsPrivileges, let mode = modeWithoutPrivileges(file.node, isMember) {
@@ -27,14 +27,49 @@ extension Vault {
       dirtyBytes.add(added, ordering: .relaxed)
       let total = lock.withLock { note(added, upTo: offset + UInt64(bytes.count), file.node) }
       if draft.since == 0 { draft.since = monotonicNanoseconds() }
+      if total >= Self.waitingBytes { draft.hurry = Self.hurrySaves }
       return total
     }
     if modeChanged { whenModeChanges?(file.inode) }
-    if waiting >= 2 * UInt64(Limits.draftBytes) || dirtyBytes.load(ordering: .relaxed) > Limits.dirtyBytesMax {
+    if dirtyBytes.load(ordering: .relaxed) > Limits.dirtyBytesMax {
       try save(file, isStreaming: true)
-    } else if waiting >= UInt64(Limits.draftBytes) {
-      saveQueue.add { try? self.save(file, isStreaming: true) }
+    } else if unsaved >= UInt64(Limits.draftBytes) {
+      try saveBehind(file, unsaved)
     }
+  }
+
+  /// Unsaved bytes at which a stream's writer waits: a run being saved, one full, one being filled.
+  private static var waitingBytes: UInt64 { 3 * UInt64(Limits.draftBytes) }
+  /// A writer that had to wait is taken to be faster than the workers for so many saves.
+  private static var hurrySaves: Int { 16 }
+
+  /// A worker saves what is full, while the writer goes on.
+  private func saveBehind(_ file: OpenFile, _ unsaved: UInt64) throws(VaultError) {
+    let draft = file.draft
+    let starts = lock.withLock {
+      defer { draft.isBeingSaved = true }
+      return !draft.isBeingSaved
+    }
+    if starts { saveQueue.add { self.saveOneRun(file) } }
+    guard unsaved >= Self.waitingBytes else { return }
+    let isStuck = lock.withLock {
+      while draft.isBeingSaved && file.node.unsavedBytes >= Self.waitingBytes { saved.wait() }
+      return file.node.unsavedBytes >= Self.waitingBytes
+    }
+    // The worker could not save it: here the writer learns why.
+    if isStuck { try save(file, isStreaming: true) }
+  }
+
+  private func saveOneRun(_ file: OpenFile) {
+    var isSaved = true
+    do throws(VaultError) { try save(file, isStreaming: true) } catch { isSaved = false }
+    let goesOn = lock.withLock {
+      file.draft.isBeingSaved = isSaved && file.node.unsavedBytes >= UInt64(Limits.draftBytes)
+      saved.signalAll()
+      return file.draft.isBeingSaved
+    }
+    // Behind what others wait for.
+    if goesOn { saveQueue.add { self.saveOneRun(file) } }
   }
 
   /// - Returns: unsaved bytes of the node.
@@ -64,47 +99,4 @@ func monotonicNanoseconds() -> UInt64 {
   var time = timespec()
   clock_gettime(CLOCK_MONOTONIC, &time)
   return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
-}
-
-/// A few threads that save streams while their writers go on. Work is bounded by the writers' back-pressure: a file
-/// adds one piece of work per full run, and waits itself at the second.
-final class SaveQueue: @unchecked Sendable {
-  // Sendable: `work`, `isClosed` and `threads` are guarded by `lock`.
-  private let lock = Lock()
-  private let wakeUp: Condition
-  private var work: [@Sendable () -> Void] = []
-  private var isClosed = false
-  private var threads: [pthread_t] = []
-
-  init(workers: Int) {
-    wakeUp = Condition(lock)
-    for index in 0..<workers {
-      threads.append(startThread("vault-save-\(index)") { [unowned self] in
-        while true {
-          let next: (@Sendable () -> Void)? = lock.withLock {
-            while work.isEmpty && !isClosed { wakeUp.wait() }
-            return work.isEmpty ? nil : work.removeFirst()
-          }
-          guard let next else { return }
-          next()
-        }
-      })
-    }
-  }
-  func add(_ task: @escaping @Sendable () -> Void) {
-    lock.withLock {
-      work.append(task)
-      wakeUp.signalAll()
-    }
-  }
-  /// Returns when the work that was added is done.
-  func close() {
-    let ending = lock.withLock {
-      isClosed = true
-      wakeUp.signalAll()
-      defer { threads = [] }
-      return threads
-    }
-    for thread in ending { pthread_join(thread, nil) }
-  }
 }

@@ -26,7 +26,9 @@ public final class Vault: @unchecked Sendable {
   let log: @Sendable (String) -> Void
   /// Unsaved bytes of all drafts.
   let dirtyBytes = Atomic<Int>(0)
-  let saveQueue: SaveQueue
+  let saveQueue = SaveQueue()
+  /// A draft was saved, or could not be; of `lock`.
+  let saved: Condition
   let owner: OwnerLock
   /// Nodes with unsaved bytes.
   var unsaved: [InodeNumber: Node] = [:]
@@ -48,7 +50,7 @@ public final class Vault: @unchecked Sendable {
     (self.configuration, self.path, self.metadata, self.journal) = (configuration, path, metadata, journal)
     (self.containers, self.packs, self.owner, self.isReadOnly, self.log) = (containers, packs, owner, isReadOnly, log)
     syncer = Syncer(durable: journal.durable)
-    saveQueue = SaveQueue(workers: 2)
+    saved = Condition(lock)
   }
 
   // MARK: Changing

@@ -1,0 +1,166 @@
+// Planning a save: runs of bytes are cut, named, looked up, and what is new is compressed and written.
+//
+// What must stay true: cuts depend on the bytes of a stream alone, not on how it was handed over; every frame is
+// written before the plan is handed on.
+
+import Synchronization
+
+/// What a save will write into the journal.
+struct SavePlan {
+  struct Edit {
+    var range: Range<UInt64>
+    var extents: [JournalExtent]
+    var frames: [Journal.InlineFrame]
+  }
+  var edits: [Edit] = []
+  /// New frames in packs, and where.
+  var packed: [(FrameHeader, PackWriter.Position)] = []
+  var known: [ChunkID: ChunkNumber] = [:]
+  /// What the chunker could not end yet.
+  var leftover: [(UInt64, UnsafeRawBufferPointer)] = []
+  /// What `leftover` and the cuts point into, beside the runs.
+  var buffers: [Buffer] = []
+}
+
+/// A chunk on its way into the vault. It belongs to the thread that works on it, and to the planner before and after.
+private final class Cut: @unchecked Sendable {
+  let offset: UInt64
+  let plain: UnsafeRawBufferPointer
+  let edit: Int
+  var id: ChunkID?
+  var outcome: Result<Outcome, VaultError>?
+
+  enum Outcome {
+    case known(ChunkNumber)
+    /// The same content stands earlier in the same save.
+    case again
+    case inline(Journal.InlineFrame)
+    case packed(FrameHeader, PackWriter.Position)
+  }
+  init(offset: UInt64, plain: UnsafeRawBufferPointer, edit: Int) { (self.offset, self.plain, self.edit) = (offset, plain, edit) }
+}
+
+/// Plans one save. Not thread-safe; shares the work on chunks with the save queue.
+final class SavePlanner {
+  private let vault: Vault
+  private var plan = SavePlan()
+  private var cuts: [Cut] = []
+  private let work: SharedWork<Cut>
+  private let isInline: Bool
+
+  /// - Parameter inHurry: a writer waits; what lz4 would do little for stays raw, until the optimiser has time.
+  init(_ vault: Vault, _ runs: [DirtyRun], inHurry: Bool) {
+    self.vault = vault
+    let isInline = runs.reduce(0) { $0 + $1.count } <= Limits.inlineBytesMax
+    let claims = Claims()
+    self.isInline = isInline
+    work = SharedWork(vault.saveQueue) { cut in
+      do throws(VaultError) { cut.outcome = .success(try vault.store(cut, claims, inHurry: inHurry, inline: isInline)) } catch { cut.outcome = .failure(error) }
+    }
+  }
+
+  /// - Parameter isStreaming: more will follow the last run; what ends before its chunk does is left over.
+  func plan(_ runs: [DirtyRun], isStreaming: Bool) throws(VaultError) -> SavePlan {
+    var start = 0
+    for index in runs.indices where index == runs.count - 1 || runs[index].end != runs[index + 1].offset {
+      cut(runs[start...index], mayLeaveOver: isStreaming && index == runs.count - 1)
+      start = index + 1
+    }
+    work.finish()
+    for cut in cuts {
+      let id = cut.id!
+      switch try cut.outcome!.get() {
+      case .known(let number): plan.known[id] = number
+      case .again: break
+      case .inline(let frame): plan.edits[cut.edit].frames.append(frame)
+      case .packed(let header, let position): plan.packed.append((header, position))
+      }
+      plan.edits[cut.edit].extents.append(JournalExtent(offset: cut.offset, length: UInt64(cut.plain.count), source: .chunk(id, offset: 0)))
+    }
+    return plan
+  }
+
+  private func add(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) {
+    let cut = Cut(offset: offset, plain: bytes, edit: plan.edits.count)
+    cuts.append(cut)
+    work.add(cut)
+  }
+
+  /// Cuts runs that follow on each other, as one stream, into chunks and holes.
+  private func cut(_ stream: ArraySlice<DirtyRun>, mayLeaveOver: Bool) {
+    let first = stream.first!.offset
+    var end = stream.last!.end
+    // What a run ends with before a chunk ends: it goes on in the next run.
+    var carry: Buffer?
+    for run in stream {
+      let isLast = run === stream.last!
+      var start = 0
+      if let before = carry {
+        let head = UnsafeRawBufferPointer(rebasing: run.bytes.prefix(Limits.chunkBytesMax))
+        let joined = Buffer(capacity: before.count + head.count)
+        joined.append(before.bytes)
+        joined.append(head)
+        let length = Chunker.firstCut(joined.bytes)
+        if length == joined.count, length < Limits.chunkBytesMax, head.count == run.count, !isLast || mayLeaveOver {
+          carry = joined
+          continue
+        }
+        plan.buffers.append(joined)
+        add(UnsafeRawBufferPointer(rebasing: joined.bytes[0..<length]), at: run.offset - UInt64(before.count))
+        start = max(0, length - before.count)
+        carry = nil
+      }
+      let rest = UnsafeRawBufferPointer(rebasing: run.bytes[start...])
+      carry = cut(rest, at: run.offset + UInt64(start), isFinal: isLast && !mayLeaveOver)
+    }
+    if let carry {
+      end -= UInt64(carry.count)
+      plan.buffers.append(carry)
+      plan.leftover.append((end, carry.bytes))
+    }
+    plan.edits.append(SavePlan.Edit(range: first..<end, extents: [], frames: []))
+  }
+
+  /// - Returns: what the bytes end with before a chunk ends, unless they are final.
+  private func cut(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, isFinal: Bool) -> Buffer? {
+    let parts = ZeroRuns.split(bytes, at: offset)
+    for (index, part) in parts.enumerated() where !part.isZero {
+      var rest = UnsafeRawBufferPointer(rebasing: bytes[part.range])
+      var at = offset + UInt64(part.range.lowerBound)
+      while !rest.isEmpty {
+        let length = Chunker.firstCut(rest)
+        if length == rest.count, length < Limits.chunkBytesMax, !isFinal, index == parts.count - 1 {
+          let carry = Buffer(capacity: length)
+          carry.append(rest)
+          return carry
+        }
+        add(UnsafeRawBufferPointer(rebasing: rest[0..<length]), at: at)
+        rest = UnsafeRawBufferPointer(rebasing: rest[length...])
+        at += UInt64(length)
+      }
+    }
+    return nil
+  }
+}
+
+/// The new chunks of one save, each stored by whoever names it first.
+private final class Claims: Sendable {
+  private let ids = Mutex<Set<ChunkID>>([])
+  func claim(_ id: ChunkID) -> Bool { ids.withLock { $0.insert(id).inserted } }
+}
+
+extension Vault {
+  fileprivate func store(_ cut: Cut, _ claims: Claims, inHurry: Bool, inline: Bool) throws(VaultError) -> Cut.Outcome {
+    let id = ChunkID(of: cut.plain)
+    cut.id = id
+    if let number = try lock.withLock({ () throws(VaultError) in try metadata.chunk(id) }) { return .known(number) }
+    guard claims.claim(id) else { return .again }
+    return try encoders.with { encoder throws(VaultError) in
+      let (codec, stored) = encoder.lz4(cut.plain, inHurry: inHurry)
+      let chunk = FrameChunk(id: id, length: UInt32(cut.plain.count), crc: Checksum.crc32(cut.plain))
+      let header = FrameHeader(codec: codec, plain: cut.plain.count, stored: stored, chunks: [chunk])
+      if inline { return .inline(Journal.InlineFrame(header: header, payload: Array(stored))) }
+      return .packed(header, try packs.append(header, stored))
+    }
+  }
+}
