@@ -54,7 +54,8 @@ final class SavePlanner {
     let isInline = runs.reduce(0) { $0 + $1.count } <= Limits.inlineBytesMax
     let claims = Claims()
     self.isInline = isInline
-    work = SharedWork(vault.saveQueue) { cut in
+    // An inline frame must stand at or before the first operation that names it: small saves are done in order.
+    work = SharedWork(isInline ? nil : vault.saveQueue) { cut in
       do throws(VaultError) { cut.outcome = .success(try vault.store(cut, claims, inHurry: inHurry, inline: isInline)) } catch { cut.outcome = .failure(error) }
     }
   }

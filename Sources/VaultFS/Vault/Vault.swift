@@ -11,7 +11,7 @@ import Glibc
 import Synchronization
 
 public final class Vault: @unchecked Sendable {
-  // Sendable: `metadata`, `journal`, `unsaved`, `failure`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
+  // Sendable: `metadata`, `journal`, `unsaved`, `orphans`, `failure`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
   public let configuration: VaultConfiguration
   public let path: String
   let lock = Lock()
@@ -32,6 +32,8 @@ public final class Vault: @unchecked Sendable {
   let owner: OwnerLock
   /// Nodes with unsaved bytes.
   var unsaved: [InodeNumber: Node] = [:]
+  /// Nodes without a name that somebody may still hold.
+  var orphans: Set<InodeNumber> = []
   var failure: String?
   var hasEpoch = false
   private var lastReport = ""
@@ -41,6 +43,8 @@ public final class Vault: @unchecked Sendable {
   /// Called where a change of content took privileges from a node's mode: whoever remembers the mode must forget it.
   /// Set before the vault is used; holds no lock when it is called.
   public nonisolated(unsafe) var whenModeChanges: (@Sendable (InodeNumber) -> Void)?
+  /// A node that was looked up outlives its last name until `forget`. Set before the vault is used.
+  public nonisolated(unsafe) var awaitsForget = false
   /// Reads leave a node's access time alone.
   public nonisolated(unsafe) var ignoresAccess = false
   let isReadOnly: Bool
