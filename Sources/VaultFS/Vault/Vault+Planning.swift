@@ -161,7 +161,10 @@ extension Vault {
       let chunk = FrameChunk(id: id, length: UInt32(cut.plain.count), crc: Checksum.crc32(cut.plain))
       let header = FrameHeader(codec: codec, plain: cut.plain.count, stored: stored, chunks: [chunk])
       if inline { return .inline(Journal.InlineFrame(header: header, payload: Array(stored))) }
-      return .packed(header, try packs.append(header, stored))
+      do throws(VaultError) { return .packed(header, try packs.append(header, stored)) } catch {
+        if case .diskFull = error { throw error }
+        throw lock.withLock { fail(error) }
+      }
     }
   }
 }

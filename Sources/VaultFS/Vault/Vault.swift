@@ -5,7 +5,8 @@
 // 2. Nothing waits for a disk flush or decodes a frame while it holds `lock` (a checkpoint excepted).
 // 3. After an error of doubtful effect the vault is read-only and says why; no sync is retried and believed.
 //
-// Themes: Vault+Open (start, recovery, end), +Names, +Attributes, +Xattrs, +Reading, +Writing, +Saving, +Ranges, +Syncing.
+// Themes: Vault+Open (start, recovery, end), +Names, +Attributes, +Xattrs, +Reading, +Writing, +Saving, +Planning, +Ranges,
+// +Status; Syncer (flushes and checkpoints).
 
 import Glibc
 import Synchronization
@@ -88,20 +89,22 @@ public final class Vault: @unchecked Sendable {
   }
 
   private func rotate() throws(VaultError) {
+    do throws(VaultError) { try journal.rotate(to: containers.takeNumber()) } catch {
+      if case .diskFull = error { throw error }
+      throw fail(error)
+    }
     do throws(VaultError) {
-      try journal.rotate(to: containers.takeNumber())
       // Named at once, so that a segment with acknowledged operations can never be missing unnoticed.
       try metadata.begin()
       notePosition()
       try commit()
-    } catch {
-      if case .diskFull = error { throw error }
-      throw fail(error)
-    }
+    } catch { throw fail(error) }
   }
 
   func checkWritable() throws(VaultError) {
     if let failure { throw .readOnly(reason: failure) }
+    // A lookup may have met the error that ended the open transaction.
+    do throws(VaultError) { try metadata.database.checkWhole() } catch { throw fail(error) }
     if isReadOnly { throw .readOnly(reason: "it was mounted read-only") }
   }
 
@@ -140,6 +143,8 @@ public final class Vault: @unchecked Sendable {
 
   /// Commits the view. `lock` is held.
   func commit() throws(VaultError) {
+    // After a failure the view may hold half an operation: what is committed is the truth, and the journal.
+    if let failure { throw .readOnly(reason: failure) }
     let settled = packs.settled
     metadata.state.pack = settled.container
     metadata.state.packOffset = settled.offset
