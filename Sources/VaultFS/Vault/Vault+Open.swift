@@ -72,9 +72,15 @@ extension Vault {
   /// - Parameter purpose: what this process does with the vault, for those who are refused it meanwhile.
   public static func open(at path: String, purpose: String, readOnly: Bool = false,
                           log: @escaping @Sendable (String) -> Void) throws(VaultError) -> Vault {
+    try open(at: path, purpose: purpose, readOnly: readOnly, disk: { path throws(VaultError) in try RealDisk(path: path) }, log: log)
+  }
+
+  /// - Parameter disk: makes the disk, once the vault is owned.
+  static func open(at path: String, purpose: String, readOnly: Bool, disk makeDisk: (String) throws(VaultError) -> any Disk,
+                   log: @escaping @Sendable (String) -> Void) throws(VaultError) -> Vault {
     let configuration = try readConfiguration(path)
     let owner = try OwnerLock(vault: path, purpose: purpose)
-    let disk = try RealDisk(path: path)
+    let disk = try makeDisk(path)
     let containers = try ContainerStore(disk: disk)
     let bootFile = "\(path)/\(stateName)"
     let lastBoot = readText(bootFile), thisBoot = readText("/proc/sys/kernel/random/boot_id") ?? "unknown"

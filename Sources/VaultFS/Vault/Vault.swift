@@ -88,7 +88,8 @@ public final class Vault: @unchecked Sendable {
     metadata.state.segmentOffset = journal.end
   }
 
-  private func rotate() throws(VaultError) {
+  /// Goes on in a new segment. `lock` is held.
+  func rotate() throws(VaultError) {
     do throws(VaultError) { try journal.rotate(to: containers.takeNumber()) } catch {
       if case .diskFull = error { throw error }
       throw fail(error)
