@@ -17,7 +17,11 @@ final class LossyDisk: Disk {
   private let real: RealDisk
   private let unsynced = Mutex<[String: Unsynced]>([:])
 
-  init(path: String) throws(VaultError) { real = try RealDisk(path: path) }
+  /// - Parameter state: what the owner before left unsynced: a kill leaves it to the kernel, and to the next cut.
+  init(path: String, state: [String: Unsynced] = [:]) throws(VaultError) {
+    real = try RealDisk(path: path)
+    unsynced.withLock { $0 = state }
+  }
 
   /// Takes from `copy`, a copy of the vault's directory, what the cut took.
   /// - Parameter state: of the moment of the copy.
@@ -93,6 +97,7 @@ private final class LossyFile: DiskFile {
     disk.wrote(offset..<offset + UInt64(bytes.count), path)
   }
   func truncate(to size: UInt64) throws(VaultError) { try real.truncate(to: size) }
+  func allocate(_ bytes: UInt64) throws(VaultError) { try real.allocate(bytes) }
   func sync() throws(VaultError) {
     // Only what was written before the sync began is covered by it.
     let covered = disk.pending(path)

@@ -44,6 +44,36 @@ struct PowerCutTests {
     }
   }
 
+  @Test(arguments: 0..<12)
+  func `what a kill left unsynced is durable once the next owner has synced`(seed: Int) throws {
+    var random = Random(seed: UInt64(seed) &* 104_729 &+ 3)
+    try Home.run { home in
+      try home.close()
+      let disk = try LossyDisk(path: home.path)
+      home.disk = disk
+      try home.open()
+      home.disk = nil
+      for step in 0..<8 { try change(home, step, &random) {} }
+      let last = try tree(of: home.vault)
+      let (killed, state) = try home.vault.lock.withLock { () throws in
+        try FileManager.default.copyItem(atPath: home.path, toPath: home.directory + "/killed")
+        return (home.directory + "/killed", disk.state)
+      }
+      let next = try LossyDisk(path: killed, state: state), cut = home.directory + "/cut"
+      let vault = try Vault.open(at: killed, purpose: "tested", readOnly: false, disk: { _ in next }, log: { _ in })
+      vault.ignoresAccess = true
+      defer { try? vault.shutDown() }
+      #expect(try tree(of: vault) == last)
+      if seed % 3 == 0 { try vault.checkpoint() } else { try vault.sync() }
+      let after = try vault.lock.withLock { () throws in
+        try FileManager.default.copyItem(atPath: killed, toPath: cut)
+        return next.state
+      }
+      try LossyDisk.cut(cut, after, &random)
+      try expectMoment(cut, of: [last], seed, 8)
+    }
+  }
+
   /// A change or two; calls `note` after each operation.
   private func change(_ home: Home, _ step: Int, _ random: inout Random, _ note: () throws -> Void) throws {
     let vault = home.vault

@@ -81,6 +81,8 @@ extension Vault {
     let configuration = try readConfiguration(path)
     let owner = try OwnerLock(vault: path, purpose: purpose)
     let disk = try makeDisk(path)
+    // On a full disk this makes the room that opening needs.
+    _ = try? Reserve(disk).space()
     let containers = try ContainerStore(disk: disk)
     let bootFile = "\(path)/\(stateName)"
     let lastBoot = readText(bootFile), thisBoot = readText("/proc/sys/kernel/random/boot_id") ?? "unknown"
@@ -134,6 +136,7 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try journal.mark() }
     try sync()
     unlinkFile("\(path)/\(Self.stateName)")
+    _ = reserve.giveUp()
     owner.release()
   }
 

@@ -31,6 +31,7 @@ public final class Vault: @unchecked Sendable {
   /// A draft was saved, or could not be; of `lock`.
   let saved: Condition
   let owner: OwnerLock
+  let reserve: Reserve
   /// Nodes with unsaved bytes.
   var unsaved: [InodeNumber: Node] = [:]
   /// Nodes without a name that somebody may still hold.
@@ -54,6 +55,7 @@ public final class Vault: @unchecked Sendable {
        packs: PackWriter, owner: OwnerLock, isReadOnly: Bool, log: @escaping @Sendable (String) -> Void) {
     (self.configuration, self.path, self.metadata, self.journal) = (configuration, path, metadata, journal)
     (self.containers, self.packs, self.owner, self.isReadOnly, self.log) = (containers, packs, owner, isReadOnly, log)
+    reserve = Reserve(containers.disk)
     syncer = Syncer(durable: journal.durable)
     saved = Condition(lock)
   }
@@ -67,7 +69,13 @@ public final class Vault: @unchecked Sendable {
     try checkWritable()
     if journal.isFull { try rotate() }
     let lsn: LSN, places: [UInt64]
-    do throws(VaultError) { (lsn, places) = try journal.append(operation, frames: frames) } catch {
+    do throws(VaultError) {
+      do throws(VaultError) { (lsn, places) = try journal.append(operation, frames: frames) } catch {
+        // Others have taken the last of the disk: what frees space must go on.
+        guard case .diskFull = error, operation.freesSpace, reserve.giveUp() else { throw error }
+        (lsn, places) = try journal.append(operation)
+      }
+    } catch {
       if case .diskFull = error { throw error }
       throw fail(error)
     }
@@ -127,7 +135,7 @@ public final class Vault: @unchecked Sendable {
 
   /// Looks how much room the volume has, and refuses `wanted` bytes more where that would eat into the reserve.
   func checkRoom(for wanted: Int) throws(VaultError) {
-    guard let space = try? containers.disk.space() else { return }
+    guard let space = try? reserve.space() else { return }
     let isFull = space.available < Limits.reserveBytes
     diskIsFull.store(isFull, ordering: .relaxed)
     if isFull || space.available - Limits.reserveBytes < UInt64(wanted) { throw .diskFull }
@@ -146,6 +154,8 @@ public final class Vault: @unchecked Sendable {
   func commit() throws(VaultError) {
     // After a failure the view may hold half an operation: what is committed is the truth, and the journal.
     if let failure { throw .readOnly(reason: failure) }
+    // SQLite needs room, and does not survive that there is none.
+    _ = try? reserve.space()
     let settled = packs.settled
     metadata.state.pack = settled.container
     metadata.state.packOffset = settled.offset
