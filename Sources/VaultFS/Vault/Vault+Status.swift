@@ -58,8 +58,8 @@ extension Vault {
   /// The status of a vault that nobody owns.
   public static func status(at path: String) throws(VaultError) -> VaultStatus {
     let configuration = try readConfiguration(path)
-    let owner = try OwnerLock(vault: path, purpose: "reading its status")
-    defer { withExtendedLifetime(owner) {} }
+    let visit = try Visit(vault: path)
+    defer { withExtendedLifetime(visit) {} }
     let file = "\(path)/\(databaseName)"
     guard access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
     let database = try Database(path: file)
