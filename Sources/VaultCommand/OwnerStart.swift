@@ -72,7 +72,7 @@ struct OwnerStart {
       let failure = errno
       switch failure {
       case ELOOP, ENXIO: throw Failure("\(settings.vault)/log is not a plain file; remove it: the owner makes a new one")
-      case EROFS: throw Failure("\(settings.vault) is on a read-only file system, and the owner of a vault must write to it, with --read-only too; make that one writable, or copy the vault elsewhere")
+      case EROFS: throw Failure("\(settings.vault) is on a read-only file system, and whoever uses a vault must write to it, even to look (--read-only); make that one writable, or copy the vault elsewhere")
       case ENOSPC, EDQUOT: throw Failure("the disk that holds \(settings.vault) is full, and the owner of a vault must write to it; delete something there or give it more space")
       default: throw Failure("cannot open \(settings.vault)/log: \(systemWords(failure))")
       }

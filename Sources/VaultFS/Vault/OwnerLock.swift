@@ -20,7 +20,7 @@ final class OwnerLock: Sendable {
     // `deinit` runs for what a throwing initialiser made, too: it must not close a number that is someone else's by then.
     if descriptor < 0 {
       isHeld.store(false, ordering: .relaxed)
-      if errno == EROFS { throw .directoryInUse(path: path, detail: "it is on a read-only file system, and whoever uses a vault must write to it, with --read-only too; make that one writable, or copy the vault elsewhere") }
+      if errno == EROFS { throw Self.onReadOnlyVolume(path) }
       throw .disk(operation: "open", path: file, code: errno)
     }
     var patience = Self.patienceMax
@@ -44,6 +44,10 @@ final class OwnerLock: Sendable {
     _ = text.withCString { pwrite(descriptor, $0, strlen($0), 0) }
   }
   deinit { release() }
+
+  static func onReadOnlyVolume(_ path: String) -> VaultError {
+    .directoryInUse(path: path, detail: "it is on a read-only file system, and whoever uses a vault must write to it, even to look (--read-only, status); make that one writable, or copy the vault elsewhere")
+  }
 
   /// Lets go. Calling it again does nothing.
   func release() {
