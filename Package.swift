@@ -44,6 +44,6 @@ let package = Package(
     .executableTarget(name: "MemoryFS", dependencies: ["FuseBridge"], path: "Examples/memory-fs", swiftSettings: strict),
     .testTarget(name: "FuseBridgeTests", dependencies: ["FuseBridge", "MemoryFS"], swiftSettings: strict),
     .testTarget(name: "VaultFSTests", dependencies: ["VaultFS"], swiftSettings: strict),
-    .testTarget(name: "MountTests", dependencies: ["VaultFS", "VaultCommand"], swiftSettings: strict),
+    .testTarget(name: "MountTests", dependencies: ["VaultFS", "FuseBridge", "VaultCommand"], swiftSettings: strict),
   ]
 )

@@ -22,7 +22,8 @@ import Synchronization
 public final class Session: Sendable {
   private struct State {
     var mountPoint: MountPoint?
-    var device: String?
+    /// Our mount as the kernel lists it; nil where there is no /proc to tell.
+    var entry: MountEntry?
     var hasRun = false
     var wasMounted = false
     var toldEnd = false
@@ -59,48 +60,52 @@ public final class Session: Sendable {
     fuse_session_destroy(session)
   }
 
+  /// Whether `path` would do to mount on, without mounting.
+  /// - Throws: `SessionError`, which says what is in the way.
+  public func check(_ path: Path) throws(SessionError) { _ = try MountPoint(checking: path, options: options) }
+
   /// Mounts. Users of the mount wait from now on until `run` answers them.
-  /// - Parameter path: a directory; bytes in any encoding.
+  /// - Parameter path: a directory.
   /// - Throws: `SessionError`, which says what is in the way. Nothing is mounted then.
-  public func mount(at path: [UInt8]) throws(SessionError) {
+  public func mount(at path: Path) throws(SessionError) {
     let place = try MountPoint(checking: path, options: options)
     try state.withLock { state throws(SessionError) in
-      if let old = state.mountPoint { throw .alreadyMounted(path: display(old.path)) }
+      if let old = state.mountPoint { throw .alreadyMounted(path: old.path.description) }
       precondition(!state.wasMounted, "a session mounts once; make another")
-      let (failure, said) = LibraryLog.capture { withPath(place.path) { fuse_session_mount(session, $0) } }
-      guard failure == 0 else { throw .mountFailed(path: display(place.path), detail: said) }
+      let (failure, said) = LibraryLog.capture { place.path.withCString { fuse_session_mount(session, $0) } }
+      guard failure == 0 else { throw .mountFailed(path: place.path.description, detail: said) }
       var hooks = DeviceTap.hooks()
       guard fuse_session_custom_io(session, &hooks, fuse_session_fd(session)) == 0 else {
         fuse_session_unmount(session)
         throw .libraryFailed(detail: "no memory")
       }
       state.mountPoint = place
-      state.device = place.device
+      state.entry = MountTable.read().top(at: place.path)
       state.wasMounted = true
       notifier.open(descriptor: fuse_session_fd(session), tap: bridge.tap)
     }
   }
 
-  /// Mounts; see `mount(at:)` for bytes.
-  public func mount(at path: String) throws(SessionError) { try mount(at: Array(path.utf8)) }
+  /// Mounts; see above for paths that are not UTF-8.
+  public func mount(at path: String) throws(SessionError) { try mount(at: Path(path)) }
 
   /// Answers requests until someone unmounts the file system or `stop` is called. Then call `unmount`.
   ///
   /// Blocks the calling thread; handlers run on `options.threads` others. Call it once.
   /// - Throws: `.notMounted`; `.deviceFailed` where the kernel's device fails.
   public func run() throws(SessionError) {
-    let place = try state.withLock { state throws(SessionError) in
-      guard let place = state.mountPoint else { throw .notMounted }
+    let entry = try state.withLock { state throws(SessionError) in
+      guard state.mountPoint != nil else { throw .notMounted }
       precondition(!state.hasRun, "a session runs once; make another")
       state.hasRun = true
-      return place
+      return state.entry
     }
     var readAhead = options.readAheadKiB
     do throws(Errno) {
       try workers.run(
         rung: { [self] in
           if let kiB = readAhead, bridge.tap.isSettled {
-            place.setReadAhead(kiB: kiB)
+            entry?.setReadAhead(kiB: kiB)
             readAhead = nil
           }
         },
@@ -115,23 +120,38 @@ public final class Session: Sendable {
   public func stop() { workers.stop() }
 
   /// Unmounts, lazily: files still open fail with ENOTCONN from now on. Does nothing where nothing is
-  /// mounted. The file system then gets `unmounted()`; handles that were open are *not* released and
-  /// references not forgotten one by one.
+  /// mounted. Where another mount lies on ours, ours dies and stays beneath it. The file system then gets
+  /// `unmounted()`; handles that were open are *not* released and references not forgotten one by one.
   ///
   /// Only while `run` is not running; call `stop` and let it return first.
   public func unmount() {
     precondition(!workers.isRunning, "unmount() while run() is running; call stop() and wait for run() first")
     notifier.close()
     let tellEnd = state.withLock { state in
-      if let place = state.mountPoint {
-        fuse_session_unmount(session)
-        if let device = state.device { place.detach(device: device) }
-      }
+      if let place = state.mountPoint { takeAway(state.entry, from: place.path) }
       state.mountPoint = nil
       defer { state.toldEnd = true }
       return bridge.tap.isReady && !state.toldEnd
     }
     if tellEnd { bridge.files.unmounted() }
+  }
+
+  /// libfuse unmounts whatever lies on top of the place: it may only where that is ours.
+  private func takeAway(_ entry: MountEntry?, from path: Path) {
+    guard entry == nil || MountTable.read().top(at: path) == entry else { return closeDevice() }
+    fuse_session_unmount(session)
+    // It takes a connection that was aborted (`umount -f`, or through /sys/fs/fuse) for one that was
+    // unmounted, and would leave the dead mount behind.
+    try? entry?.detach(lazily: true)
+  }
+
+  /// Ends the connection, and leaves its number taken: libfuse closes that when the session ends.
+  private func closeDevice() {
+    let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
+    guard nothing >= 0 else { return }
+    dup2(nothing, fuse_session_fd(session))
+    _ = fcntl(fuse_session_fd(session), F_SETFD, FD_CLOEXEC)
+    close(nothing)
   }
 
   /// How many requests of each kind have come.

@@ -16,6 +16,10 @@ public enum SessionError: Error, Sendable, CustomStringConvertible {
   /// - Parameter detail: libfuse's own words, if any.
   case mountFailed(path: String, detail: String)
   case libraryFailed(detail: String)
+  case unmountBusy(path: String)
+  /// - Parameter by: what lies on it.
+  case mountCovered(path: String, by: String)
+  case unmountFailed(path: String, detail: String)
   case alreadyMounted(path: String)
   case notMounted
   case deviceFailed(Errno)
@@ -46,6 +50,12 @@ public enum SessionError: Error, Sendable, CustomStringConvertible {
       "cannot mount on \(path)\(detail.isEmpty ? "" : ": " + detail); see also `dmesg`, and whether this user may mount (root, or fusermount3)"
     case .libraryFailed(let detail):
       "libfuse refused to start\(detail.isEmpty ? "" : ": " + detail)"
+    case .unmountBusy(let path):
+      "\(path) is in use: a program has a file open or its working directory there (`fuser -vm \(path)` shows which); close it"
+    case .mountCovered(let path, let by):
+      "\(path) is covered by another mount (\(by)); unmount that first: `umount \(path)`"
+    case .unmountFailed(let path, let detail):
+      "cannot unmount \(path): \(detail)"
     case .alreadyMounted(let path):
       "this session is already mounted on \(path); unmount it first, or make another session"
     case .notMounted:
@@ -54,12 +64,4 @@ public enum SessionError: Error, Sendable, CustomStringConvertible {
       "the connection to the kernel broke: \(errno); unmount and mount again"
     }
   }
-}
-
-/// A path for people: as it is where it is printable UTF-8, else with `\xNN` for each odd byte.
-func display(_ path: [UInt8]) -> String {
-  if let text = String(validating: path, as: UTF8.self), text.unicodeScalars.allSatisfy({ $0.properties.generalCategory != .control }) {
-    return text
-  }
-  return path.map { (0x20..<0x7f).contains($0) ? String(UnicodeScalar($0)) : "\\x" + ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
 }

@@ -68,7 +68,7 @@ extension SessionOptions {
     if !(1...65535).contains(maxBackground) { throw .option("maxBackground=\(maxBackground)", "give 1 to 65535") }
     if let readAheadKiB, !(0...(1 << 20)).contains(readAheadKiB) { throw .option("readAheadKiB=\(readAheadKiB)", "give 0 to 1048576") }
     for text in [name, subtype] where text.utf8.contains(0) || text.utf8.contains(10) {
-      throw .option("name", "it must not hold a NUL or a line break")
+      throw .option("fsname=\(printable(text.utf8))", "it must not hold a NUL or a line break")
     }
   }
 
@@ -76,7 +76,8 @@ extension SessionOptions {
   var arguments: [String] {
     // libfuse splits at commas and takes a backslash as "the next character as it is".
     func escaped(_ text: String) -> String {
-      String(text.flatMap { $0 == "," || $0 == "\\" ? ["\\", $0] : [$0] })
+      // Not by `Character`: a comma may carry an accent.
+      String(String.UnicodeScalarView(text.unicodeScalars.flatMap { $0 == "," || $0 == "\\" ? ["\\", $0] : [$0] }))
     }
     var options = ["fsname=\(escaped(name))", "subtype=\(escaped(subtype))"]
     if allowOther { options.append("allow_other") }

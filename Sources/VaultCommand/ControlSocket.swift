@@ -2,55 +2,64 @@
 //
 // One line of request, one answer, end. Who may ask: root and the vault's owner, by the kernel's word (SO_PEERCRED).
 // What a stranger can name is bounded: a request has at most 256 bytes and five seconds.
+// An address has room for 107 bytes only: both sides go through the vault's open directory, whose name is short.
 
+import FuseBridge
 import Glibc
 import VaultFS
 
 final class ControlSocket: Sendable {
   static let name = "socket"
   private let descriptor: Int32
-  private let path: String
+  private let directory: Int32
 
   /// - Parameter requests: how many of each kind the kernel has sent.
   init(_ vault: Vault, requests: @escaping @Sendable () -> [String: UInt64]) throws {
-    path = "\(vault.path)/\(Self.name)"
-    unlink(path)
+    directory = open(vault.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    guard descriptor >= 0 else { throw Failure("cannot make a socket: \(String(cString: strerror(errno)))") }
-    guard let result = Self.withAddress(path, { bind(descriptor, $0, $1) }) else {
-      throw Failure("the path \(path) is too long for a socket; move the vault to a shorter one")
-    }
-    guard result == 0, chmod(path, 0o600) == 0, listen(descriptor, 16) == 0 else {
-      throw Failure("cannot listen on \(path): \(String(cString: strerror(errno)))")
+    guard directory >= 0, descriptor >= 0 else { throw Failure("cannot make a socket in \(vault.path): \(systemWords(errno))") }
+    unlinkat(directory, Self.name, 0)
+    guard Self.withAddress(in: directory, { bind(descriptor, $0, $1) }) == 0, fchmodat(directory, Self.name, 0o600, 0) == 0,
+      listen(descriptor, 16) == 0 else {
+      throw Failure("cannot listen on \(vault.path)/\(Self.name): \(systemWords(errno))")
     }
     let listener = descriptor
     var thread = pthread_t()
     let work = Unmanaged.passRetained(Work(listener, vault, requests))
-    pthread_create(&thread, nil, { raw in
+    let failure = pthread_create(&thread, nil, { raw in
       Unmanaged<Work>.fromOpaque(raw!).takeRetainedValue().serve()
       return nil
     }, work.toOpaque())
+    guard failure == 0 else {
+      work.release()
+      throw Failure("no thread left to answer on \(vault.path)/\(Self.name): \(systemWords(failure))")
+    }
     pthread_detach(thread)
   }
 
   func close() {
-    unlink(path)
+    unlinkat(directory, Self.name, 0)
+    Glibc.close(directory)
     shutdown(descriptor, Int32(SHUT_RDWR))
     Glibc.close(descriptor)
   }
 
-  /// Asks the owner of the vault at `vault`; nil if nobody answers.
-  static func ask(_ vault: String, _ request: String) -> String? {
+  /// Asks the owner of the vault at `vault`; nil if nobody answers within five seconds.
+  static func ask(_ vault: Path, _ request: String) -> String? {
+    let directory = vault.withCString { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+    guard directory >= 0 else { return nil }
+    defer { Glibc.close(directory) }
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     guard descriptor >= 0 else { return nil }
     defer { Glibc.close(descriptor) }
     setTimeout(descriptor)
-    guard withAddress("\(vault)/\(name)", { connect(descriptor, $0, $1) }) == 0 else { return nil }
+    guard withAddress(in: directory, { connect(descriptor, $0, $1) }) == 0 else { return nil }
     let bytes = Array("\(request)\n".utf8)
-    guard write(descriptor, bytes, bytes.count) == bytes.count else { return nil }
+    guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else { return nil }
     var answer: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 65536)
     while true {
       let count = read(descriptor, &buffer, buffer.count)
+      if count < 0, errno == EINTR { continue }
       if count <= 0 { return answer.isEmpty ? nil : String(decoding: answer, as: UTF8.self) }
       answer += buffer[0..<count]
     }
@@ -75,8 +84,11 @@ final class ControlSocket: Sendable {
       while true {
         let client = accept(listener, nil, nil)
         if client < 0 {
-          if errno == EINTR || errno == ECONNABORTED { continue }
-          return
+          // Closed by us.
+          if [EBADF, EINVAL, ENOTSOCK].contains(errno) { return }
+          // No descriptor or memory left: that passes. (ECONNABORTED, EINTR: the next one.)
+          if errno != EINTR, errno != ECONNABORTED { usleep(100_000) }
+          continue
         }
         answer(client)
         Glibc.close(client)
@@ -104,13 +116,10 @@ final class ControlSocket: Sendable {
     for option in [SO_RCVTIMEO, SO_SNDTIMEO] { setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size)) }
   }
 
-  /// - Returns: nil where the path does not fit into an address (107 bytes).
-  private static func withAddress<R>(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R? {
+  private static func withAddress<R>(in directory: Int32, _ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
     var address = sockaddr_un()
-    let bytes = Array(path.utf8)
-    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
     address.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: "/proc/self/fd/\(directory)/\(name)".utf8) }
     return withUnsafePointer(to: &address) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
     }

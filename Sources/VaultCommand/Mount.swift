@@ -1,7 +1,4 @@
 // `vaultfs mount`: starts the process that owns the vault and serves the mount, and returns when the mount is usable.
-//
-// The owner is this same program again, started with --foreground in a session of its own; it says through a pipe
-// that the kernel talks to it, or why it could not come to be. (A fork without exec would inherit a runtime's state.)
 
 import ArgumentParser
 import FuseBridge
@@ -19,88 +16,68 @@ struct Mount: ParsableCommand {
       fstab: VAULT DIR vaultfs defaults,allow_other,nofail 0 0   (with `vaultfs` linked as /sbin/mount.vaultfs)
       """)
 
-  @Argument(help: "The vault's directory.") var vault: String
-  @Argument(help: "The directory to mount on.") var directory: String
+  @Argument(help: "The vault's directory.", transform: Path.argument) var vault: Path
+  @Argument(help: "The directory to mount on.", transform: Path.argument) var directory: Path
   @Flag(help: "Stay in the foreground; the log goes to standard error.") var foreground = false
   @Flag(help: "Let other users in; modes, owners and ACLs decide what they may do.") var allowOther = false
   @Flag(help: "Refuse every change.") var readOnly = false
   @Option(name: .customShort("o"), parsing: .singleValue, help: ArgumentHelp("Mount options, comma-separated: ro, allow_other, suid, dev, noexec, …", valueName: "options"))
   var options: [String] = []
+  @Flag(help: .hidden) var fake = false
   @Option(help: .hidden) var readyDescriptor: Int32?
 
   func run() throws {
+    // As the owner, started by this same command: it has checked everything.
+    if let readyDescriptor { return try Owner.serve(Ready(readyDescriptor)) { try MountSettings(self) } }
     let settings = try MountSettings(self)
-    if Mounts.containing(vault) != nil { throw Failure("\(vault) is inside a mounted vault; a vault cannot live in another") }
-    try Mount.freeStale(directory)
-    if foreground { try Owner.serve(settings, readyDescriptor) } else { try startOwner(settings) }
+    try settings.check()
+    if fake { return }
+    try Mount.freeStale(settings.directory)
+    if foreground { try Owner.serve(Ready(nil)) { settings } } else { try OwnerStart(settings, options).run() }
   }
 
   /// A mount whose owner was killed answers nothing but ENOTCONN: take it away.
-  static func freeStale(_ directory: String) throws {
-    guard let entry = Mounts.vault(at: directory) else { return }
-    // statfs(2) always asks the owner; stat(2) may be answered by what the kernel remembers.
-    var info = statvfs()
-    guard statvfs(entry.point, &info) != 0, errno == ENOTCONN || errno == ECONNABORTED else {
-      throw Failure("\(directory) is in use: the vault \(entry.source) is mounted there; `vaultfs unmount \(directory)` first, or choose another directory")
+  static func freeStale(_ directory: Path) throws {
+    guard let entry = MountTable.read().top(at: directory), entry.isVault else { return }
+    let inUse = "\(directory) is in use: the vault \(entry.source) is mounted there"
+    let next = "`vaultfs unmount \(directory)` first, or choose another directory"
+    // The owner first, and not the mount: where the owner is stopped, that would wait for ever.
+    if ControlSocket.ask(entry.source, "status") != nil { throw Failure("\(inUse); \(next)") }
+    if let owner = survivor(of: entry) {
+      throw Failure("\(inUse), and \(owner), which owns it, does not answer. If it was stopped, let it go on (`kill -CONT`); else \(next)")
     }
+    guard isDead(entry) else { throw Failure("\(inUse); \(next)") }
     complain("\(directory) is what an owner that was killed left behind; cleaning it up")
-    try detach(entry.point, lazily: true)
+    do throws(SessionError) { try entry.detach(lazily: true) } catch { throw Failure("\(error)") }
   }
 
-  /// Starts the owner and waits for its word.
-  private func startOwner(_ settings: MountSettings) throws {
-    // Everything that can be said before another process starts is said better by this one.
-    _ = try Vault.readConfiguration(vault)
-    var ends: [Int32] = [0, 0]
-    guard pipe(&ends) == 0 else { throw Failure("cannot make a pipe: \(String(cString: strerror(errno)))") }
-    var arguments = ["vaultfs", "mount", settings.vault, settings.directory, "--foreground", "--ready-descriptor", "3"]
-    if allowOther { arguments.append("--allow-other") }
-    if readOnly { arguments.append("--read-only") }
-    for option in options { arguments += ["-o", option] }
-    let child = try spawn(arguments, ready: ends[1], log: "\(settings.vault)/log")
-    close(ends[1])
-    var said: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 4096)
-    while true {
-      let count = read(ends[0], &buffer, buffer.count)
-      if count < 0 && errno == EINTR { continue }
-      if count <= 0 { break }
-      said += buffer[0..<count]
+  /// The owner, unless it ends within two seconds: the kernel needs a moment for a process that was killed.
+  private static func survivor(of entry: MountEntry) -> String? {
+    guard let vault = try? entry.source.ofVault else { return nil }
+    for _ in 0..<20 {
+      if Vault.owner(of: vault) == nil { return nil }
+      usleep(100_000)
     }
-    if said == Owner.readyWord { return }
-    var status: Int32 = 0
-    waitpid(child, &status, 0)
-    let message = String(decoding: said, as: UTF8.self)
-    throw Failure(message.isEmpty ? "the owner ended before the mount was usable; see \(settings.vault)/log" : message)
+    return Vault.owner(of: vault)
   }
 
-  private func spawn(_ arguments: [String], ready: Int32, log: String) throws -> pid_t {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-    // Not dup2 of a descriptor onto itself: that would keep close-on-exec.
-    posix_spawn_file_actions_adddup2(&actions, ready, 3)
-    posix_spawn_file_actions_addclose(&actions, 4)
-    var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
-    defer { for argument in argv { free(argument) } }
-    var child = pid_t()
-    // By its own name, which ps(1) and top(1) then show; by the kernel's where that was replaced meanwhile.
-    let own = resolved("/proc/self/exe")
-    let code = posix_spawn(&child, access(own, X_OK) == 0 ? own : "/proc/self/exe", &actions, nil, &argv, environ)
-    guard code == 0 else { throw Failure("cannot start the owner: \(String(cString: strerror(code)))") }
-    return child
+  /// statfs(2) always asks the owner; stat(2) may be answered by what the kernel remembers.
+  private static func isDead(_ entry: MountEntry) -> Bool {
+    var info = statvfs()
+    return entry.point.withCString { statvfs($0, &info) } != 0 && (errno == ENOTCONN || errno == ECONNABORTED)
   }
 }
 
 /// What the arguments and options of a mount come to.
 struct MountSettings {
-  var vault: String
-  var directory: String
+  /// Both resolved: whoever has them may leave the directory they were given in.
+  var vault: Path
+  var directory: Path
   var allowOther: Bool
   var readOnly: Bool
   var mountOptions: [String] = []
+  /// `vault`, for the engine.
+  let vaultText: String
 
   /// What fstab and mount(8) say for themselves, and what is the default anyway.
   private static let ignored: Set<String> = [
@@ -109,8 +86,9 @@ struct MountSettings {
   ]
 
   init(_ command: Mount) throws {
-    vault = resolved(command.vault)
-    directory = resolved(command.directory)
+    let mounts = MountTable.read()
+    (vault, directory) = (command.vault.resolved(mounts), command.directory.resolved(mounts))
+    vaultText = try vault.ofVault
     allowOther = command.allowOther
     readOnly = command.readOnly
     for option in command.options.flatMap({ $0.split(separator: ",").map(String.init) }) {
@@ -122,6 +100,33 @@ struct MountSettings {
       }
     }
   }
+
+  /// Everything that can be said before another process starts is said better by this one.
+  func check() throws {
+    if vault == directory || vault.contains(directory) {
+      throw Failure("cannot mount \(vault) on \(directory): the owner needs the vault's files, and the mount would hide them; choose a directory outside the vault")
+    }
+    if directory.contains(vault) {
+      throw Failure("cannot mount \(vault) on \(directory): the vault is in that directory, and the mount would hide it from its owner; choose another directory, or move the vault")
+    }
+    let mounts = MountTable.read()
+    if let outer = mounts.holding(vault), outer.isVault {
+      throw Failure("\(vault) is inside the vault mounted on \(outer.point); a vault cannot live in another: move it to a place outside")
+    }
+    if let outer = mounts.holding(directory), outer.isVault, outer.point != directory, ControlSocket.ask(outer.source, "status") == nil {
+      throw Failure("\(directory) is in the vault mounted on \(outer.point), whose owner does not answer; choose another directory, or see \(outer.source)/log")
+    }
+    _ = try Vault.readConfiguration(vaultText)
+  }
+
+  func sessionOptions() -> SessionOptions {
+    var options = SessionOptions(name: vaultText, subtype: "vaultfs")
+    options.allowOther = allowOther
+    options.readOnly = readOnly
+    options.mountOptions = mountOptions
+    options.exportable = true
+    return options
+  }
 }
 
 /// mount(8) calls `mount.vaultfs SOURCE DIR [-sfnv] [-o options] [-t type]`.
@@ -131,12 +136,19 @@ enum MountHelper {
     while let argument = rest.popFirst() {
       switch argument {
       case "-t", "-N": _ = rest.popFirst()
-      case "-s", "-f", "-n", "-v", "-i": break
+      // "Fake": everything but the mount itself.
+      case "-f": result.append("--fake")
+      case "-s", "-n", "-v", "-i", "-w", "-rw": break
       case "-r": result.append("--read-only")
-      case "-w", "-rw": break
+      case let flags where isFlags(flags): rest = flags.dropFirst().map { "-\($0)" } + rest
       default: result.append(argument)
       }
     }
     return result
+  }
+
+  /// Several in one word, such as `-fnv`.
+  private static func isFlags(_ word: String) -> Bool {
+    word.utf8.count > 2 && word.hasPrefix("-") && word.dropFirst().allSatisfy { "sfnvirw".contains($0) }
   }
 }

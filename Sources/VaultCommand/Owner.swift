@@ -1,111 +1,125 @@
 // The process that owns a vault and serves its mount, until someone unmounts it or a signal ends it.
 
+import ArgumentParser
 import FuseBridge
 import Glibc
+import Synchronization
 import VaultFS
 import VaultMount
 
 enum Owner {
-  static let readyWord = Array("ready".utf8)
   /// KiB; large sequential reads then come in requests of this size.
   private static let readAheadKiB = 1024
 
-  static func serve(_ settings: MountSettings, _ readyDescriptor: Int32?) throws {
+  /// - Parameter settings: asked once whoever waits can hear what is wrong with them.
+  static func serve(_ ready: Ready, _ settings: () throws -> MountSettings) throws {
     // First of all: threads inherit what is blocked.
     let signals = SignalWatch([SIGTERM, SIGINT, SIGHUP])
-    if let readyDescriptor { leave(keeping: readyDescriptor) }
-    let ready = Ready(readyDescriptor)
     do {
-      try serve(settings, signals, ready)
-    } catch let error as SessionError {
-      throw ready.refuse("\(error)")
-    } catch let error as VaultError {
-      throw ready.refuse("\(error)")
-    }
-  }
-
-  /// Away from whoever started us: a session of our own, and none of the descriptors they may wait on the end of.
-  private static func leave(keeping ready: Int32) {
-    setsid()
-    guard let directory = opendir("/proc/self/fd") else { return }
-    var inherited: [Int32] = []
-    while let entry = readdir(directory) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-      if let number = Int32(name), number > 2, number != ready, number != dirfd(directory) { inherited.append(number) }
-    }
-    closedir(directory)
-    for number in inherited { close(number) }
-  }
-
-  private static func serve(_ settings: MountSettings, _ signals: SignalWatch, _ ready: Ready) throws {
-    let vault = try openVault(settings)
-    do {
-      var options = SessionOptions(name: settings.vault, subtype: "vaultfs")
-      options.allowOther = settings.allowOther
-      options.readOnly = settings.readOnly
-      options.mountOptions = settings.mountOptions
-      options.exportable = true
-      vault.ignoresAccess = settings.mountOptions.contains("noatime")
-      options.readAheadKiB = geteuid() == 0 ? readAheadKiB : nil
-      let session = try Session(fileSystem: VaultFileSystem(vault, whenMounted: ready.announce), options: options)
-      // The kernel's own attributes only: this waits for no page and no lock, so a handler may say it.
-      vault.whenModeChanges = { [weak session] inode in try? session?.invalidate(node: NodeNumber(rawValue: inode.value), offset: -1, length: 0) }
-      defer { vault.whenModeChanges = nil }
-      try session.mount(at: settings.directory)
-      signals.start { _ in session.stop() }
-      let control = try ControlSocket(vault) {
-        let counts = session.requestCounts
-        return Dictionary(uniqueKeysWithValues: RequestKind.allCases.map { ("\($0)", counts[$0]) }.filter { $0.1 > 0 })
-      }
-      defer { control.close() }
-      Log.say("the vault `\(vault.configuration.name)` is mounted on \(settings.directory)")
-      defer { session.unmount() }
-      try session.run()
+      let settings = try settings()
+      ready.leave()
+      // The paths are resolved; where we were started is nobody's to keep.
+      _ = chdir("/")
+      try own(settings, signals, ready)
     } catch {
+      ready.refuse("\(error)")
+      Log.say("\(error)")
+      throw ExitCode.failure
+    }
+  }
+
+  private static func own(_ settings: MountSettings, _ signals: SignalWatch, _ ready: Ready) throws {
+    let vault = try openVault(settings)
+    do { try mount(vault, settings, signals, ready) } catch {
+      // The first reason is the one to hear.
       try? vault.shutDown()
       throw error
     }
-    try vault.shutDown()
+    do { try vault.shutDown() } catch {
+      throw Failure("unmounted from \(settings.directory), but the vault could not be put away cleanly: \(error)")
+    }
     Log.say("unmounted from \(settings.directory); the vault is clean")
   }
 
+  private static func mount(_ vault: Vault, _ settings: MountSettings, _ signals: SignalWatch, _ ready: Ready) throws {
+    var options = settings.sessionOptions()
+    vault.ignoresAccess = settings.mountOptions.contains("noatime")
+    options.readAheadKiB = geteuid() == 0 ? readAheadKiB : nil
+    let session = try Session(fileSystem: VaultFileSystem(vault, whenMounted: ready.announce), options: options)
+    // The kernel's own attributes only: this waits for no page and no lock, so a handler may say it.
+    vault.whenModeChanges = { [weak session] inode in try? session?.invalidate(node: NodeNumber(rawValue: inode.value), offset: -1, length: 0) }
+    defer { vault.whenModeChanges = nil }
+    // Whatever can fail comes before the mount: nothing may stay mounted that nobody serves.
+    let control = try ControlSocket(vault) {
+      let counts = session.requestCounts
+      return Dictionary(uniqueKeysWithValues: RequestKind.allCases.map { ("\($0)", counts[$0]) }.filter { $0.1 > 0 })
+    }
+    defer { control.close() }
+    try session.mount(at: settings.directory)
+    defer { session.unmount() }
+    signals.start { _ in session.stop() }
+    Log.say("the vault `\(printable(vault.configuration.name.utf8))` is mounted on \(settings.directory)")
+    try session.run()
+  }
+
   /// An owner that is just ending is waited for: `umount` and `mount` often follow each other at once.
-  private static func openVault(_ settings: MountSettings) throws(VaultError) -> Vault {
+  private static func openVault(_ settings: MountSettings) throws -> Vault {
     var attempts = 0
     while true {
       do throws(VaultError) {
-        return try Vault.open(at: settings.vault, purpose: "mounted on \(settings.directory)", readOnly: settings.readOnly, log: Log.say)
+        return try Vault.open(at: settings.vaultText, purpose: "mounted on \(settings.directory)", readOnly: settings.readOnly, log: Log.say)
       } catch {
+        if case .diskFull = error { throw Failure("cannot mount \(settings.vault): \(error)") }
         attempts += 1
-        guard case .owned = error, attempts <= 100, !Mounts.all.contains(where: { $0.isVault && $0.source == settings.vault }) else { throw error }
+        guard case .owned = error, attempts <= 100, !MountTable.read().contains(where: { $0.isVault && $0.source == settings.vault }) else { throw error }
         usleep(100_000)
       }
     }
   }
 }
 
-/// The pipe to the command that waits for the mount.
+/// The pipe to the command that waits for the mount. It gets one word, or one reason; then its number is let go of,
+/// because the next file that is opened will have it.
 final class Ready: Sendable {
-  private let descriptor: Int32?
+  static let word = Array("ready".utf8)
+  private static let none: Int32 = -1
+  private let descriptor: Atomic<Int32>
+
   init(_ descriptor: Int32?) {
-    self.descriptor = descriptor
+    self.descriptor = Atomic(descriptor ?? Self.none)
     if let descriptor { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
   }
 
+  /// The mount is usable. Where nobody waits for it any more, we end as by a signal.
   @Sendable func announce() {
-    guard let descriptor else { return }
-    _ = write(descriptor, Owner.readyWord, Owner.readyWord.count)
-    close(descriptor)
+    if !tell(Self.word) { kill(getpid(), SIGTERM) }
   }
 
   /// What went wrong goes to whoever waits; the log has it too.
-  func refuse(_ message: String) -> Failure {
-    if let descriptor {
-      let bytes = Array(message.utf8)
-      _ = write(descriptor, bytes, bytes.count)
-      close(descriptor)
+  func refuse(_ message: String) { _ = tell(Array(message.utf8)) }
+
+  /// - Returns: false where somebody should have heard it and did not.
+  private func tell(_ bytes: [UInt8]) -> Bool {
+    let descriptor = descriptor.exchange(Self.none, ordering: .acquiringAndReleasing)
+    guard descriptor >= 0 else { return true }
+    defer { close(descriptor) }
+    return write(descriptor, bytes, bytes.count) == bytes.count
+  }
+
+  /// Away from whoever started us, if they wait: a session of our own, and none of the descriptors they may wait on the
+  /// end of.
+  func leave() {
+    let kept = descriptor.load(ordering: .acquiring)
+    guard kept >= 0 else { return }
+    setsid()
+    guard let directory = opendir("/proc/self/fd") else { return }
+    var inherited: [Int32] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if let number = Int32(name), number > 2, number != kept, number != dirfd(directory) { inherited.append(number) }
     }
-    return Failure(message)
+    closedir(directory)
+    for number in inherited { close(number) }
   }
 }
 

@@ -1,6 +1,7 @@
 // `vaultfs rebuild`: the metadata database anew, from the journal and the packs.
 
 import ArgumentParser
+import FuseBridge
 import Glibc
 import VaultFS
 
@@ -9,15 +10,15 @@ struct Rebuild: ParsableCommand {
     abstract: "Make a vault's metadata database anew from its journal and packs.",
     discussion: "For when the database is damaged or lost. The old one is replaced only when the new one is complete. The vault must not be mounted.")
 
-  @Argument(help: "The vault's directory.") var vault: String
+  @Argument(help: "The vault's directory.", transform: Path.argument) var vault: Path
 
   func run() throws {
-    let path = resolved(vault)
+    let path = try vault.resolved().ofVault
     let onTerminal = isatty(2) == 1
     try Vault.rebuild(at: path) { share in
-      if onTerminal { complain("\rrebuilding \(path): \(Int(share * 100)) %", prefix: "") }
+      if onTerminal { complain("\rrebuilding \(path): \(Int(share * 100)) %", prefix: "", end: share < 1 ? "" : "\n") }
     }
     let status = try Vault.status(at: path)
-    print("Rebuilt \(path): \(status.counters.nodes) nodes from \(status.operations) operations, \(status.counters.chunks) chunks.")
+    try say("Rebuilt \(path): \(status.counters.nodes) nodes from \(status.operations) operations, \(status.counters.chunks) chunks.")
   }
 }

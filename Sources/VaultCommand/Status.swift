@@ -2,40 +2,42 @@
 
 import ArgumentParser
 import Foundation
+import FuseBridge
 import VaultFS
 
 struct Status: ParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Show what a vault holds and what it costs; without an argument, the vaults mounted here.")
 
-  @Argument(help: "A vault, or a directory inside a mounted one.") var path: String?
+  @Argument(help: "A vault, or a directory inside a mounted one.", transform: Path.argument) var path: Path?
   @Flag(help: "One JSON object, sizes in bytes.") var json = false
   @Flag(help: "Sizes in bytes.") var bytes = false
 
   func run() throws {
-    guard let path else { return try listMounts() }
-    let mount = Mounts.containing(path)
-    let vault = mount?.source ?? path
-    let report: StatusReport
-    if let answer = ControlSocket.ask(vault, "status"), let found = StatusReport(json: answer) {
-      report = found
-    } else {
-      do throws(VaultError) { report = StatusReport(try Vault.status(at: resolved(vault))) } catch {
-        guard case .owned(let path, let owner) = error else { throw error }
-        throw Failure("\(owner) owns \(path) and does not answer; ask as root or as its owner, or see \(path)/log")
-      }
-    }
-    print(json ? report.json : report.text(mountPoint: Mounts.all.last { $0.isVault && $0.source == report.vault }?.point, inBytes: bytes))
+    let mounts = MountTable.read()
+    guard let path = path?.resolved(mounts) else { return try list(mounts.filter(\.isVault)) }
+    let mount = mounts.holding(path)
+    let vault = mount?.isVault == true ? mount!.source : path
+    let report = try report(of: vault)
+    try say(json ? report.json : report.text(mountPoint: mounts.last { $0.isVault && $0.source == Path(report.vault) }?.point, inBytes: bytes))
   }
 
-  private func listMounts() throws {
-    let mounts = Mounts.all.filter(\.isVault)
+  private func report(of vault: Path) throws -> StatusReport {
+    if let answer = ControlSocket.ask(vault, "status"), let found = StatusReport(json: answer) { return found }
+    let text = try vault.ofVault
+    do throws(VaultError) { return StatusReport(try Vault.status(at: text)) } catch {
+      guard case .owned(let path, let owner) = error else { throw error }
+      throw Failure("\(owner) owns \(path) and does not answer; ask as root or as its owner, or see \(path)/log")
+    }
+  }
+
+  private func list(_ mounts: [MountEntry]) throws {
     if json {
-      let objects = mounts.map { ["mount": $0.point, "vault": $0.source] }
-      print(String(decoding: try JSONSerialization.data(withJSONObject: objects, options: [.sortedKeys]), as: UTF8.self))
+      let objects = mounts.map { ["mount": "\($0.point)", "vault": "\($0.source)"] }
+      try say(String(decoding: try JSONSerialization.data(withJSONObject: objects, options: [.sortedKeys]), as: UTF8.self))
     } else if mounts.isEmpty {
-      print("No vault is mounted here. `vaultfs mount VAULT DIR` mounts one.")
+      try say("No vault is mounted here. `vaultfs mount VAULT DIR` mounts one.")
     } else {
-      for mount in mounts { print("\(mount.point)  (vault \(mount.source))") }
+      for mount in mounts { try say("\(mount.point)  (vault \(mount.source))") }
     }
   }
 }
@@ -86,11 +88,11 @@ struct StatusReport: Codable {
     return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
   }
 
-  func text(mountPoint: String?, inBytes: Bool) -> String {
+  func text(mountPoint: Path?, inBytes: Bool) -> String {
     func size(_ value: some BinaryInteger) -> String { inBytes ? "\(value)" : human(UInt64(clamping: value)) }
     var lines = [
-      "vault        \(vault) (\(name))",
-      "mounted      \(mountPoint ?? (owner.map { "no; in use by \($0)" } ?? "no"))",
+      "vault        \(vault) (\(printable(name.utf8)))",
+      "mounted      \(mountPoint.map { "\($0)" } ?? owner.map { "no; in use by \(printable($0.utf8))" } ?? "no")",
       "nodes        \(nodes)",
       "logical      \(size(logicalBytes))   what the files hold",
       "unique       \(size(uniqueBytes))   after deduplication, \(dedupRatio) : 1",
@@ -99,7 +101,7 @@ struct StatusReport: Codable {
       "available    \(size(availableBytes))   on the volume",
     ]
     if unsavedBytes > 0 { lines.append("unsaved      \(size(unsavedBytes))   being written now") }
-    if let readOnlyReason { lines.append("read-only    \(readOnlyReason)") }
+    if let readOnlyReason { lines.append("read-only    \(printable(readOnlyReason.utf8))") }
     return lines.joined(separator: "\n")
   }
 }

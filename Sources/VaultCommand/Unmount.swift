@@ -1,6 +1,7 @@
 // `vaultfs unmount`: takes a mount away and waits until the vault is clean.
 
 import ArgumentParser
+import FuseBridge
 import Glibc
 import VaultFS
 
@@ -9,56 +10,44 @@ struct Unmount: ParsableCommand {
     abstract: "Unmount a vault, and return when everything is on disk.",
     discussion: "The same as umount(8) or `fusermount3 -u`, but it waits for the owner to finish and says what is in the way.")
 
-  @Argument(help: "The directory it is mounted on.") var directory: String
+  @Argument(help: "The directory it is mounted on.", transform: Path.argument) var directory: Path
   @Flag(help: "Take the mount away even if files are open there; they fail from then on.") var lazy = false
 
   func run() throws {
-    guard let entry = Mounts.vault(at: directory) else {
-      let other = Mounts.all.last { $0.source == resolved(directory) && $0.isVault }
-      throw Failure(other.map { "\(directory) is a vault, mounted on \($0.point); run `vaultfs unmount \($0.point)`" }
-        ?? "no vault is mounted on \(directory); `vaultfs status VAULT` says where one is")
+    let entry = try findMount()
+    let vault = try entry.source.ofVault
+    // An owner that was killed has nothing to finish: the next mount recovers.
+    let owner = Vault.owner(of: vault)
+    do throws(SessionError) { try entry.detach(lazily: lazy) } catch {
+      guard case .unmountBusy = error else { throw Failure("\(error)") }
+      throw Failure("\(error), or use --lazy")
     }
-    try detach(entry.point, lazily: lazy)
+    if let owner { try waitForEnd(of: owner, vault) }
+  }
+
+  private func findMount() throws -> MountEntry {
+    let mounts = MountTable.read(), point = directory.resolved(mounts)
+    if let top = mounts.top(at: point), top.isVault { return top }
+    if let vault = mounts.last(where: { $0.point == point && $0.isVault }), let top = mounts.top(at: point) {
+      throw Failure("\(SessionError.mountCovered(path: "\(point)", by: "\(top.type) from \(top.source)")); the vault \(vault.source) lies beneath it")
+    }
+    if let other = mounts.last(where: { $0.isVault && $0.source == point }) {
+      throw Failure("\(directory) is a vault, mounted on \(other.point); run `vaultfs unmount \(other.point)`")
+    }
+    throw Failure("no vault is mounted on \(directory); `vaultfs status VAULT` says where one is")
+  }
+
+  private func waitForEnd(of owner: String, _ vault: String) throws {
     var waited = 0
-    while let owner = Vault.owner(of: entry.source) {
-      if lazy && waited > 50 {
-        print("Detached; \(owner) goes on until the files in use are closed.")
-        return
-      }
-      if waited == 600 { throw Failure("\(owner) is still writing to \(entry.source) after a minute; see \(entry.source)/log") }
+    while Vault.owner(of: vault) == owner {
+      if lazy && waited > 50 { return try say("Detached; \(owner) goes on until the files in use are closed.") }
+      if waited == 600 { throw Failure("\(owner) is still writing to \(vault) after a minute; see \(vault)/log") }
       usleep(100_000)
       waited += 1
     }
-  }
-}
-
-/// umount(2) as root, fusermount3 otherwise.
-func detach(_ point: String, lazily: Bool) throws {
-  var done: Int32 = -1, why: Int32 = 0
-  // A program that has just ended may hold the mount for a moment more.
-  for attempt in 0..<10 {
-    if geteuid() == 0 {
-      done = umount2(point, Int32(lazily ? MNT_DETACH : 0))
-      why = errno
-    } else {
-      (done, why) = fusermount(point, lazily: lazily)
+    // Where there is an owner again, it has begun with what the last one left.
+    if !Vault.endedCleanly(vault), Vault.owner(of: vault) == nil {
+      throw Failure("\(directory) is unmounted, but the vault \(vault) could not be put away cleanly: \(vault)/log says why; what was synced is safe, and the next mount recovers")
     }
-    if done == 0 { return }
-    if why != EBUSY { break }
-    usleep(useconds_t(20_000 * (attempt + 1)))
   }
-  if why == EBUSY {
-    throw Failure("\(point) is in use: a program has a file open or its working directory there (`fuser -vm \(point)` shows which); close it, or use --lazy")
-  }
-  throw Failure("cannot unmount \(point): \(String(cString: strerror(why)))")
-}
-
-private func fusermount(_ point: String, lazily: Bool) -> (Int32, Int32) {
-  var argv: [UnsafeMutablePointer<CChar>?] = ["fusermount3", "-q", lazily ? "-uz" : "-u", point].map { (text: String) in strdup(text) } + [nil]
-  defer { for argument in argv { free(argument) } }
-  var child = pid_t(), status: Int32 = 0
-  let code = posix_spawnp(&child, "fusermount3", nil, nil, &argv, environ)
-  if code != 0 { return (-1, code) }
-  waitpid(child, &status, 0)
-  return (status == 0 ? 0 : -1, EBUSY)
 }

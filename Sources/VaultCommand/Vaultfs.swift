@@ -24,50 +24,76 @@ struct Vaultfs: ParsableCommand {
     subcommands: [Init.self, Mount.self, Unmount.self, Status.self, Rebuild.self])
 
   static func main() {
-    umask(0o077)
-    var arguments = Array(CommandLine.arguments.dropFirst())
-    let program = CommandLine.arguments.first?.split(separator: "/").last ?? ""
-    if program.hasPrefix("mount.") { arguments = MountHelper.translate(arguments) }
+    settle()
+    var arguments = Arguments.given
+    let program = arguments.isEmpty ? "" : arguments.removeFirst()
+    if program.split(separator: "/").last?.hasPrefix("mount.") == true { arguments = MountHelper.translate(arguments) }
+    Glibc.exit(run(arguments))
+  }
+
+  private static func run(_ arguments: [String]) -> Int32 {
     do {
       var command = try parseAsRoot(arguments)
       try command.run()
+      return 0
     } catch let failure as Failure {
       complain(failure.message)
-      Glibc.exit(failure.code)
+      return failure.code
     } catch let error as VaultError {
       complain("\(error)")
-      Glibc.exit(1)
+      return 1
     } catch {
-      let code = exitCode(for: error)
-      let text = fullMessage(for: error)
-      if !text.isEmpty { code == .success ? print(text) : complain(text, prefix: "") }
-      Glibc.exit(code == .success ? 0 : code == .failure ? 1 : 2)
+      let code = exitCode(for: error), text = fullMessage(for: error)
+      guard code == .success else {
+        if !text.isEmpty { complain(text, prefix: "") }
+        return code == .failure ? 1 : 2
+      }
+      do { try say(text) } catch {
+        complain("\(error)")
+        return 1
+      }
+      return 0
     }
+  }
+
+  /// What every command stands on.
+  private static func settle() {
+    // Files opened later must not become standard input or output.
+    while case let descriptor = open("/dev/null", O_RDWR), descriptor >= 0 {
+      if descriptor > 2 {
+        close(descriptor)
+        break
+      }
+    }
+    // Whoever reads what we say may leave: that is an error of one write, not our end.
+    signal(SIGPIPE, SIG_IGN)
+    umask(0o077)
   }
 }
 
 /// Why a command ends without having done its work: a sentence that names the object and the next step.
-struct Failure: Error {
+struct Failure: Error, CustomStringConvertible {
   var message: String
-  var code: Int32 = 1
-  init(_ message: String) { self.message = message }
+  var code: Int32
+  var description: String { message }
+  init(_ message: String, code: Int32 = 1) { (self.message, self.code) = (message, code) }
 }
 
-func complain(_ message: String, prefix: String = "vaultfs: ") {
-  let bytes = Array("\(prefix)\(message)\n".utf8)
+/// A line for standard output.
+func say(_ text: String) throws {
+  var rest = Array("\(text)\n".utf8)[...]
+  while !rest.isEmpty {
+    let count = rest.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
+    if count < 0, errno == EINTR { continue }
+    guard count >= 0 else { throw Failure("cannot write to standard output: \(systemWords(errno))") }
+    rest = rest.dropFirst(count)
+  }
+}
+
+/// Words for standard error, a line of their own unless said otherwise.
+func complain(_ message: String, prefix: String = "vaultfs: ", end: String = "\n") {
+  let bytes = Array("\(prefix)\(message)\(end)".utf8)
   _ = write(2, bytes, bytes.count)
 }
 
-/// The path as the file system resolves it; itself where it does not resolve.
-func resolved(_ path: String) -> String {
-  guard let full = realpath(path, nil) else { return absolute(path) }
-  defer { free(full) }
-  return String(cString: full)
-}
-
-private func absolute(_ path: String) -> String {
-  if path.hasPrefix("/") { return path }
-  guard let current = getcwd(nil, 0) else { return path }
-  defer { free(current) }
-  return "\(String(cString: current))/\(path)"
-}
+func systemWords(_ code: Int32) -> String { String(cString: strerror(code)) }

@@ -46,7 +46,7 @@ import Testing
     let session = try Session(fileSystem: EmptyFS(), options: SessionOptions(name: "test", subtype: "test"))
     #expect { try session.mount(at: "/nonexistent/place") } throws: { "\($0)".contains("`mkdir /nonexistent/place`") }
     #expect { try session.mount(at: "/etc/passwd") } throws: { "\($0)".contains("not a directory") }
-    #expect { try session.mount(at: [0x2f, 0xff]) } throws: { "\($0)".contains(#"/\xff"#) }
+    #expect { try session.mount(at: Path([0x2f, 0xff])) } throws: { "\($0)".contains(#"/\xff"#) }
     #expect { try session.run() } throws: { "\($0)".contains("call mount(at:)") }
   }
 

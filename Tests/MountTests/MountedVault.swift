@@ -4,6 +4,7 @@
 // can be mounted these tests fail and say why: they are never skipped.
 
 import Foundation
+import FuseBridge
 import Glibc
 import Testing
 
@@ -74,6 +75,14 @@ func succeed(_ script: String, seconds: Int = 120, at location: SourceLocation =
   return ran.output
 }
 
+/// Runs a script that must fail, with what its message must hold.
+func fails(_ script: String, code: Int32 = 1, saying words: String..., at location: SourceLocation = #_sourceLocation) throws {
+  let ran = try shell(script, seconds: 60)
+  #expect(ran.status == code, "\(script): \(ran.output)", sourceLocation: location)
+  for word in words { #expect(ran.output.contains(word), "\(script) said: \(ran.output)", sourceLocation: location) }
+  #expect(!ran.output.contains("Fatal error") && !ran.output.contains("Program crashed"), "\(ran.output)", sourceLocation: location)
+}
+
 /// Why a call of the system failed.
 struct SystemFailure: Error, Equatable {
   let code: Int32
@@ -136,7 +145,7 @@ final class MountedVault {
 
   var isMounted: Bool { Self.isMounted(point) }
   static func isMounted(_ point: String) -> Bool {
-    ((try? String(contentsOfFile: "/proc/self/mountinfo", encoding: .utf8)) ?? "").contains(" \(point) ")
+    MountTable.read().top(at: Path(point)) != nil
   }
 
   /// The process that owns the vault, as the vault names it, if there is one.

@@ -1,4 +1,4 @@
-// Making a vault, opening it after whatever happened to it, closing it.
+// Opening a vault after whatever happened to it, and closing it.
 //
 // Opening: own it, read what it is, open the view, replay the operations it has not seen, sweep what was open when
 // the last owner was killed, begin a new journal segment. After a power cut (an unclean end in another boot of the
@@ -13,61 +13,11 @@ extension Vault {
   /// There while the database's log is being copied into the database.
   static let checkpointName = "checkpointing"
 
-  /// Makes a vault in `path`: a directory that is empty, or does not exist and can be made.
-  @discardableResult
-  public static func create(at path: String, name: String, mode: UInt32 = 0o755) throws(VaultError) -> VaultConfiguration {
-    try prepareDirectory(path)
-    let disk = try RealDisk(path: path)
-    for directory in ["journal", "packs"] { try disk.makeDirectory(directory) }
-    var generator = SystemRandomNumberGenerator()
-    let configuration = VaultConfiguration(id: .random(), name: name, nameKey: (generator.next(), generator.next()), created: now().seconds)
-    let containers = try ContainerStore(disk: disk)
-    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: .start)
-    let root = NewNode(inode: .root, mode: S_IFDIR | mode, user: getuid(), group: getgid(), device: 0, target: [], xattrs: [])
-    _ = try journal.append(.epoch(key: generator.next()))
-    _ = try journal.append(.create(root, parent: .none, name: [], time: now()))
-    for file in journal.takeUnsynced() { try file.sync() }
-    try disk.syncDirectory("packs")
-    // The configuration comes last: with it, and not before, the directory is a vault.
-    let file = try disk.open("vault.new", .create)
-    try writeAll(Array(configuration.encoded().utf8), to: file, at: 0)
-    try file.sync()
-    try rebuild(path, configuration: configuration, disk: disk, log: { _ in }) { _ in }
-    try disk.rename("vault.new", to: VaultConfiguration.fileName)
-    try disk.syncDirectory(".")
-    return configuration
-  }
-
-  private static func prepareDirectory(_ path: String) throws(VaultError) {
-    if mkdir(path, 0o700) == 0 { return }
-    guard errno == EEXIST else { throw .disk(operation: "make directory", path: path, code: errno) }
-    let disk: RealDisk
-    do throws(VaultError) { disk = try RealDisk(path: path) } catch { throw .directoryInUse(path: path, detail: "it is not a directory") }
-    let names = try disk.list(".")
-    if names.contains(VaultConfiguration.fileName) { throw .directoryInUse(path: path, detail: "it is a vault already; `vaultfs mount \(path) DIR` mounts it") }
-    if !names.isEmpty { throw .directoryInUse(path: path, detail: "it is not empty; a vault is made in an empty directory, so choose another or empty this one") }
-    if chmod(path, 0o700) != 0 { throw .disk(operation: "make private", path: path, code: errno) }
-  }
-
-  public static func readConfiguration(_ path: String) throws(VaultError) -> VaultConfiguration {
-    let disk: RealDisk
-    do throws(VaultError) { disk = try RealDisk(path: path) } catch {
-      if case .disk(_, _, ENOENT) = error { throw .vaultMissing(path: path) }
-      throw error
-    }
-    guard disk.exists(VaultConfiguration.fileName) else { throw .notAVault(path: path, detail: "it has no file `\(VaultConfiguration.fileName)`") }
-    let file = try disk.open(VaultConfiguration.fileName, .read)
-    let buffer = Buffer(capacity: 4096)
-    defer { withExtendedLifetime(buffer) {} }
-    do throws(VaultError) { buffer.count = try file.read(into: buffer.space, at: 0) } catch {
-      if case .disk(_, _, EISDIR) = error { throw .notAVault(path: path, detail: "its `\(VaultConfiguration.fileName)` is a directory") }
-      throw error
-    }
-    return try VaultConfiguration(decoding: String(decoding: buffer.bytes, as: UTF8.self), path: path)
-  }
-
   /// Who owns the vault at `path` now; nil if nobody does.
   public static func owner(of path: String) -> String? { OwnerLock.owner(of: path) }
+
+  /// Whether the last owner put everything on disk before it ended. False while there is one.
+  public static func endedCleanly(_ path: String) -> Bool { access("\(path)/\(stateName)", F_OK) != 0 }
 
   /// - Parameter purpose: what this process does with the vault, for those who are refused it meanwhile.
   public static func open(at path: String, purpose: String, readOnly: Bool = false,
@@ -84,15 +34,14 @@ extension Vault {
     // On a full disk this makes the room that opening needs.
     _ = try? Reserve(disk).space()
     let containers = try ContainerStore(disk: disk)
-    let bootFile = "\(path)/\(stateName)"
-    let lastBoot = readText(bootFile), thisBoot = readText("/proc/sys/kernel/random/boot_id") ?? "unknown"
+    let thisBoot = contents(of: "/proc/sys/kernel/random/boot_id"), lastBoot = try readState(disk)
     // A clean end leaves neither: a log without `boot` is from an opening whose first write a power cut took away.
     let afterPowerCut = lastBoot.map { $0 != thisBoot } ?? hasDatabaseLog(path)
     if afterPowerCut {
       log("the computer stopped while the vault was in use; recovering from the journal")
       if !disk.exists(checkpointName) { try discardDatabaseLog(disk) }
     }
-    try writeText(thisBoot, bootFile)
+    try writeState(thisBoot, disk)
 
     var view = try openView(path, configuration, containers, afterPowerCut, log)
     if view == nil {
@@ -124,18 +73,24 @@ extension Vault {
     return vault
   }
 
-  /// Saves and syncs everything and lets go of the vault.
+  private static let closedReason = "it is closed"
+
+  /// Saves and syncs everything and lets go of the vault. Calling it again does nothing.
+  /// - Throws: what kept the vault from being clean; also what made it read-only long before.
   public func shutDown() throws(VaultError) {
     keeper?.stop()
     saveQueue.close()
-    defer { lock.withLock { failure = failure ?? "it is closed" } }
-    if lock.withLock({ failure != nil }) { return }
+    defer { lock.withLock { failure = failure ?? Self.closedReason } }
+    if let reason = lock.withLock({ failure }) {
+      if reason == Self.closedReason { return }
+      throw .readOnly(reason: reason)
+    }
     try syncAll()
     try packs.seal()
     try checkpoint()
     try lock.withLock { () throws(VaultError) in try journal.mark() }
     try sync()
-    unlinkFile("\(path)/\(Self.stateName)")
+    if containers.disk.exists(Self.stateName) { try containers.disk.remove(Self.stateName) }
     _ = reserve.giveUp()
     owner.release()
   }
@@ -196,21 +151,35 @@ extension Vault {
     for suffix in ["-wal", "-shm"] where disk.exists(databaseName + suffix) { try disk.remove(databaseName + suffix) }
   }
 
-  private static func readText(_ path: String) -> String? {
-    let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { Glibc.close(descriptor) }
-    var bytes = [UInt8](repeating: 0, count: 128)
-    let count = Glibc.read(descriptor, &bytes, bytes.count)
-    return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+  /// The boot of the computer in which the vault was in use, if its owner did not end cleanly.
+  private static func readState(_ disk: any Disk) throws(VaultError) -> [UInt8]? {
+    guard disk.exists(stateName) else { return nil }
+    let file = try disk.open(stateName, .read), buffer = Buffer(capacity: 128)
+    defer { withExtendedLifetime(buffer) {} }
+    buffer.count = try file.read(into: buffer.space, at: 0)
+    return Array(buffer.bytes)
   }
-  private static func writeText(_ text: String, _ path: String) throws(VaultError) {
-    let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-    guard descriptor >= 0 else { throw .disk(operation: "write", path: path, code: errno) }
-    defer { Glibc.close(descriptor) }
-    let bytes = Array(text.utf8)
-    guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else { throw .disk(operation: "write", path: path, code: errno) }
+
+  /// Durable before anything else of this opening is.
+  private static func writeState(_ boot: [UInt8], _ disk: any Disk) throws(VaultError) {
+    let isNew = !disk.exists(stateName)
+    let file = try disk.open(stateName, isNew ? .create : .update)
+    do throws(VaultError) {
+      try file.truncate(to: 0)
+      try writeAll(boot, to: file, at: 0)
+      try file.sync()
+      if isNew { try disk.syncDirectory(".") }
+    } catch {
+      // Nothing has changed yet: a vault that was clean still is.
+      if isNew { try? disk.remove(stateName) }
+      throw error
+    }
+  }
+
+  private static func contents(of file: String) -> [UInt8] {
+    let descriptor = Glibc.open(file, O_RDONLY | O_CLOEXEC)
+    defer { if descriptor >= 0 { Glibc.close(descriptor) } }
+    var bytes = [UInt8](repeating: 0, count: 128)
+    return Array(bytes.prefix(max(0, descriptor < 0 ? 0 : Glibc.read(descriptor, &bytes, bytes.count))))
   }
 }
-
-private func unlinkFile(_ path: String) { _ = unlink(path) }

@@ -58,9 +58,11 @@ extension Vault {
   /// The status of a vault that nobody owns.
   public static func status(at path: String) throws(VaultError) -> VaultStatus {
     let configuration = try readConfiguration(path)
-    let owner = try OwnerLock(vault: path, purpose: "reading its status")
-    defer { withExtendedLifetime(owner) {} }
+    let visit = try Visit(vault: path)
+    defer { withExtendedLifetime(visit) {} }
     let file = "\(path)/\(databaseName)"
+    // SQLite makes the log it looks into where there is none.
+    if access(path, W_OK) != 0, errno == EROFS { throw OwnerLock.onReadOnlyVolume(path) }
     guard access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
     let database = try Database(path: file)
     try Schema.prepare(database)

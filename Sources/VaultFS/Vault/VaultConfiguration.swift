@@ -1,7 +1,10 @@
 // What a vault is, apart from what is in it: the file `vault` at its top, written once by `init`.
 //
 // Plain lines of `key value`, the last one a checksum of those before it, so that a person can read it and a flipped
-// bit is noticed. An unknown format version is refused before anything else is touched.
+// bit is noticed. An unknown format version is refused before anything else is touched, and so is a vault of another
+// user: whoever may write in a directory could lead root's hand to other files by symlinks.
+
+import Glibc
 
 public struct VaultConfiguration: Sendable {
   public static let fileName = "vault"
@@ -45,14 +48,58 @@ public struct VaultConfiguration: Sendable {
     guard let last = lines.last, last.count == 2, last[0] == "crc32", last[1] == checksum(String(text.dropLast(last[1].count + 7))),
       let id = values["id"].flatMap(Self.words), let key = values["name-key"].flatMap(Self.words),
       let created = values["created"].flatMap({ Int64($0) }) else {
-      throw .formatUnknown(path: path, detail: "\(file) is damaged; restore it from a copy (it holds the vault's identity)")
+      throw Self.damaged(path)
     }
     self.init(id: NodeID(high: id.0, low: id.1), name: values["name"] ?? "", nameKey: key, created: created)
+  }
+
+  fileprivate static func damaged(_ path: String) -> VaultError {
+    .formatUnknown(path: path, detail: "its configuration, \(path)/\(fileName), is damaged; restore that file from a copy of the vault (it holds the vault's identity, and never changes)")
   }
 
   private static func words(_ text: String) -> (UInt64, UInt64)? {
     guard text.count == 32, let a = UInt64(text.prefix(16), radix: 16), let b = UInt64(text.suffix(16), radix: 16) else { return nil }
     return (a, b)
+  }
+}
+
+extension Vault {
+  /// - Throws: where `path` is another user's.
+  static func refuseForeign(_ path: String) throws(VaultError) {
+    var info = stat()
+    if stat(path, &info) == 0, info.st_uid != geteuid() {
+      let owner = getpwuid(info.st_uid).map { String(cString: $0.pointee.pw_name) } ?? "user \(info.st_uid)"
+      throw .directoryInUse(path: path, detail: "it belongs to \(owner); run this as \(owner), or make it yours: `chown -R \(geteuid()) \(path)`")
+    }
+  }
+
+  /// What the vault at `path` is.
+  /// - Throws: where it is none, is not of this user, or cannot be read by this program.
+  public static func readConfiguration(_ path: String) throws(VaultError) -> VaultConfiguration {
+    try refuseForeign(path)
+    let disk: RealDisk
+    do throws(VaultError) { disk = try RealDisk(path: path) } catch {
+      if case .disk(_, _, ENOENT) = error { throw .vaultMissing(path: path) }
+      throw error
+    }
+    let looksLikeVault = disk.exists("journal") && disk.exists("packs")
+    guard disk.exists(VaultConfiguration.fileName) else {
+      if !looksLikeVault { throw .notAVault(path: path, detail: "it has no file `\(VaultConfiguration.fileName)`") }
+      throw .formatUnknown(path: path, detail: "its configuration, the file `\(VaultConfiguration.fileName)`, is missing. If `vaultfs init` was ended there before it was done, remove the directory; else restore that file from a copy of the vault")
+    }
+    let buffer = Buffer(capacity: 4096)
+    defer { withExtendedLifetime(buffer) {} }
+    do throws(VaultError) {
+      let file = try disk.open(VaultConfiguration.fileName, .read)
+      buffer.count = try file.read(into: buffer.space, at: 0)
+      return try VaultConfiguration(decoding: String(decoding: buffer.bytes, as: UTF8.self), path: path)
+    } catch {
+      switch error {
+      case .notAVault where looksLikeVault: throw VaultConfiguration.damaged(path)
+      case .disk(_, _, EISDIR): throw .notAVault(path: path, detail: "its `\(VaultConfiguration.fileName)` is a directory")
+      default: throw error
+      }
+    }
   }
 }
 

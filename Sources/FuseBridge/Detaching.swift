@@ -1,0 +1,87 @@
+// Taking a mount away: umount(2) as root, fusermount3 for everyone else.
+//
+// What must stay true: only the mount that was meant goes. What was mounted on its place meanwhile stays.
+
+import Glibc
+
+extension MountEntry {
+  private enum Refusal { case busy, other(String) }
+
+  /// Takes this mount away. Where it is gone already, that is fine.
+  /// - Parameter lazily: even if files are open there, which fail from then on.
+  /// - Throws: `.unmountBusy`, `.mountCovered`, `.unmountFailed`, or why there is no fusermount3.
+  public func detach(lazily: Bool) throws(SessionError) {
+    // A program that has just ended may hold the mount for a moment more.
+    for attempt in 1...10 {
+      // Looked at again each time, right before the call: it takes away whatever is on top.
+      let mounts = MountTable.read()
+      guard mounts.contains(self) else { return }
+      guard let top = mounts.top(at: point), top == self else {
+        throw .mountCovered(path: point.description, by: mounts.top(at: point).map { "\($0.type) from \($0.source)" } ?? "another")
+      }
+      switch geteuid() == 0 ? unmount(lazily: lazily) : try runHelper(lazily: lazily) {
+      case nil: return
+      case .busy: usleep(useconds_t(20_000 * attempt))
+      case .other(let detail): throw .unmountFailed(path: point.description, detail: detail)
+      }
+    }
+    throw .unmountBusy(path: point.description)
+  }
+
+  private func unmount(lazily: Bool) -> Refusal? {
+    if point.withCString({ umount2($0, Int32(lazily ? MNT_DETACH : 0)) }) == 0 { return nil }
+    return errno == EBUSY ? .busy : .other("\(Errno.current)")
+  }
+
+  private func runHelper(lazily: Bool) throws(SessionError) -> Refusal? {
+    let (status, said) = try Fusermount.run([lazily ? "-uz" : "-u", "--"].map { Path($0) } + [point])
+    if status == 0 { return nil }
+    return said.contains("busy") ? .busy : .other(said.isEmpty ? "fusermount3 ended with \(status)" : said)
+  }
+}
+
+/// The set-uid program that mounts and unmounts for ordinary users.
+enum Fusermount {
+  /// Where libfuse looks: in its own directory, then in PATH.
+  static func find() throws(SessionError) -> String {
+    var folders = ["/usr/bin", "/bin", "/usr/local/bin"]
+    if let search = getenv("PATH") { folders += String(cString: search).split(separator: ":").map(String.init) }
+    for folder in folders {
+      let helper = folder + "/fusermount3"
+      var status = stat()
+      guard stat(helper, &status) == 0, access(helper, X_OK) == 0 else { continue }
+      guard status.st_uid == 0, status.st_mode & S_ISUID != 0 else { throw .helperNotPrivileged(path: helper) }
+      return helper
+    }
+    throw .helperMissing
+  }
+
+  /// - Returns: how it ended, and what it said.
+  static func run(_ arguments: [Path]) throws(SessionError) -> (status: Int32, said: String) {
+    let helper = try find()
+    var ends: [Int32] = [0, 0]
+    guard pipe(&ends) == 0 else { throw .libraryFailed(detail: "no pipe: \(Errno.current)") }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    defer { close(ends[0]) }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    for output in [1, 2] as [Int32] { posix_spawn_file_actions_adddup2(&actions, ends[1], output) }
+    var words: [UnsafeMutablePointer<CChar>?] = ([Path("fusermount3")] + arguments).map { $0.withCString { strdup($0) } } + [nil]
+    defer { for word in words { free(word) } }
+    var child = pid_t()
+    let failure = posix_spawn(&child, helper, &actions, nil, &words, environ)
+    close(ends[1])
+    guard failure == 0 else { return (127, "\(helper): \(Errno(rawValue: failure))") }
+    var said: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 1024)
+    while true {
+      let count = read(ends[0], &buffer, buffer.count)
+      if count < 0 && errno == EINTR { continue }
+      if count <= 0 { break }
+      said += buffer[0..<count]
+    }
+    var status: Int32 = 0
+    while waitpid(child, &status, 0) < 0, errno == EINTR {}
+    return (status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F, said.split(separator: 10).map { printable($0) }.joined(separator: "; "))
+  }
+}

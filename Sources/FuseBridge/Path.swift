@@ -1,0 +1,74 @@
+// A path is bytes, and two paths are the same only where their bytes are: text folds what file systems tell apart.
+
+import Glibc
+
+/// A path in any encoding. Its `description` is for people only.
+public struct Path: Hashable, Sendable {
+  public let bytes: [UInt8]
+  public init(_ bytes: some Sequence<UInt8>) { self.bytes = Array(bytes) }
+  public init(_ text: String) { bytes = Array(text.utf8) }
+
+  public var isAbsolute: Bool { bytes.first == UInt8(ascii: "/") }
+  /// The names between the slashes.
+  public var components: [ArraySlice<UInt8>] { bytes.split(separator: UInt8(ascii: "/")) }
+
+  /// The entry `name` of this directory.
+  public func appending(_ name: some Sequence<UInt8>) -> Path {
+    Path(bytes.last == UInt8(ascii: "/") ? bytes + Array(name) : bytes + [UInt8(ascii: "/")] + Array(name))
+  }
+  public func appending(_ name: String) -> Path { appending(name.utf8) }
+
+  /// Whether `other` is this directory or lies beneath it; both absolute and without `.`, `..` and links.
+  public func contains(_ other: Path) -> Bool {
+    other == self || other.bytes.starts(with: bytes.last == UInt8(ascii: "/") ? bytes : bytes + [UInt8(ascii: "/")])
+  }
+
+  public func withCString<Result>(_ body: (UnsafePointer<CChar>) throws -> Result) rethrows -> Result {
+    try (bytes + [0]).withUnsafeBytes { try body($0.baseAddress!.assumingMemoryBound(to: CChar.self)) }
+  }
+}
+
+extension Path: CustomStringConvertible {
+  /// As it is where it can be shown; `\xNN` for each byte that is not UTF-8 or would move a terminal's cursor.
+  public var description: String { printable(bytes) }
+}
+
+/// What a name is, read as UTF-8: characters, and the bytes between them that are none.
+public func scalars(of bytes: some Sequence<UInt8>) -> [(scalar: Unicode.Scalar?, bytes: ArraySlice<UInt8>)] {
+  var found: [(scalar: Unicode.Scalar?, bytes: ArraySlice<UInt8>)] = []
+  var rest = Array(bytes)[...]
+  while !rest.isEmpty {
+    let length = (1...4).first { $0 <= rest.count && String(validating: rest.prefix($0), as: UTF8.self) != nil }
+    let part = rest.prefix(length ?? 1)
+    found.append((length == nil ? nil : String(decoding: part, as: UTF8.self).unicodeScalars.first, part))
+    rest = rest.dropFirst(part.count)
+  }
+  return found
+}
+
+/// Text for a terminal: see `Path.description`.
+public func printable(_ bytes: some Sequence<UInt8>) -> String {
+  var text = String.UnicodeScalarView()
+  for (scalar, bytes) in scalars(of: bytes) {
+    if let scalar, ![.control, .lineSeparator, .paragraphSeparator].contains(scalar.properties.generalCategory) {
+      text.append(scalar)
+    } else {
+      for byte in bytes { text += ("\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)).unicodeScalars }
+    }
+  }
+  return String(text)
+}
+
+/// A file of /proc or a small one of ours, whole; nil where it cannot be read.
+public func contents(of file: String) -> [UInt8]? {
+  let descriptor = open(file, O_RDONLY | O_CLOEXEC)
+  guard descriptor >= 0 else { return nil }
+  defer { close(descriptor) }
+  var bytes: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 65536)
+  while true {
+    let count = read(descriptor, &buffer, buffer.count)
+    if count < 0 && errno == EINTR { continue }
+    if count <= 0 { return count < 0 ? nil : bytes }
+    bytes += buffer[0..<count]
+  }
+}

@@ -1,0 +1,82 @@
+// How `vaultfs mount` comes to an owner: this same program again, started with --foreground, which leaves its caller and
+// says through a pipe that the kernel talks to it, or why it could not come to be. (A fork without exec would inherit a
+// runtime's state.)
+
+import FuseBridge
+import Glibc
+import VaultFS
+
+struct OwnerStart {
+  let settings: MountSettings
+  /// As given to -o.
+  let options: [String]
+  /// What the new process knows the pipe by.
+  private static let readyDescriptor: Int32 = 3
+
+  init(_ settings: MountSettings, _ options: [String]) { (self.settings, self.options) = (settings, options) }
+
+  /// Starts the owner and waits for its word.
+  func run() throws {
+    let log = try openLog()
+    defer { close(log) }
+    var ends: [Int32] = [0, 0]
+    guard pipe(&ends) == 0 else { throw Failure("cannot make a pipe: \(systemWords(errno))") }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    defer { close(ends[0]) }
+    let child = try spawn(ready: ends[1], log: log)
+    close(ends[1])
+    var said: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 4096)
+    while true {
+      let count = read(ends[0], &buffer, buffer.count)
+      if count < 0 && errno == EINTR { continue }
+      if count <= 0 { break }
+      said += buffer[0..<count]
+    }
+    if said == Ready.word { return }
+    while waitpid(child, nil, 0) < 0, errno == EINTR {}
+    let message = String(decoding: said, as: UTF8.self)
+    throw Failure(message.isEmpty ? "the owner ended before the mount was usable; see \(settings.vault)/log" : message)
+  }
+
+  private func spawn(ready: Int32, log: Int32) throws -> pid_t {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, log, 2)
+    posix_spawn_file_actions_adddup2(&actions, ready, Self.readyDescriptor)
+    var words = ["vaultfs", "mount"].map { Path($0) } + [settings.vault, settings.directory]
+    words += ["--foreground", "--ready-descriptor", "\(Self.readyDescriptor)"].map { Path($0) }
+    if settings.allowOther { words.append(Path("--allow-other")) }
+    if settings.readOnly { words.append(Path("--read-only")) }
+    for option in options { words += [Path("-o"), Path(Arguments.bytes(of: option))] }
+    var argv: [UnsafeMutablePointer<CChar>?] = words.map { $0.withCString { strdup($0) } } + [nil]
+    defer { for argument in argv { free(argument) } }
+    var child = pid_t()
+    // By its own name, which ps(1) and top(1) then show; by the kernel's where that was replaced meanwhile.
+    let kernels = Path("/proc/self/exe"), own = kernels.resolved()
+    let program = own.withCString { access($0, X_OK) } == 0 ? own : kernels
+    let code = program.withCString { posix_spawn(&child, $0, &actions, nil, &argv, environ) }
+    guard code == 0 else { throw Failure("cannot start the owner of \(settings.vault): \(systemWords(code))") }
+    return child
+  }
+
+  /// The vault's `log`, and never what a symlink of that name leads to.
+  private func openLog() throws -> Int32 {
+    let directory = settings.vault.withCString { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+    guard directory >= 0 else { throw Failure("cannot open \(settings.vault): \(systemWords(errno))") }
+    defer { close(directory) }
+    let log = openat(directory, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0o600)
+    guard log >= 0 else {
+      let failure = errno
+      switch failure {
+      case ELOOP, ENXIO: throw Failure("\(settings.vault)/log is not a plain file; remove it: the owner makes a new one")
+      case EROFS: throw Failure("\(settings.vault) is on a read-only file system, and whoever uses a vault must write to it, even to look (--read-only); make that one writable, or copy the vault elsewhere")
+      case ENOSPC, EDQUOT: throw Failure("the disk that holds \(settings.vault) is full, and the owner of a vault must write to it; delete something there or give it more space")
+      default: throw Failure("cannot open \(settings.vault)/log: \(systemWords(failure))")
+      }
+    }
+    return log
+  }
+}

@@ -1,0 +1,74 @@
+// Making a vault.
+//
+// What must stay true: the configuration comes last: with it, and not before, the directory is a vault. An attempt that
+// fails leaves the directory as it was, so that it can be repeated.
+
+import Glibc
+
+extension Vault {
+  /// Makes a vault in `path`: a directory that is empty, or does not exist and can be made.
+  @discardableResult
+  public static func create(at path: String, name: String, mode: UInt32 = 0o755) throws(VaultError) -> VaultConfiguration {
+    let isNew = try prepareDirectory(path)
+    // Whoever makes it owns it meanwhile: of two that begin at once, one is refused before it made anything.
+    let owner: OwnerLock, disk: RealDisk
+    do throws(VaultError) {
+      disk = try RealDisk(path: path)
+      owner = try OwnerLock(vault: path, purpose: "making it")
+    } catch {
+      if isNew { rmdir(path) }
+      throw error
+    }
+    defer { withExtendedLifetime(owner) {} }
+    do throws(VaultError) { return try fill(path, disk, name: name, mode: mode) } catch {
+      for directory in ["journal", "packs"] {
+        for name in (try? disk.list(directory)) ?? [] { try? disk.remove("\(directory)/\(name)") }
+        rmdir("\(path)/\(directory)")
+      }
+      for file in (try? disk.list(".")) ?? [] where made(file) { try? disk.remove(file) }
+      if isNew { rmdir(path) }
+      throw error
+    }
+  }
+
+  private static func made(_ file: String) -> Bool { ["vault.new", VaultConfiguration.fileName, OwnerLock.fileName].contains(file) || file.hasPrefix(databaseName) }
+
+  private static func fill(_ path: String, _ disk: RealDisk, name: String, mode: UInt32) throws(VaultError) -> VaultConfiguration {
+    for directory in ["journal", "packs"] { try disk.makeDirectory(directory) }
+    var generator = SystemRandomNumberGenerator()
+    let configuration = VaultConfiguration(id: .random(), name: name, nameKey: (generator.next(), generator.next()), created: now().seconds)
+    let containers = try ContainerStore(disk: disk)
+    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: .start)
+    let root = NewNode(inode: .root, mode: S_IFDIR | mode, user: getuid(), group: getgid(), device: 0, target: [], xattrs: [])
+    _ = try journal.append(.epoch(key: generator.next()))
+    _ = try journal.append(.create(root, parent: .none, name: [], time: now()))
+    for file in journal.takeUnsynced() { try file.sync() }
+    try disk.syncDirectory("packs")
+    let file = try disk.open("vault.new", .create)
+    try writeAll(Array(configuration.encoded().utf8), to: file, at: 0)
+    try file.sync()
+    try rebuild(path, configuration: configuration, disk: disk, log: { _ in }) { _ in }
+    // SQLite leaves the log of a database that was renamed.
+    for suffix in [".new-wal", ".new-shm"] where disk.exists(databaseName + suffix) { try disk.remove(databaseName + suffix) }
+    try disk.rename("vault.new", to: VaultConfiguration.fileName)
+    try disk.syncDirectory(".")
+    return configuration
+  }
+
+  /// - Returns: whether the directory was made; it was empty otherwise.
+  private static func prepareDirectory(_ path: String) throws(VaultError) -> Bool {
+    if mkdir(path, 0o700) == 0 { return true }
+    guard errno == EEXIST else { throw .disk(operation: "make directory", path: path, code: errno) }
+    try refuseForeign(path)
+    let disk: RealDisk
+    do throws(VaultError) { disk = try RealDisk(path: path) } catch {
+      guard case .disk(_, _, ENOTDIR) = error else { throw error }
+      throw .directoryInUse(path: path, detail: "it is not a directory; give a new or an empty one")
+    }
+    let names = try disk.list(".")
+    if names.contains(VaultConfiguration.fileName) { throw .directoryInUse(path: path, detail: "it is a vault already; `vaultfs mount \(path) DIR` mounts it") }
+    if !names.isEmpty { throw .directoryInUse(path: path, detail: "it is not empty; a vault is made in an empty directory, so choose another or empty this one") }
+    if chmod(path, 0o700) != 0 { throw .disk(operation: "make private", path: path, code: errno) }
+    return false
+  }
+}

@@ -1,0 +1,149 @@
+// The commands in trouble: full and read-only disks, owners that are stopped, callers that are gone.
+
+import Foundation
+import Glibc
+import Testing
+@testable import VaultCommand
+
+extension MountTests {
+  @Suite(.serialized) struct CommandTroubleTests {
+    private let vaultfs = MountedVault.program
+
+    /// Mounts a tmpfs of `size` on `name` in the test's directory.
+    private func withVolume(_ home: MountedVault, size: String, _ body: (String) throws -> Void) throws {
+      let volume = home.directory + "/volume"
+      try succeed("mkdir -p \(volume) && mount -t tmpfs -o size=\(size) none \(volume)")
+      defer {
+        if home.isMounted { _ = try? shell("\(vaultfs) unmount \(home.point) || umount -l \(home.point)") }
+        umount2(volume, Int32(MNT_DETACH))
+      }
+      try body(volume)
+    }
+
+    @Test func `the pipe to the caller is written once, and never again what has its number`() throws {
+      var ends: [Int32] = [0, 0]
+      try check(pipe(&ends))
+      defer { close(ends[0]) }
+      // A number that nothing else in this process comes to have.
+      let number = try check(fcntl(ends[1], F_DUPFD, 800))
+      close(ends[1])
+      let ready = Ready(number)
+      ready.announce()
+      #expect(fcntl(number, F_GETFD) == -1, "its number is free")
+      // Whatever is opened next has that number: in an owner, a pack.
+      var template = Array("\(temporaryPlace)/vaultfs-pack-XXXXXX".utf8CString)
+      let pack = try check(mkstemp(&template))
+      try check(dup2(pack, number))
+      defer {
+        for descriptor in [pack, number] { close(descriptor) }
+        unlink(template)
+      }
+      ready.refuse("too late")
+      ready.announce()
+      #expect(fcntl(number, F_GETFD) >= 0 && lseek(pack, 0, SEEK_END) == 0)
+      var said = [UInt8](repeating: 0, count: 64)
+      #expect(Array(said.prefix(try check(read(ends[0], &said, said.count)))) == Ready.word)
+    }
+
+    @Test func `an owner does without its caller's descriptors and directory, and ends where nobody waits`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try home.create()
+        try succeed("mkdir \(home.directory)/here && cd \(home.directory)/here && \(vaultfs) mount ../vault ../m <&- >&-", seconds: 15)
+        #expect(try succeed("readlink /proc/\(try #require(home.owner))/cwd") == "/\n")
+        try home.unmount()
+        // The caller is gone before the mount is usable.
+        try succeed("(sleep 0.3; \(vaultfs) mount \(home.vault) \(home.point) --foreground --ready-descriptor 3 3>&1 > /dev/null) | true; sleep 0.5", seconds: 15)
+        for _ in 0..<100 where home.isMounted || home.owner != nil { usleep(50_000) }
+        #expect(!home.isMounted && home.owner == nil)
+        #expect(home.log.isEmpty || home.log.contains("clean"), "\(home.log)")
+      }
+    }
+
+    @Test func `what cannot be said is an error`() throws {
+      for command in ["status", "status --json", "--help", "--version"] { try fails("\(vaultfs) \(command) > /dev/full", saying: "standard output") }
+    }
+
+    @Test func `an owner that is stopped is named, not waited for`() throws {
+      try MountedVault.run { home in
+        let owner = try #require(home.owner)
+        kill(owner, SIGSTOP)
+        defer { kill(owner, SIGCONT) }
+        let commands = ["status \(home.point)/d/x", "mount \(home.vault) \(home.point)", "mount \(home.vault) \(home.point)/d"]
+        let script = commands.enumerated().map { "(timeout 20 \(vaultfs) \($1) > \(home.directory)/said\($0) 2>&1; echo \"ended $?\" >> \(home.directory)/said\($0)) &" }
+        try succeed(script.joined(separator: " ") + " wait")
+        for (index, command) in commands.enumerated() {
+          let said = try String(contentsOfFile: "\(home.directory)/said\(index)", encoding: .utf8)
+          #expect(said.contains("does not answer") && said.contains("ended 1"), "\(command): \(said)")
+        }
+      }
+    }
+
+    @Test func `an owner without descriptors to spare answers again when it has some`() throws {
+      try MountedVault.run { home in
+        let owner = try #require(home.owner)
+        try succeed("prlimit --pid \(owner) --nofile=4:4096 && (sleep 1; prlimit --pid \(owner) --nofile=4096:4096) & \(vaultfs) status \(home.vault); wait; \(vaultfs) status \(home.vault)")
+      }
+    }
+
+    @Test func `a file system mounted over a vault stays, whoever ends`() throws {
+      try MountedVault.run { home in
+        let owner = try #require(home.owner)
+        try succeed("mount -t tmpfs cover \(home.point) && touch \(home.point)/theirs")
+        defer { _ = try? shell("umount \(home.point)/ 2> /dev/null; true") }
+        try fails("\(vaultfs) unmount \(home.point)", saying: home.point, "tmpfs")
+        kill(owner, SIGTERM)
+        for _ in 0..<100 where home.owner != nil { usleep(50_000) }
+        #expect(home.owner == nil && home.log.contains("clean"))
+        #expect(try succeed("ls \(home.point)") == "theirs\n")
+        try succeed("umount \(home.point)")
+        // What lay beneath is dead, and cleared away as such.
+        try home.mount()
+        #expect(try succeed("ls \(home.point); grep -c ' \(home.point) ' /proc/self/mountinfo") == "1\n")
+      }
+    }
+
+    @Test func `a full disk is named; what could not be put away is said, and init leaves nothing`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try withVolume(home, size: "40k") { volume in
+          try fails("\(vaultfs) init \(volume)/v", saying: "\(volume)/v", "full")
+          try succeed("mkdir \(volume)/w")
+          try fails("\(vaultfs) init \(volume)/w", saying: "\(volume)/w", "full")
+          #expect(try succeed("cd \(volume) && find .") == ".\n./w\n")
+        }
+        try withVolume(home, size: "60m") { volume in
+          let fill = "dd if=/dev/zero of=\(volume)/fill bs=4k 2> /dev/null"
+          try succeed("\(vaultfs) init \(volume)/v && ! \(fill)")
+          try fails("\(vaultfs) mount \(volume)/v \(home.point)", saying: "\(volume)/v", "full", "delete")
+          try succeed("rm \(volume)/fill && \(vaultfs) mount \(volume)/v \(home.point) && echo x > \(home.point)/kept && sync \(home.point)/kept && ! \(fill)")
+          _ = try? shell("echo lost > \(home.point)/lost")
+          let ran = try shell("\(vaultfs) unmount \(home.point)"), isClean = access("\(volume)/v/boot", F_OK) != 0
+          #expect(ran.status == (isClean ? 0 : 1) && (isClean || ran.output.contains("\(volume)/v/log")), "\(ran.output)")
+          #expect(try succeed("tail -n 1 \(volume)/v/log").contains("the vault is clean") == isClean)
+          try succeed("rm \(volume)/fill && \(vaultfs) mount \(volume)/v \(home.point) && cat \(home.point)/kept && \(vaultfs) unmount \(home.point)")
+        }
+      }
+    }
+
+    @Test func `a vault on a read-only disk is refused as that`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try withVolume(home, size: "10m") { volume in
+          try succeed("\(vaultfs) init \(volume)/v && mount -o remount,ro \(volume)")
+          for command in ["mount \(volume)/v \(home.point)", "mount --read-only \(volume)/v \(home.point)", "mount --foreground \(volume)/v \(home.point)",
+                          "status \(volume)/v", "rebuild \(volume)/v"] {
+            try fails("\(vaultfs) \(command)", saying: "\(volume)/v", "read-only file system", "copy")
+          }
+        }
+      }
+    }
+
+    @Test func `many may ask for the status of a vault at once, and write nothing but what SQLite needs`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try home.create()
+        try succeed("rm \(home.vault)/owner")
+        try succeed("cd \(home.directory); for i in 1 2 3 4 5 6 7 8 9 10 11 12; do (\(vaultfs) status vault > /dev/null 2>> said || echo failed >> said) & done; wait; ! grep . said")
+        #expect(access(home.vault + "/owner", F_OK) != 0)
+        try succeed("cd \(home.directory); \(vaultfs) mount vault m & for i in 1 2 3 4 5 6; do \(vaultfs) status vault > /dev/null 2>&1 & done; wait; \(vaultfs) unmount m")
+      }
+    }
+  }
+}
