@@ -10,8 +10,8 @@ import Synchronization
 final class Reserve: Sendable {
   static let name = "reserve"
   static let bytes: UInt64 = 32 << 20
-  /// Given up when less than this is left.
-  private static let scarce: UInt64 = 8 << 20
+  /// What a commit of the view may need; the reserve is given up for it, and not before: others would take it.
+  private static let needed: UInt64 = 16 << 20
   /// Not needed on a volume with this much available.
   private static let plenty: UInt64 = 16 << 30
 
@@ -23,16 +23,23 @@ final class Reserve: Sendable {
     isHeld = Mutex(disk.exists(Self.name))
   }
 
-  /// The volume's bytes: in all, free, and free for the vault's content. Takes the reserve, or gives it up, as it finds them.
+  /// The volume's bytes: in all, free, and free for the vault's content. Takes the reserve where there is room for it.
   func space() throws(VaultError) -> (total: UInt64, free: UInt64, available: UInt64) {
     var (total, free, available) = try disk.space()
     isHeld.withLock { isHeld in
-      if isHeld, available < Self.scarce || available > Self.plenty { giveUp(&isHeld) } else if !isHeld, available > 2 * Self.bytes, available < Self.plenty / 2 { take(&isHeld) } else if isHeld {
+      if isHeld, available > Self.plenty { giveUp(&isHeld) } else if isHeld {
         free += Self.bytes
         available += Self.bytes
-      }
+      } else if available > 2 * Self.bytes, available < Self.plenty / 2 { take(&isHeld) }
     }
     return (total, free, available)
+  }
+
+  /// Gives way where the volume is too full for what must go on now.
+  func makeRoom() {
+    isHeld.withLock { isHeld in
+      if isHeld, let space = try? disk.space(), space.available < Self.needed { giveUp(&isHeld) }
+    }
   }
 
   /// - Returns: whether there was one to give up.

@@ -32,7 +32,7 @@ extension Vault {
     let owner = try OwnerLock(vault: path, purpose: purpose)
     let disk = try makeDisk(path)
     // On a full disk this makes the room that opening needs.
-    _ = try? Reserve(disk).space()
+    Reserve(disk).makeRoom()
     let containers = try ContainerStore(disk: disk)
     let thisBoot = contents(of: "/proc/sys/kernel/random/boot_id"), lastBoot = try readState(disk)
     // A clean end leaves neither: a log without `boot` is from an opening whose first write a power cut took away.

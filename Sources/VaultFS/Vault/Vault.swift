@@ -155,7 +155,7 @@ public final class Vault: @unchecked Sendable {
     // After a failure the view may hold half an operation: what is committed is the truth, and the journal.
     if let failure { throw .readOnly(reason: failure) }
     // SQLite needs room, and does not survive that there is none.
-    _ = try? reserve.space()
+    reserve.makeRoom()
     let settled = packs.settled
     metadata.state.pack = settled.container
     metadata.state.packOffset = settled.offset
