@@ -101,6 +101,7 @@ struct LifeTests {
     let file = place + "/v/vault"
     let newer = try String(contentsOfFile: file, encoding: .utf8).replacing("vaultfs 1\n", with: "vaultfs 9\n")
     try newer.write(toFile: file, atomically: true, encoding: .utf8)
+    try FileManager.default.removeItem(atPath: place + "/v/owner")
     #expect { try opening(place + "/v") { _ in } } throws: { "\($0)".contains("format 9") }
     #expect(try FileManager.default.contentsOfDirectory(atPath: place + "/v").contains("owner") == false, "an unknown format is refused before anything is touched")
   }
