@@ -60,10 +60,6 @@ public final class Session: Sendable {
     fuse_session_destroy(session)
   }
 
-  /// Whether `path` would do to mount on, without mounting.
-  /// - Throws: `SessionError`, which says what is in the way.
-  public func check(_ path: Path) throws(SessionError) { _ = try MountPoint(checking: path, options: options) }
-
   /// Mounts. Users of the mount wait from now on until `run` answers them.
   /// - Parameter path: a directory.
   /// - Throws: `SessionError`, which says what is in the way. Nothing is mounted then.

@@ -1,0 +1,170 @@
+// Damage: what is damaged is said, and nothing else suffers.
+
+import Foundation
+import Glibc
+import Testing
+@testable import VaultFS
+
+struct DamageTests {
+  @Test func `a flipped bit in the journal before what is attested as durable is damage, and is never cut`() throws {
+    try Home.run { home in
+      let old = try home.copy()  // the view from before
+      try plant(home.vault)
+      try home.vault.syncAll()
+      try home.vault.make("attests that what came before is durable")
+      try home.vault.syncAll()
+      try home.vault.make("and this one too")
+      home.vault.keeper?.stop()
+      let copy = try home.copy()
+      home.vault.keeper = Keeper(home.vault)
+      home.vault.keeper?.start()
+      // The database as it was at the beginning: everything must be replayed.
+      for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: "\(copy)/metadata.db\(suffix)") }
+      for suffix in ["", "-wal", "-shm"] where FileManager.default.fileExists(atPath: "\(old)/metadata.db\(suffix)") {
+        try FileManager.default.copyItem(atPath: "\(old)/metadata.db\(suffix)", toPath: "\(copy)/metadata.db\(suffix)")
+      }
+      let segment = try #require(try containers(copy, .segment).last)
+      let all = try stored(segment), placed = try records(segment)
+      #expect(placed.count > 30)
+      var random = Random(seed: 7)
+      for record in [placed[0], placed[1], placed[placed.count / 2], placed[placed.count - 3]] {
+        for _ in 0..<3 {
+          var wounded = all
+          wounded[record.offset + random.below(RecordHeader.length + record.header.bodyLength)] ^= UInt8(1 << random.below(8))
+          try store(wounded, segment)
+          #expect("record at \(record.offset)") { try opening(copy) { _ in } } throws: { error in
+            if case VaultError.journalDamaged(let detail) = error { detail.contains("byte") } else { false }
+          }
+          #expect(try stored(segment) == wounded, "a refusal leaves the journal as it is")
+        }
+      }
+      try store(all, segment)
+      try opening(copy) { vault in
+        #expect(try vault.find("and this one too") != nil)
+        try expectSound(vault)
+      }
+    }
+  }
+
+  /// A segment is durable by name before anything refers to it: no power cut takes it away.
+  @Test func `a segment that is missing is damage, and nothing is thrown away for it`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      // The view refers to it, if only in the database's log.
+      try home.vault.lock.withLock { () throws in try home.vault.commit() }
+      let copy = try home.copy(), expected = try tree(of: home.vault)
+      let segment = try #require(try containers(copy, .segment).last)
+      try FileManager.default.moveItem(atPath: segment, toPath: copy + "/aside")
+      #expect { try opening(copy) { _ in } } throws: { if case VaultError.journalDamaged(let detail) = $0 { detail.contains("missing") } else { false } }
+      // Found again, everything is as it was.
+      try? FileManager.default.removeItem(atPath: segment)
+      try FileManager.default.moveItem(atPath: copy + "/aside", toPath: segment)
+      try opening(copy) { vault throws in #expect(try tree(of: vault) == expected) }
+    }
+  }
+
+  @Test func `a journal that ends before what the database itself holds is refused`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      try home.vault.checkpoint()
+      let copy = try home.copy()
+      let segment = try #require(try containers(copy, .segment).last), all = try stored(segment)
+      try store(Array(all[..<(all.count / 2)]), segment)
+      #expect { try opening(copy) { _ in } } throws: { if case VaultError.journalDamaged = $0 { true } else { false } }
+      try FileManager.default.removeItem(atPath: segment)
+      #expect { try opening(copy) { _ in } } throws: { if case VaultError.journalDamaged(let detail) = $0 { detail.contains("missing") } else { false } }
+    }
+  }
+
+  /// Damages the stored form of a file's chunks, one after another.
+  private func expectOneFileDamaged(_ home: Home, _ container: String, of inode: InodeNumber, _ content: [UInt8], others: [InodeNumber: [UInt8]]) throws {
+    let vault = home.vault
+    let places = try vault.lock.withLock { () throws in
+      try vault.metadata.extents(of: try vault.metadata.node(inode), in: 0..<UInt64.max).compactMap { extent -> (Extent, FramePlace)? in
+        guard case .chunk(let number, _) = extent.source else { return nil }
+        return (extent, try vault.metadata.place(of: number).place.frame)
+      }
+    }
+    let (extent, place) = try #require(places.last { container.hasSuffix(ContainerStore.path($0.1.container, .pack)) || container.hasSuffix(ContainerStore.path($0.1.container, .segment)) })
+    var random = Random(seed: 5)
+    for _ in 0..<8 {
+      vault.frames.removeAll()
+      let at = Int(place.offset) + random.below(Int(place.length)), bit = UInt8(random.below(8))
+      try flipInPlace(container, at: at, bit: bit)
+      try vault.withOpen(inode) { file throws in
+        #expect("byte \(at)") { _ = try vault.read(file, at: extent.offset, count: 1) } throws: { error in
+          if case VaultError.chunkDamaged(let detail) = error { container.hasSuffix(detail.split(separator: " ").last.map(String.init) ?? "?") } else { false }
+        }
+        // All the rest of the file reads right.
+        if extent.offset > 0 { #expect(try vault.read(file, count: Int(extent.offset)) == Array(content[..<Int(extent.offset)])) }
+        #expect(try vault.read(file, at: extent.end, count: content.count) == Array(content[Int(extent.end)...]))
+      }
+      for (other, expected) in others { #expect(try vault.contents(of: other) == expected) }
+      #expect(home.messages.contain("node \(inode.value)"), "the log names the node: \(home.messages.all)")
+      try flipInPlace(container, at: at, bit: bit)
+      vault.frames.removeAll()
+      #expect(try vault.contents(of: inode) == content)
+    }
+  }
+
+  /// Without making the file anew, which the vault has open.
+  private func flipInPlace(_ path: String, at place: Int, bit: UInt8) throws {
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+    defer { try? file.close() }
+    try file.seek(toOffset: UInt64(place))
+    let byte = try #require(try file.read(upToCount: 1)?.first)
+    try file.seek(toOffset: UInt64(place))
+    try file.write(contentsOf: [byte ^ (1 << bit)])
+  }
+
+  @Test func `a flipped bit in a pack damages the range it is in, and nothing else`() throws {
+    try Home.run { home in
+      var random = Random(seed: 3)
+      let content = random.bytes(2_000_000), other = random.bytes(2_000_000)
+      let file = try home.vault.makeFile("damaged", content), sound = try home.vault.makeFile("sound", other)
+      try home.vault.syncAll()
+      try expectOneFileDamaged(home, try #require(try containers(home.path, .pack).last), of: file, content, others: [sound: other])
+    }
+  }
+
+  @Test func `a flipped bit in a frame that is still in the journal damages that file alone`() throws {
+    try Home.run { home in
+      var random = Random(seed: 4)
+      let content = random.bytes(60_000), other = random.bytes(60_000)
+      let file = try home.vault.makeFile("damaged", content), sound = try home.vault.makeFile("sound", other)
+      try home.vault.syncAll()
+      home.vault.keeper?.stop()
+      try expectOneFileDamaged(home, try #require(try containers(home.path, .segment).last), of: file, content, others: [sound: other])
+      home.vault.keeper = Keeper(home.vault)
+      home.vault.keeper?.start()
+    }
+  }
+
+  @Test func `opening what is left of a damaged vault is refused, not trapped`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      try home.close()
+      var random = Random(seed: 11)
+      let files = try FileManager.default.subpathsOfDirectory(atPath: home.path).filter { !$0.hasPrefix("packs/") && $0 != "journal" && $0 != "packs" && $0 != "owner" }
+      for round in 0..<60 {
+        let copy = try home.copy(), name = random.pick(files.sorted())
+        var all = try stored("\(copy)/\(name)")
+        if all.isEmpty { continue }
+        switch random.below(3) {
+        case 0: for _ in 0..<20 { all[random.below(all.count)] = UInt8(random.below(256)) }
+        case 1: all.removeLast(1 + random.below(all.count))
+        default: all = random.bytes(random.below(10_000))
+        }
+        try store(all, "\(copy)/\(name)")
+        // Either it opens and every byte it shows is right or refused, or it says why not.
+        do {
+          try opening(copy) { vault in
+            for entry in try vault.entries(of: .root) where entry.type == S_IFREG { _ = try? vault.contents(of: entry.inode) }
+          }
+        } catch let error as VaultError { #expect(!"\(error)".isEmpty, "round \(round)") }
+        _ = try? Vault.rebuild(at: copy) { _ in }
+        try FileManager.default.removeItem(atPath: copy)
+      }
+    }
+  }
+}
