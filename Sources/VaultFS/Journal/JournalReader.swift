@@ -77,7 +77,7 @@ struct JournalReader {
   }
 
   /// A segment's bytes; of an archive, what it keeps of them.
-  private func load(_ number: ContainerNumber) throws(VaultError) -> (any DiskFile, Buffer) {
+  func load(_ number: ContainerNumber) throws(VaultError) -> (any DiskFile, Buffer) {
     let file = try containers.file(number)
     let size = Int(try file.size())
     let buffer = Buffer(capacity: size)
@@ -86,33 +86,6 @@ struct JournalReader {
     defer { withExtendedLifetime(buffer) {} }
     guard let plain = JournalArchive.decode(buffer.bytes) else { throw .journalDamaged(detail: "the archive \(file.path)") }
     return (file, plain)
-  }
-
-  /// Calls `visit` with every record of a segment, its body, and where the body begins in the file.
-  func scan(_ number: ContainerNumber, _ visit: (RecordHeader, UnsafeRawBufferPointer, UInt64) -> Void) throws(VaultError) {
-    let (_, buffer) = try load(number)
-    defer { withExtendedLifetime(buffer) {} }
-    guard let header = try? SegmentHeader(decoding: buffer.bytes) else { return }
-    var at = SegmentHeader.length
-    while at < buffer.count {
-      let rest = UnsafeRawBufferPointer(rebasing: buffer.bytes[at...])
-      guard let record = try? RecordHeader(decoding: rest, seed: header.seed) else { return }
-      visit(record, UnsafeRawBufferPointer(rebasing: rest[RecordHeader.length..<RecordHeader.length + record.bodyLength]), UInt64(at + RecordHeader.length))
-      at += record.paddedLength
-    }
-  }
-
-  /// A segment without its frames, byte for byte.
-  func operations(of number: ContainerNumber) throws(VaultError) -> [UInt8] {
-    let (_, buffer) = try load(number)
-    defer { withExtendedLifetime(buffer) {} }
-    var kept = Array(buffer.bytes.prefix(SegmentHeader.length))
-    try scan(number) { record, body, offset in
-      guard record.kind != .frame else { return }
-      let start = Int(offset) - RecordHeader.length
-      kept += buffer.bytes[start..<min(start + record.paddedLength, buffer.count)]
-    }
-    return kept
   }
 
   /// Whether a valid record after `start` says that an operation after `lsn` was durable.

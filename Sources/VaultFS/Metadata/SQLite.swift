@@ -52,8 +52,6 @@ final class Database {
     return try statement.step() ? String(decoding: statement.bytes(0), as: UTF8.self) : nil
   }
 
-  var changes: Int { Int(sqlite3_changes(handle)) }
-
   /// Copies the write-ahead log into the database and empties it.
   func checkpoint() throws(VaultError) {
     let code = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
@@ -119,7 +117,6 @@ final class Statement {
   func reset() { sqlite3_reset(handle) }
   func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
   func unsigned(_ column: Int32) -> UInt64 { UInt64(bitPattern: sqlite3_column_int64(handle, column)) }
-  func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
   /// Valid until the next step or reset.
   func raw(_ column: Int32) -> UnsafeRawBufferPointer {
     let base = sqlite3_column_blob(handle, column)

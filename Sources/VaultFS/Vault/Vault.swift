@@ -87,7 +87,8 @@ public final class Vault: @unchecked Sendable {
     metadata.state.segmentOffset = journal.end
   }
 
-  private func rotate() throws(VaultError) {
+  /// Goes on in a new journal segment. `lock` is held.
+  func rotate() throws(VaultError) {
     do throws(VaultError) {
       try journal.rotate(to: containers.takeNumber())
       // Named at once, so that a segment with acknowledged operations can never be missing unnoticed.

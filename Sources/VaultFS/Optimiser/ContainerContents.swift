@@ -1,0 +1,63 @@
+// What a finished container holds, read to its very end.
+//
+// What must stay true: there are contents only where nothing is damaged or missing. Behind the first thing that cannot be read
+// there may be more, and it must not go with the container.
+
+struct ContainerContents {
+  let number: ContainerNumber
+  let isSegment: Bool
+  let file: any DiskFile
+  private(set) var frames: [(header: FrameHeader, offset: UInt64)] = []
+  /// Of a segment: its header, its operations and marks, byte for byte.
+  private(set) var records: [UInt8] = []
+
+  /// - Returns: nil where the container cannot be read to its end.
+  init?(of number: ContainerNumber, in vault: Vault) throws(VaultError) {
+    self.number = number
+    isSegment = vault.containers.kind(number) == .segment
+    file = try vault.containers.file(number)
+    let isWhole = isSegment ? try readSegment(vault) : try readPack(vault)
+    if !isWhole { return nil }
+  }
+
+  /// - Returns: whether that was all of it.
+  private mutating func readPack(_ vault: Vault) throws(VaultError) -> Bool {
+    guard let found = try PackScanner.whole(file, vault: vault.configuration.id, number: number) else { return false }
+    frames = found
+    return true
+  }
+
+  /// The operations must go on without a gap up to where the next segment begins; a torn end behind them is nothing.
+  private mutating func readSegment(_ vault: Vault) throws(VaultError) -> Bool {
+    let reader = JournalReader(containers: vault.containers, vault: vault.configuration.id)
+    guard let next = vault.containers.journal.first(where: { $0 > number }), let limit = try firstLSN(of: next, reader) else { return false }
+    let (_, buffer) = try reader.load(number)
+    defer { withExtendedLifetime(buffer) {} }
+    guard let header = try? SegmentHeader(decoding: buffer.bytes), header.vault == reader.vault else { return false }
+    records = Array(buffer.bytes.prefix(SegmentHeader.length))
+    var at = SegmentHeader.length, expected = header.firstLSN
+    while at < buffer.count {
+      let rest = UnsafeRawBufferPointer(rebasing: buffer.bytes[at...])
+      guard let record = try? RecordHeader(decoding: rest, seed: header.seed) else { break }
+      if record.kind == .operation {
+        guard record.lsn == expected, expected < limit else { return false }
+        expected = expected.next
+      }
+      if record.kind == .frame {
+        let body = UnsafeRawBufferPointer(rebasing: rest[RecordHeader.length..<RecordHeader.length + record.bodyLength])
+        guard let frame = try? FrameHeader(decoding: body), frame.totalLength == body.count else { return false }
+        frames.append((frame, UInt64(at + RecordHeader.length)))
+      } else {
+        records += rest.prefix(record.paddedLength)
+      }
+      at += record.paddedLength
+    }
+    return expected == limit
+  }
+
+  private func firstLSN(of segment: ContainerNumber, _ reader: JournalReader) throws(VaultError) -> LSN? {
+    let (_, buffer) = try reader.load(segment)
+    defer { withExtendedLifetime(buffer) {} }
+    return (try? SegmentHeader(decoding: buffer.bytes))?.firstLSN
+  }
+}
