@@ -134,7 +134,7 @@ struct FrameTests {
   }
 
   private func read(_ bytes: [UInt8], length: Int? = nil) throws -> DecodedFrame {
-    try DecodedFrame(reading: MemoryFile(bytes), at: 0, length: length ?? bytes.count, decoder: Decoder()) { _ throws(VaultError) in throw .notFound }
+    try DecodedFrame(reading: MemoryFile(bytes), at: FramePlace(container: ContainerNumber(1), offset: 0, length: UInt32(length ?? bytes.count)), decoder: Decoder()) { _ throws(VaultError) in throw .notFound }
   }
 
   @Test(arguments: seeds(16))

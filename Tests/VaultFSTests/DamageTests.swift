@@ -108,14 +108,6 @@ struct DamageTests {
   }
 
   /// Without making the file anew, which the vault has open.
-  private func flipInPlace(_ path: String, at place: Int, bit: UInt8) throws {
-    let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
-    defer { try? file.close() }
-    try file.seek(toOffset: UInt64(place))
-    let byte = try #require(try file.read(upToCount: 1)?.first)
-    try file.seek(toOffset: UInt64(place))
-    try file.write(contentsOf: [byte ^ (1 << bit)])
-  }
 
   @Test func `a flipped bit in a pack damages the range it is in, and nothing else`() throws {
     try Home.run { home in

@@ -115,9 +115,10 @@ struct LifeTests {
         try database.execute("PRAGMA user_version = \(version)")
         try database.checkpoint()
       }
+      let version = Int(try #require(try Database(path: home.path + "/metadata.db").integer("PRAGMA user_version")))
       try setVersion(99)
       #expect { try home.open() } throws: { "\($0)".contains("version 99") && "\($0)".contains("newer") }
-      try setVersion(1)
+      try setVersion(version)
       try home.open()
     }
   }

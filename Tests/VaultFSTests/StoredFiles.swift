@@ -13,6 +13,16 @@ func flip(_ path: String, at place: Int, bit: UInt8 = 0) throws {
   all[place] ^= 1 << bit
   try store(all, path)
 }
+/// In the file as it is, also where a vault has it open.
+func flipInPlace(_ path: String, at place: Int, bit: UInt8 = 3) throws {
+  let descriptor = Glibc.open(path, O_RDWR)
+  try #require(descriptor >= 0)
+  defer { Glibc.close(descriptor) }
+  var byte: UInt8 = 0
+  try #require(pread(descriptor, &byte, 1, place) == 1)
+  byte ^= 1 << bit
+  try #require(pwrite(descriptor, &byte, 1, place) == 1)
+}
 func containers(_ vault: String, _ kind: ContainerStore.Kind) throws -> [String] {
   try FileManager.default.contentsOfDirectory(atPath: "\(vault)/\(kind.directory)").filter { $0.hasSuffix(kind.suffix) }.sorted().map { "\(vault)/\(kind.directory)/\($0)" }
 }

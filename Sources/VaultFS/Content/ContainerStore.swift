@@ -1,5 +1,6 @@
 // The files that hold frames, for reading: packs and journal segments, opened when needed, a bounded number at once.
-// Thread-safe. A container that is removed while someone reads it stays readable through the open file.
+// Thread-safe. A container that is removed while someone reads it stays readable through the open file; so does one
+// that was closed here to open another, for whoever holds its file.
 
 import Synchronization
 
@@ -21,11 +22,18 @@ final class ContainerStore: Sendable {
   }
   private struct State {
     var kinds: [ContainerNumber: Kind] = [:]
-    /// Packs the optimiser has written, or found not worth its work.
-    var optimised: Set<ContainerNumber> = []
     var open: [ContainerNumber: (file: any DiskFile, used: UInt64)] = [:]
     var clock: UInt64 = 0
+
+    /// Keeps `file` open as the one used last; the ones unused for longest give way.
+    mutating func keepOpen(_ number: ContainerNumber, _ file: any DiskFile) {
+      clock += 1
+      open[number] = (file, clock)
+      while open.count > Limits.containersOpenMax, let oldest = open.min(by: { $0.value.used < $1.value.used }) { open[oldest.key] = nil }
+    }
   }
+  /// Numbers are below this: more than any vault will ever use up. A file whose name says more is none of ours.
+  private static let numbersMax: UInt64 = 1 << 56
   let disk: any Disk
   private let state = Mutex(State())
   private let nextNumber = Atomic<UInt64>(1)
@@ -55,17 +63,15 @@ final class ContainerStore: Sendable {
     return "\(kind.directory)/\(String(repeating: "0", count: 12 - min(12, digits.count)))\(digits)\(kind.suffix)"
   }
   private static func number(of name: String, _ kind: Kind) -> ContainerNumber? {
-    guard name.hasSuffix(kind.suffix) else { return nil }
-    return UInt64(name.dropLast(kind.suffix.count), radix: 16).map(ContainerNumber.init)
+    guard name.hasSuffix(kind.suffix), let value = UInt64(name.dropLast(kind.suffix.count), radix: 16), value < numbersMax else { return nil }
+    let number = ContainerNumber(value)
+    return path(number, kind) == "\(kind.directory)/\(name)" ? number : nil
   }
 
   func kind(_ number: ContainerNumber) -> Kind? { state.withLock { $0.kinds[number] } }
 
   /// All segments of the journal, archived or not, in order.
   var journal: [ContainerNumber] { (numbers(.segment) + numbers(.archive)).sorted() }
-
-  func isOptimised(_ number: ContainerNumber) -> Bool { state.withLock { $0.optimised.contains(number) } }
-  func setOptimised(_ number: ContainerNumber) { state.withLock { _ = $0.optimised.insert(number) } }
 
   /// The archive of a segment is complete: the segment goes.
   func becomeArchive(_ number: ContainerNumber) throws(VaultError) {
@@ -90,12 +96,14 @@ final class ContainerStore: Sendable {
     state.withLock { $0.kinds.filter { $0.value == kind }.keys.sorted() }
   }
 
+  /// Files kept open; for tests.
+  var openCount: Int { state.withLock { $0.open.count } }
+
   /// A container that was just made, and its open file.
   func add(_ number: ContainerNumber, _ kind: Kind, _ file: any DiskFile) {
     state.withLock { state in
       state.kinds[number] = kind
-      state.clock += 1
-      state.open[number] = (file, state.clock)
+      state.keepOpen(number, file)
     }
   }
 
@@ -123,13 +131,7 @@ final class ContainerStore: Sendable {
     if let found { return found }
     guard let kind else { throw .chunkDamaged(detail: "container \(number.value) is missing") }
     let file = try disk.open(Self.path(number, kind), .read)
-    state.withLock { state in
-      state.clock += 1
-      state.open[number] = (file, state.clock)
-      if state.open.count > Limits.containersOpenMax, let oldest = state.open.min(by: { $0.value.used < $1.value.used }) {
-        state.open[oldest.key] = nil
-      }
-    }
+    state.withLock { $0.keepOpen(number, file) }
     return file
   }
 }

@@ -9,6 +9,12 @@ struct Extent: Hashable, Sendable {
     case chunk(ChunkNumber, offset: UInt32)
     /// Allocated by fallocate(2) and not yet written: counts as space, reads as zeros.
     case reserved
+
+    /// Whether there can be so many bytes: a chunk is no longer than a frame.
+    fileprivate func mayHold(_ length: UInt64) -> Bool {
+      guard case .chunk(_, let offset) = self else { return true }
+      return length <= UInt64(FrameHeader.contentBytesMax) && UInt64(offset) <= UInt64(FrameHeader.contentBytesMax) - length
+    }
   }
   /// Where it begins in the file, bytes.
   var offset: UInt64
@@ -107,7 +113,7 @@ extension Array where Element == Extent {
       let length = try reader.varint()
       let number = try reader.u64()
       let source: Extent.Source = number == 0 ? .reserved : .chunk(ChunkNumber(number), offset: try reader.varint32())
-      guard !overflow, length > 0, offset <= Limits.fileBytesMax, length <= Limits.fileBytesMax - offset else { throw Malformed() }
+      guard !overflow, length > 0, offset <= Limits.fileBytesMax, length <= Limits.fileBytesMax - offset, source.mayHold(length) else { throw Malformed() }
       append(Extent(offset: offset, length: length, source: source))
       at = offset + length
     }

@@ -7,7 +7,8 @@
 // A frame may name a base: a frame that itself has none, whose plain bytes are the prefix it was compressed with.
 //
 // What must stay true: a reader that asks for a chunk compares the id, not only the place; header and payload are
-// checked before a byte is decoded; the decoded chunk's CRC-32 is checked before a byte is handed out.
+// checked before a byte is decoded; the decoded chunk's CRC-32 is checked before a byte is handed out. Checksums do not
+// say who wrote something: every length and place is checked as well before it is used.
 
 struct FrameChunk: Hashable {
   var id: ChunkID
@@ -21,6 +22,9 @@ struct FrameHeader {
   static let magic: UInt32 = 0x4D52_4656  // "VFRM"
   static let fixedBytes = 40
   static let chunkBytes = 40
+  /// What a frame may hold, plain or stored, and how long it may be with its header; bytes.
+  static let contentBytesMax = 2 * Limits.frameBytesMax
+  static let totalBytesMax = headerLength(chunks: Limits.frameChunksMax) + contentBytesMax
 
   var codec: Codec
   var plainLength: Int
@@ -64,15 +68,16 @@ struct FrameHeader {
     storedLength = Int(try reader.u32())
     payloadCRC = try reader.u32()
     let place = FramePlace(container: ContainerNumber(try reader.u64()), offset: try reader.u64(), length: try reader.u32())
-    base = place.length == 0 ? nil : place
-    guard (base != nil) == (codec == .zstdDelta) else { throw Malformed() }
-    guard count > 0, count <= Limits.frameChunksMax, plainLength <= 2 * Limits.frameBytesMax, storedLength <= 2 * Limits.frameBytesMax else { throw Malformed() }
+    base = codec == .zstdDelta ? place : nil
+    guard codec == .zstdDelta ? place.isPossible : place == .none else { throw Malformed() }
+    guard count > 0, count <= Limits.frameChunksMax, plainLength <= Self.contentBytesMax, storedLength <= Self.contentBytesMax else { throw Malformed() }
     self.codec = codec
     chunks = []
     chunks.reserveCapacity(count)
     var sum = 0
     for _ in 0..<count {
       let chunk = FrameChunk(id: try reader.chunkID(), length: try reader.u32(), crc: try reader.u32())
+      guard chunk.length > 0 else { throw Malformed() }
       sum += Int(chunk.length)
       chunks.append(chunk)
     }
@@ -86,11 +91,24 @@ struct FrameHeader {
   }
 }
 
+extension FramePlace {
+  fileprivate static let none = FramePlace(container: ContainerNumber(0), offset: 0, length: 0)
+  /// Whether a frame can be as long as this, and where this says.
+  fileprivate var isPossible: Bool {
+    length > FrameHeader.headerLength(chunks: 1) && Int(length) <= FrameHeader.totalBytesMax && offset <= UInt64(Int64.max) - UInt64(length)
+  }
+}
+
 /// A frame's plain bytes and what they are; immutable once made.
 final class DecodedFrame: Sendable {
   let chunks: [FrameChunk]
+  private let hasBase: Bool
   private let buffer: Buffer
-  var byteCount: Int { buffer.count }
+
+  /// What it costs to keep it, about; bytes.
+  var memory: Int { Self.overhead + chunks.count * MemoryLayout<FrameChunk>.stride + buffer.count }
+  /// Of the objects, and of what remembers them.
+  private static let overhead = 512
 
   /// The frame's plain bytes, for as long as `body` runs.
   func withBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
@@ -98,15 +116,19 @@ final class DecodedFrame: Sendable {
     return body(buffer.bytes)
   }
 
-  /// Reads, checks and decodes the frame at `offset`.
+  /// Reads, checks and decodes the frame at `place`, which is in `file`.
+  /// - Parameter isBase: another frame was compressed against it, so it must not name a base.
   /// - Parameter base: finds the frame it was compressed against, if it names one.
-  init(reading file: any DiskFile, at offset: UInt64, length: Int, decoder: Decoder,
+  init(reading file: any DiskFile, at place: FramePlace, isBase: Bool = false, decoder: Decoder,
        base: (FramePlace) throws(VaultError) -> DecodedFrame) throws(VaultError) {
-    func damaged(_ what: String) -> VaultError { .chunkDamaged(detail: "\(what) of the frame at \(offset) in \(file.path)") }
-    let raw = Buffer(capacity: length)
+    func damaged(_ what: String) -> VaultError { .chunkDamaged(detail: "\(what) of the frame at \(place.offset) in \(file.path)") }
+    guard place.isPossible else { throw damaged("length or place") }
+    let length = Int(place.length), raw = Buffer(capacity: length)
     defer { withExtendedLifetime(raw) {} }
-    raw.count = try file.read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: length), at: offset)
+    raw.count = try file.read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: length), at: place.offset)
     guard raw.count == length, let header = try? FrameHeader(decoding: raw.bytes), header.totalLength == length else { throw damaged("header") }
+    // Bases that have bases could go round in a circle.
+    guard !isBase || header.base == nil else { throw damaged("base") }
     let payload = UnsafeRawBufferPointer(rebasing: raw.bytes[header.headerLength..<length])
     guard Checksum.crc32(payload) == header.payloadCRC else { throw damaged("payload checksum") }
     buffer = Buffer(capacity: header.plainLength)
@@ -114,12 +136,15 @@ final class DecodedFrame: Sendable {
     let plain = UnsafeMutableRawBufferPointer(start: buffer.base, count: buffer.count)
     let decoded: Bool
     if let place = header.base {
-      decoded = try base(place).withBytes { decoder.decode(header.codec, payload, into: plain, prefix: $0) }
+      let base = try base(place)
+      guard !base.hasBase else { throw damaged("base") }
+      decoded = base.withBytes { decoder.decode(header.codec, payload, into: plain, prefix: $0) }
     } else {
       decoded = decoder.decode(header.codec, payload, into: plain, prefix: nil)
     }
     guard decoded else { throw damaged("encoding") }
     chunks = header.chunks
+    hasBase = header.base != nil
     var at = 0
     for chunk in chunks {
       let plain = UnsafeRawBufferPointer(rebasing: buffer.bytes[at..<at + Int(chunk.length)])

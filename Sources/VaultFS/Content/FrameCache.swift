@@ -1,4 +1,4 @@
-// Decoded frames kept for a while, bounded in bytes; the least recently used goes first.
+// Decoded frames kept for a while, bounded in the memory they take; the least recently used goes first.
 // Thread-safe. The kernel's page cache is the real cache: this one only spares decoding a frame once for each of its
 // chunks or requests.
 
@@ -30,13 +30,13 @@ final class FrameCache: Sendable {
   func insert(_ frame: DecodedFrame, _ key: FramePlace) {
     state.withLock { state in
       state.clock += 1
-      if let old = state.slots.updateValue(Slot(frame: frame, used: state.clock), forKey: key) { state.bytes -= old.frame.byteCount }
-      state.bytes += frame.byteCount
+      if let old = state.slots.updateValue(Slot(frame: frame, used: state.clock), forKey: key) { state.bytes -= old.frame.memory }
+      state.bytes += frame.memory
       // Tens to a few thousand frames: a scan a few times per megabyte decoded is cheaper than a linked list a hit.
       while state.bytes > bytesMax, state.slots.count > 1 {
         let cut = state.slots.values.map(\.used).sorted()[state.slots.count / 4]
         for (key, slot) in state.slots where slot.used <= cut {
-          state.bytes -= slot.frame.byteCount
+          state.bytes -= slot.frame.memory
           state.slots[key] = nil
         }
       }

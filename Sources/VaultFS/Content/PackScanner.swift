@@ -1,35 +1,50 @@
-// Walks the frames of a container's file: what recovery and `rebuild` learn the chunks from.
+// Walks the frames of a pack: what recovery and `rebuild` learn the chunks from, and the optimiser what it may move.
 
 enum PackScanner {
   /// Calls `visit` for each whole, valid frame from `offset` on, in order, and stops at the first thing that is not one.
-  /// - Parameter verifyPayload: also check the payload's checksum.
+  /// - Parameter verifyPayload: also check the payload's checksum. (Always done where no footer says that the pack was finished.)
   /// - Returns: where the last valid frame ends.
   static func frames(of file: any DiskFile, from offset: UInt64, verifyPayload: Bool,
                      _ visit: (FrameHeader, UInt64) throws(VaultError) -> Void) throws(VaultError) -> UInt64 {
-    let size = try file.size()
+    let size = try file.size(), isFinished = try PackFooter(of: file) != nil
     var at = max(offset, UInt64(PackHeader.length))
     let buffer = Buffer(capacity: FrameHeader.headerLength(chunks: Limits.frameChunksMax))
     defer { withExtendedLifetime(buffer) {} }
     while at < size {
-      let probe = FrameHeader.fixedBytes + FrameHeader.chunkBytes + 4
-      guard let header = try header(of: file, at: at, probe: probe, buffer) else { break }
+      guard let header = try header(of: file, at: at, buffer) else { break }
       let end = at + UInt64(header.totalLength)
       guard end <= size else { break }
-      if verifyPayload {
-        let payload = Buffer(capacity: header.storedLength)
-        defer { withExtendedLifetime(payload) {} }
-        payload.count = try file.read(into: UnsafeMutableRawBufferPointer(start: payload.base, count: header.storedLength), at: at + UInt64(header.headerLength))
-        guard payload.count == header.storedLength, Checksum.crc32(payload.bytes) == header.payloadCRC else { break }
-      }
+      if verifyPayload || !isFinished, !(try isPayloadValid(header, at: at, of: file)) { break }
       try visit(header, at)
       at = end
     }
     return at
   }
 
+  /// Every frame of the pack `number` of `vault`, which nobody writes any more.
+  /// - Returns: nil where something of it is damaged or missing. A pack is whole if its frames are those its footer
+  ///   sums up; one whose owner was killed before it wrote a footer, if they fill the file to the last byte.
+  static func whole(_ file: any DiskFile, vault: NodeID, number: ContainerNumber) throws(VaultError) -> [(header: FrameHeader, offset: UInt64)]? {
+    guard try PackHeader.check(file, vault: vault, number: number) else { return nil }
+    var found = PackFooter(), all: [(header: FrameHeader, offset: UInt64)] = []
+    let end = try frames(of: file, from: 0, verifyPayload: false) { header, at in
+      found.add(header)
+      all.append((header, at))
+    }
+    if let footer = try PackFooter(of: file) { return footer == found ? all : nil }
+    return end == (try file.size()) ? all : nil
+  }
+
+  private static func isPayloadValid(_ header: FrameHeader, at offset: UInt64, of file: any DiskFile) throws(VaultError) -> Bool {
+    let payload = Buffer(capacity: header.storedLength)
+    defer { withExtendedLifetime(payload) {} }
+    payload.count = try file.read(into: UnsafeMutableRawBufferPointer(start: payload.base, count: header.storedLength), at: offset + UInt64(header.headerLength))
+    return payload.count == header.storedLength && Checksum.crc32(payload.bytes) == header.payloadCRC
+  }
+
   /// Reads the header at `offset`: first as if it named one chunk, and again if it names more.
-  static func header(of file: any DiskFile, at offset: UInt64, probe: Int, _ buffer: Buffer) throws(VaultError) -> FrameHeader? {
-    buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: probe), at: offset)
+  private static func header(of file: any DiskFile, at offset: UInt64, _ buffer: Buffer) throws(VaultError) -> FrameHeader? {
+    buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: FrameHeader.headerLength(chunks: 1)), at: offset)
     guard buffer.count >= FrameHeader.fixedBytes else { return nil }
     let count = Int(UInt16(littleEndian: buffer.bytes.loadUnaligned(fromByteOffset: 6, as: UInt16.self)))
     let length = FrameHeader.headerLength(chunks: count)

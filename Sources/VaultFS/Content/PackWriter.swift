@@ -20,14 +20,63 @@ struct PackHeader {
     return w.bytes
   }
 
-  static func check(_ bytes: UnsafeRawBufferPointer, vault: NodeID, number: ContainerNumber) -> Bool {
-    encoded(vault: vault, number: number).withUnsafeBytes { $0.elementsEqual(bytes) }
+  /// Whether `file` begins with the header of the pack `number` of this vault.
+  static func check(_ file: any DiskFile, vault: NodeID, number: ContainerNumber) throws(VaultError) -> Bool {
+    let buffer = Buffer(capacity: length)
+    defer { withExtendedLifetime(buffer) {} }
+    buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: length), at: 0)
+    return encoded(vault: vault, number: number).withUnsafeBytes { $0.elementsEqual(buffer.bytes) }
   }
 }
 
-struct PackFooter {
+/// What a pack holds, summed up: what its footer says, and what whoever walks its frames finds.
+struct PackFooter: Equatable {
   static let magic: UInt32 = 0x5446_5056  // "VPFT"
   static let length = 24
+
+  private(set) var frames: UInt32 = 0
+  /// Where the frames end.
+  private(set) var end = UInt64(PackHeader.length)
+  /// Over the checksums of the frames' headers.
+  private var crc: UInt32 = 0
+
+  /// Of a pack without frames.
+  init() {}
+
+  /// A frame more.
+  mutating func add(_ header: FrameHeader) {
+    var w = ByteWriter(capacity: header.headerLength)
+    header.encode(into: &w)
+    add(header, encoded: w.bytes)
+  }
+  mutating func add(_ header: FrameHeader, encoded: [UInt8]) {
+    frames &+= 1
+    end += UInt64(header.totalLength)
+    crc = encoded.withUnsafeBytes { Checksum.crc32(UnsafeRawBufferPointer(rebasing: $0.suffix(4)), seed: crc) }
+  }
+
+  func encoded() -> [UInt8] {
+    var w = ByteWriter(capacity: Self.length)
+    w.u32(Self.magic); w.u32(frames); w.u64(end); w.u32(crc)
+    w.u32(w.bytes.withUnsafeBytes { Checksum.crc32($0) })
+    return w.bytes
+  }
+
+  /// What the footer of `file` says; nil where there is none: its owner did not end cleanly, or it is damaged.
+  init?(of file: any DiskFile) throws(VaultError) {
+    let size = try file.size()
+    guard size >= UInt64(PackHeader.length + Self.length) else { return nil }
+    let buffer = Buffer(capacity: Self.length)
+    defer { withExtendedLifetime(buffer) {} }
+    buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: Self.length), at: size - UInt64(Self.length))
+    do throws(Malformed) {
+      var r = ByteReader(buffer.bytes)
+      guard try r.u32() == Self.magic else { return nil }
+      (frames, end, crc) = (try r.u32(), try r.u64(), try r.u32())
+    } catch { return nil }
+    // Its own checksum, and that it stands where the frames end.
+    guard encoded().elementsEqual(buffer.bytes), end == size - UInt64(Self.length) else { return nil }
+  }
 }
 
 final class PackWriter: Sendable {
@@ -42,26 +91,27 @@ final class PackWriter: Sendable {
   private struct State {
     var file: (any DiskFile)?
     var number = ContainerNumber(0)
-    var end: UInt64 = 0
-    var frames: UInt32 = 0
-    var crc: UInt32 = 0
+    /// Of the pack being written, as it would be sealed now.
+    var footer: PackFooter?
+    var end: UInt64 { footer?.end ?? 0 }
     var batches: [Int: Position] = [:]
     var nextBatch = 0
     var unsynced: [any DiskFile] = []
     var unsyncedDirectory = false
-    var made: [ContainerNumber] = []
+    var begun: ContainerNumber?
     var bytesUnsynced: UInt64 = 0
   }
   private let state = Mutex(State())
   private let containers: ContainerStore
   private let vault: NodeID
-  private let isOptimised: Bool
+  private let bytesMax: UInt64
 
   /// - Parameter settled: every frame of every container before this one is in the view.
   /// - Parameter unsynced: older packs that no flush may have covered.
-  /// - Parameter isOptimised: its packs need no further work.
-  init(containers: ContainerStore, vault: NodeID, settled: ContainerNumber = ContainerNumber(0), unsynced: [any DiskFile] = [], isOptimised: Bool = false) {
-    (self.containers, self.vault, self.isOptimised) = (containers, vault, isOptimised)
+  /// - Parameter bytesMax: where one pack ends and the next begins.
+  init(containers: ContainerStore, vault: NodeID, settled: ContainerNumber = ContainerNumber(0), unsynced: [any DiskFile] = [],
+       bytesMax: UInt64 = Limits.packBytes) {
+    (self.containers, self.vault, self.bytesMax) = (containers, vault, bytesMax)
     state.withLock { state in
       state.number = settled
       state.unsynced = unsynced
@@ -69,8 +119,8 @@ final class PackWriter: Sendable {
     }
   }
 
-  /// The packs begun so far.
-  var made: [ContainerNumber] { state.withLock { $0.made } }
+  /// The pack begun last, if any.
+  var begun: ContainerNumber? { state.withLock { $0.begun } }
 
   var bytesUnsynced: UInt64 { state.withLock { $0.bytesUnsynced } }
 
@@ -104,19 +154,27 @@ final class PackWriter: Sendable {
     let bytes = w.bytes
     let result: Result<Position, VaultError> = state.withLock { state in
       do throws(VaultError) {
-        if state.end >= Limits.packBytes { try seal(&state) }
+        if state.end >= bytesMax { try seal(&state) }
         if state.file == nil { try start(&state) }
         let position = Position(container: state.number, offset: state.end)
-        try writeAll(bytes, to: state.file!, at: state.end)
-        try state.file!.write(payload, at: state.end + UInt64(bytes.count))
-        state.end += UInt64(header.totalLength)
-        state.frames += 1
+        try write(bytes, payload, to: state.file!, at: state.end)
         state.bytesUnsynced += UInt64(header.totalLength)
-        state.crc = Array(bytes.suffix(4)).withUnsafeBytes { Checksum.crc32($0, seed: state.crc) }
+        state.footer!.add(header, encoded: bytes)
         return .success(position)
       } catch { return .failure(error) }
     }
     return try result.get()
+  }
+
+  /// What a failed write leaves behind goes: the footer must be the last thing in the file, and the next frame may be shorter.
+  private func write(_ header: [UInt8], _ payload: UnsafeRawBufferPointer, to file: any DiskFile, at end: UInt64) throws(VaultError) {
+    do throws(VaultError) {
+      try writeAll(header, to: file, at: end)
+      try file.write(payload, at: end + UInt64(header.count))
+    } catch {
+      try? file.truncate(to: end)
+      throw error
+    }
   }
 
   /// Files with bytes that no sync has covered; the caller syncs them.
@@ -140,33 +198,25 @@ final class PackWriter: Sendable {
   }
 
   private func start(_ state: inout State) throws(VaultError) {
-    let number = containers.takeNumber()
-    let file = try containers.disk.open(ContainerStore.path(number, .pack), .create)
-    let header = PackHeader.encoded(vault: vault, number: number)
-    try writeAll(header, to: file, at: 0)
+    let number = containers.takeNumber(), path = ContainerStore.path(number, .pack)
+    let file = try containers.disk.open(path, .create)
+    do throws(VaultError) { try writeAll(PackHeader.encoded(vault: vault, number: number), to: file, at: 0) } catch {
+      try? containers.disk.remove(path)
+      throw error
+    }
     containers.add(number, .pack, file)
     state.file = file
     state.number = number
-    state.end = UInt64(header.count)
-    state.frames = 0
-    state.crc = 0
+    state.footer = PackFooter()
     state.unsynced.append(file)
     state.unsyncedDirectory = true
-    state.made.append(number)
-    if isOptimised { containers.setOptimised(number) }
+    state.begun = number
   }
 
   private func seal(_ state: inout State) throws(VaultError) {
-    guard let file = state.file else { return }
-    try writeAll(Self.footer(frames: state.frames, end: state.end, crc: state.crc), to: file, at: state.end)
+    guard let file = state.file, let footer = state.footer else { return }
+    try writeAll(footer.encoded(), to: file, at: footer.end)
     state.file = nil
-  }
-
-  static func footer(frames: UInt32, end: UInt64, crc: UInt32) -> [UInt8] {
-    var w = ByteWriter(capacity: PackFooter.length)
-    w.u32(PackFooter.magic); w.u32(frames); w.u64(end); w.u32(crc)
-    w.u32(w.bytes.withUnsafeBytes { Checksum.crc32($0) })
-    return w.bytes
   }
 }
 

@@ -31,6 +31,7 @@ extension Metadata {
 
   /// Notes where the chunks of a frame are; a chunk that is known stays where it is.
   func insert(_ frame: FrameHeader, at offset: UInt64, in container: ContainerNumber) throws(VaultError) {
+    if let base = frame.base { state.containers.keep(base.container) }
     var within: UInt32 = 0
     var isNew = false
     for chunk in frame.chunks {
@@ -52,6 +53,7 @@ extension Metadata {
       if let missing {
         statements.deleteChunk.bind(1, missing)
         try statements.deleteChunk.run()
+        state.containers.add(-1, to: Self.nowhere)
         state.counters.chunks -= 1
         free = missing
       }
@@ -67,6 +69,7 @@ extension Metadata {
       insert.bind(8, UInt64(within))
       try insert.run()
       isNew = true
+      state.containers.add(1, to: container)
       state.counters.chunks += 1
       state.counters.uniqueBytes += Int64(chunk.length)
     }
@@ -91,8 +94,9 @@ extension Metadata {
                         offsetInFrame: UInt32(truncatingIfNeeded: select.integer(5))))
   }
 
-  /// A better copy of a chunk was written.
-  func move(_ number: ChunkNumber, to place: ChunkPlace) throws(VaultError) {
+  /// A better copy of a chunk was written than the one in `old`. A chunk that is not read from there stays where it is.
+  func move(_ id: ChunkID, from old: ContainerNumber, to place: ChunkPlace) throws(VaultError) {
+    guard let number = try chunk(id), try self.place(of: number).place.frame.container == old else { return }
     let move = statements.moveChunk
     move.bind(1, place.frame.container.value)
     move.bind(2, place.frame.offset)
@@ -100,5 +104,7 @@ extension Metadata {
     move.bind(4, UInt64(place.offsetInFrame))
     move.bind(5, number.value)
     try move.run()
+    state.containers.add(-1, to: old)
+    state.containers.add(1, to: place.frame.container)
   }
 }

@@ -22,7 +22,6 @@ extension Metadata {
     ("next_container", { $0.nextContainer }, { $0.nextContainer = $1 }),
     ("pack", { $0.pack.value }, { $0.pack = ContainerNumber($1) }),
     ("pack_offset", { $0.packOffset }, { $0.packOffset = $1 }),
-    ("optimised", { $0.optimised }, { $0.optimised = $1 }),
     ("epoch", { $0.epoch }, { $0.epoch = $1 }),
     ("nodes", { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
     ("logical_bytes", { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),
@@ -38,6 +37,7 @@ extension Metadata {
       let key = String(decoding: select.bytes(0), as: UTF8.self)
       fields.first { $0.key == key }?.set(&state, select.unsigned(1))
     }
+    state.containers = try ContainerUses(database)
     return state
   }
 
@@ -47,6 +47,7 @@ extension Metadata {
       statements.writeState.bind(2, field.get(state))
       try statements.writeState.run()
     }
+    try state.containers.write(statements)
   }
 }
 
@@ -56,7 +57,7 @@ struct Statements {
   let selectEntry, listEntries, insertEntry, deleteEntry, retargetEntry: Statement
   let selectXattr, listXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
   let selectPage, listPages, writePage, deletePage, deletePages: Statement
-  let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk: Statement
+  let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk, writeContainer, deleteContainer: Statement
   let insertOrphan, deleteOrphan, writeState, insertEpoch, selectEpoch: Statement
 
   init(_ db: Database) throws(VaultError) {
@@ -83,6 +84,8 @@ struct Statements {
     deleteChunk = try db.prepare("DELETE FROM chunk WHERE number = ?")
     insertChunk = try db.prepare("INSERT INTO chunk (number, id, length, crc, container, frame, frame_length, offset) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
     moveChunk = try db.prepare("UPDATE chunk SET container = ?, frame = ?, frame_length = ?, offset = ? WHERE number = ?")
+    writeContainer = try db.prepare("INSERT OR REPLACE INTO container (number, chunks, kept) VALUES (?, ?, ?)")
+    deleteContainer = try db.prepare("DELETE FROM container WHERE number = ?")
     insertOrphan = try db.prepare("INSERT OR IGNORE INTO orphan (inode) VALUES (?)")
     deleteOrphan = try db.prepare("DELETE FROM orphan WHERE inode = ?")
     insertEpoch = try db.prepare("INSERT INTO epoch (number, key) VALUES (?, ?)")

@@ -31,8 +31,8 @@ final class Metadata {
     /// The pack that was being written, and how far its frames are in `chunk`.
     var pack = ContainerNumber(0)
     var packOffset: UInt64 = 0
-    /// Containers up to this one hold nothing the optimiser would improve.
-    var optimised: UInt64 = 0
+    /// What the containers with frames are good for.
+    var containers = ContainerUses()
     /// How many epochs there were.
     var epoch: UInt64 = 0
     var counters = Counters()

@@ -27,15 +27,20 @@ final class FrameBuilder {
   private static let deltaGroupsMax = 4
 
   private let vault: Vault
-  private let pack: PackWriter
+  let pack: PackWriter
   private let encoder = Encoder()
-  private var index: SimilarityIndex
+  /// Of what was written before, and of what is.
+  private(set) var index: SimilarityIndex
   private var solid = Group()
   private var deltas: [Group] = []
   private var clock = 0
   private(set) var moves: [Move] = []
-  /// Bytes of the frames written.
+  /// Bytes of the frames written, and of those whose chunks are in them now.
   private(set) var frameBytes = 0
+  private(set) var movedBytes = 0
+  private var bases: Set<ContainerNumber> = []
+  /// Containers that must stay from now on: the new pack, whose frames may become bases, and those with bases of its frames.
+  var needed: Set<ContainerNumber> { bases.union(pack.begun.map { [$0] } ?? []) }
 
   init(_ vault: Vault, pack: PackWriter, index: SimilarityIndex) {
     (self.vault, self.pack, self.index) = (vault, pack, index)
@@ -60,13 +65,14 @@ final class FrameBuilder {
     }
   }
 
+  /// All that is still read of a frame was added.
+  func note(moved header: FrameHeader) { movedBytes += header.totalLength }
+
   /// Writes what is begun.
-  /// - Returns: what was learned of similarity, for the next builder.
-  func finish() throws(VaultError) -> SimilarityIndex {
+  func finish() throws(VaultError) {
     for index in deltas.indices { try write(&deltas[index]) }
     deltas = []
     try write(&solid)
-    return index
   }
 
   private func append(_ chunk: FrameChunk, _ plain: UnsafeRawBufferPointer, sketch: Sketch?, to group: inout Group) throws(VaultError) {
@@ -82,13 +88,14 @@ final class FrameBuilder {
     let buffer = group.buffer
     defer { withExtendedLifetime(buffer) {} }
     let codec: Codec, stored: UnsafeRawBufferPointer
-    if let base = group.base {
-      let frame = try vault.frame(at: base, in: try vault.containers.file(base.container))
+    // A base that cannot be read is none: what resembles it must not suffer with it.
+    if let base = group.base, let frame = try? vault.frame(at: base, in: try vault.containers.file(base.container), isBase: true) {
       (codec, stored) = frame.withBytes { encoder.zstd(buffer.bytes, level: Self.level, prefix: $0) }
     } else {
       (codec, stored) = encoder.zstd(buffer.bytes, level: Self.level)
     }
     let header = FrameHeader(codec: codec, plain: buffer.count, stored: stored, base: group.base, chunks: group.chunks)
+    if let base = header.base { bases.insert(base.container) }
     let position = try pack.append(header, stored)
     let place = FramePlace(container: position.container, offset: position.offset, length: UInt32(header.totalLength))
     var offset: UInt32 = 0

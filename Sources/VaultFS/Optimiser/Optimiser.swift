@@ -4,9 +4,11 @@
 //
 // What must stay true:
 // 1. The new frames are durable before the view points to them, and the view is durable (checkpointed) before the
-//    old container goes. A crash at any point leaves one good copy, and at worst a superfluous pack.
-// 2. It works only while nobody else does, and gives way within one frame.
-// It runs on the keeper's thread's behalf in a thread of its own; one at a time.
+//    old container goes. A crash at any point leaves at least one copy that the view points to, and at worst a superfluous pack.
+// 2. Only what was read to its end goes, and only when no chunk is read from it any more. What saves did not write
+//    (packs of an optimiser, whose frames others may need as base) is never moved or removed.
+// 3. It works only while nobody else does, and gives way within one frame, or the last steps of one container.
+// One runs at a time, in the thread of OptimiserThread.
 
 import Glibc
 
@@ -14,6 +16,8 @@ final class Optimiser {
   private let vault: Vault
   private let mayGoOn: () -> Bool
   private var index = SimilarityIndex()
+  /// Containers that could not be worked on; not tried again before the next mount.
+  private var refused: Set<ContainerNumber> = []
 
   /// - Parameter mayGoOn: false as soon as someone else needs the computer.
   init(_ vault: Vault, mayGoOn: @escaping () -> Bool) { (self.vault, self.mayGoOn) = (vault, mayGoOn) }
@@ -27,57 +31,82 @@ final class Optimiser {
 
   /// Improves everything that can be improved now.
   func run() throws(VaultError) {
-    try vault.lock.withLock { () throws(VaultError) in
-      guard vault.failure == nil, vault.journal.end > Self.segmentBytesMin else { return }
-      try vault.journal.rotate(to: vault.containers.takeNumber())
-      try vault.metadata.begin()
-      vault.notePosition()
+    guard mayGoOn(), !vault.isReadOnly, hasRoom(for: 0) else { return }
+    for container in try waiting() {
+      guard mayGoOn(), hasRoom(for: (try? vault.containers.file(container).size()) ?? 0) else { break }
+      try attempt(container)
     }
-    // Only packs that were begun before this, are sealed, and whose frames are all in the view.
+    // What was noted of containers would else wait for the next change of the vault.
+    if mayGoOn(), vault.lock.withLock({ vault.metadata.inTransaction }) { try vault.checkpoint() }
+  }
+
+  /// Both copies are there for a while.
+  private func hasRoom(for bytes: UInt64) -> Bool { (try? vault.checkRoom(for: Int(clamping: bytes))) != nil }
+
+  /// The containers nobody writes any more, whose frames are all in the view, in the order in which they were begun.
+  private func waiting() throws(VaultError) -> [ContainerNumber] {
+    let current = try vault.lock.withLock { () throws(VaultError) in
+      try vault.checkWritable()
+      if vault.journal.end > Self.segmentBytesMin { try vault.rotate() }
+      return vault.journal.segment
+    }
     let next = vault.containers.next
     try vault.packs.seal()
-    guard vault.packs.isQuiet else { return }
-    let (current, done) = vault.lock.withLock { (vault.journal.segment, vault.metadata.state.optimised) }
-    let fresh = vault.containers.numbers(.pack).filter { $0.value >= done && $0.value < next && !vault.containers.isOptimised($0) }
-    let segments = vault.containers.numbers(.segment).filter { $0 < current }
-    for container in (fresh + segments).sorted() {
-      guard mayGoOn() else { return }
-      try improve(container, isSegment: segments.contains(container))
+    guard vault.packs.isQuiet else { return [] }
+    let finished = vault.containers.numbers(.pack).filter { $0.value < next } + vault.containers.numbers(.segment).filter { $0 < current }
+    return vault.lock.withLock { finished.filter { !refused.contains($0) && !vault.metadata.state.containers.isKept($0) } }.sorted()
+  }
+
+  /// Improves a container. What is wrong with one is no reason to leave the others as they are.
+  private func attempt(_ container: ContainerNumber) throws(VaultError) {
+    do throws(VaultError) { try improve(container) } catch {
+      if case .diskFull = error { throw error }
+      if vault.lock.withLock({ vault.failure != nil }) { throw error }
+      refused.insert(container)
+      vault.log("container \(container.value) stays as it is: \(error)")
     }
-    vault.lock.withLock { vault.metadata.state.optimised = next }
   }
 
-  private func improve(_ container: ContainerNumber, isSegment: Bool) throws(VaultError) {
-    let file = try vault.containers.file(container)
-    let frames = isSegment ? try segmentFrames(container) : try packFrames(container, file)
-    guard let frames else { return vault.containers.setOptimised(container) }
-    let pack = PackWriter(containers: vault.containers, vault: vault.configuration.id, isOptimised: true)
-    let builder = FrameBuilder(vault, pack: pack, index: index)
-    for (header, offset) in frames {
-      guard mayGoOn() else { return try abandon(pack) }
-      try move(header, at: offset, of: container, file, to: builder)
+  private func improve(_ container: ContainerNumber) throws(VaultError) {
+    guard let contents = try ContainerContents(of: container, in: vault) else {
+      return try keep(container, because: "it cannot be read to its end; it is damaged, or its owner was killed")
     }
-    index = try builder.finish()
-    try pack.seal()
-    try settle(pack, builder, old: frames)
-    if isSegment { try archive(container) } else { try vault.containers.remove(container) }
+    if !contents.isSegment, !(try isWorthIt(contents)) { return try keep(container) }
+    guard let builder = try rewrite(contents) else { return }
+    try settle(builder, from: container)
+    index = builder.index
+    try retire(contents)
   }
 
-  /// Interrupted: what was written of the new pack is superfluous.
-  private func abandon(_ pack: PackWriter) throws(VaultError) {
-    for number in pack.made { try vault.containers.remove(number) }
-    index = SimilarityIndex()
+  /// Leaves a container alone from now on.
+  private func keep(_ container: ContainerNumber, because reason: String? = nil) throws(VaultError) {
+    try change { $0.state.containers.keep(container) }
+    if let reason { vault.log("container \(container.value) stays as it is: \(reason)") }
   }
 
-  private func packFrames(_ container: ContainerNumber, _ file: any DiskFile) throws(VaultError) -> [(FrameHeader, UInt64)]? {
-    var frames: [(FrameHeader, UInt64)] = [], compressible = 0, all = 0
-    _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, at throws(VaultError) in
-      frames.append((header, at))
+  /// Changes the view. If that fails, nobody knows what it holds.
+  private func change(_ body: (Metadata) throws(VaultError) -> Void) throws(VaultError) {
+    try vault.lock.withLock { () throws(VaultError) in
+      try vault.checkWritable()
+      do throws(VaultError) {
+        try vault.metadata.begin()
+        try body(vault.metadata)
+      } catch { throw vault.fail(error) }
+    }
+  }
+
+  // MARK: Choosing
+
+  /// Whether a pack is one that saves wrote, and enough of it compresses.
+  private func isWorthIt(_ pack: ContainerContents) throws(VaultError) -> Bool {
+    var compressible = 0, all = 0
+    for (header, offset) in pack.frames {
+      guard header.chunks.count == 1, header.codec == .raw || header.codec == .lz4 else { return false }
       all += header.plainLength
-      let saves = header.codec == .raw ? try saves(header, at: at, file) : header.codec == .lz4
-      if saves { compressible += header.plainLength }
+      let isCompressible = header.codec == .lz4 ? true : try saves(header, at: offset, pack.file)
+      if isCompressible { compressible += header.plainLength }
     }
-    return Double(compressible) < Self.compressibleShareMin * Double(all) ? nil : frames
+    return Double(compressible) >= Self.compressibleShareMin * Double(all)
   }
 
   /// Whether a raw frame is raw only because its writer was in a hurry.
@@ -89,17 +118,40 @@ final class Optimiser {
     return sample.count > 0 && vault.encoders.with { $0.saves(1, of: 32, sample.bytes) }
   }
 
-  private func segmentFrames(_ container: ContainerNumber) throws(VaultError) -> [(FrameHeader, UInt64)] {
-    var frames: [(FrameHeader, UInt64)] = []
-    try JournalReader(containers: vault.containers, vault: vault.configuration.id).scan(container) { record, body, offset in
-      if record.kind == .frame, let header = try? FrameHeader(decoding: body) { frames.append((header, offset)) }
+  // MARK: Moving
+
+  /// Writes what is still read from a container to a new pack.
+  /// - Returns: nil where it had to give way.
+  private func rewrite(_ contents: ContainerContents) throws(VaultError) -> FrameBuilder? {
+    // One pack, however long: a frame's base is then in its own pack before it, or in one that is durable.
+    let pack = PackWriter(containers: vault.containers, vault: vault.configuration.id, bytesMax: .max)
+    let builder = FrameBuilder(vault, pack: pack, index: index)
+    do throws(VaultError) {
+      for (header, offset) in contents.frames {
+        guard mayGoOn() else {
+          abandon(pack)
+          return nil
+        }
+        try move(header, at: offset, of: contents, to: builder)
+      }
+      try builder.finish()
+      try pack.seal()
+      return builder
+    } catch {
+      abandon(pack)
+      throw error
     }
-    return frames
+  }
+
+  /// Nothing points to the new pack yet, nor will.
+  private func abandon(_ pack: PackWriter) {
+    guard let number = pack.begun else { return }
+    do throws(VaultError) { try vault.containers.remove(number) } catch { vault.log("a superfluous pack is left: \(error)") }
   }
 
   /// Adds the chunks of a frame that are still read from it.
-  private func move(_ header: FrameHeader, at offset: UInt64, of container: ContainerNumber, _ file: any DiskFile, to builder: FrameBuilder) throws(VaultError) {
-    let place = FramePlace(container: container, offset: offset, length: UInt32(header.totalLength))
+  private func move(_ header: FrameHeader, at offset: UInt64, of contents: ContainerContents, to builder: FrameBuilder) throws(VaultError) {
+    let place = FramePlace(container: contents.number, offset: offset, length: UInt32(header.totalLength))
     let wanted = try vault.lock.withLock { () throws(VaultError) in
       var wanted: [Bool] = []
       for chunk in header.chunks {
@@ -109,7 +161,7 @@ final class Optimiser {
       return wanted
     }
     guard wanted.contains(true) else { return }
-    let frame = try vault.frame(at: place, in: file)
+    let frame = try vault.frame(at: place, in: contents.file)
     var within: UInt32 = 0
     for (chunk, isWanted) in zip(header.chunks, wanted) {
       if isWanted {
@@ -120,46 +172,62 @@ final class Optimiser {
       }
       within += chunk.length
     }
+    builder.note(moved: header)
   }
 
   /// Makes the new frames durable, then points the view at them, then makes that durable.
-  private func settle(_ pack: PackWriter, _ builder: FrameBuilder, old: [(FrameHeader, UInt64)]) throws(VaultError) {
-    do throws(VaultError) {
-      try pack.sync()
-      var moves = builder.moves[...]
-      while !moves.isEmpty {
-        let part = moves.prefix(Self.movesPerHold)
-        moves = moves.dropFirst(part.count)
-        try vault.lock.withLock { () throws(VaultError) in
-          try vault.metadata.begin()
-          for move in part { if let number = try vault.metadata.chunk(move.id) { try vault.metadata.move(number, to: move.place) } }
-        }
-      }
-    } catch {
-      throw vault.lock.withLock { vault.fail(error) }
+  private func settle(_ builder: FrameBuilder, from container: ContainerNumber) throws(VaultError) {
+    do throws(VaultError) { try builder.pack.sync() } catch { throw vault.lock.withLock { vault.fail(error) } }
+    try change { metadata in
+      for number in builder.needed { metadata.state.containers.keep(number) }
+      metadata.state.counters.frameBytes += Int64(builder.frameBytes - builder.movedBytes)
     }
-    vault.lock.withLock {
-      vault.metadata.state.counters.frameBytes += Int64(builder.frameBytes) - old.reduce(0) { $0 + Int64($1.0.totalLength) }
+    var moves = builder.moves[...]
+    while !moves.isEmpty {
+      let part = moves.prefix(Self.movesPerHold)
+      moves = moves.dropFirst(part.count)
+      try change { metadata throws(VaultError) in
+        for move in part { try metadata.move(move.id, from: container, to: move.place) }
+      }
     }
     try vault.checkpoint()
   }
 
-  private func archive(_ segment: ContainerNumber) throws(VaultError) {
-    let reader = JournalReader(containers: vault.containers, vault: vault.configuration.id)
-    let plain = try reader.operations(of: segment)
-    let disk = vault.containers.disk
-    let temporary = "journal/archive.new"
-    if disk.exists(temporary) { try disk.remove(temporary) }
-    let file = try disk.open(temporary, .create)
-    guard let archive = try? JournalArchive.encode(plain) else { throw .journalDamaged(detail: "segment \(segment.value) cannot be archived") }
+  // MARK: Ending
+
+  /// The container goes, if nothing is read from it any more.
+  private func retire(_ contents: ContainerContents) throws(VaultError) {
+    let number = contents.number
+    // Nobody writes to it, so what nobody reads from it now, nobody ever will.
+    if vault.lock.withLock({ vault.metadata.state.containers.isNeeded(number) }) {
+      return try keep(number, because: "something is read from it that was not found in it")
+    }
+    if contents.isSegment { try archive(number, contents.records) } else { try vault.containers.remove(number) }
+    try change { $0.state.containers.forget(number) }
+  }
+
+  private func archive(_ segment: ContainerNumber, _ records: [UInt8]) throws(VaultError) {
+    let disk = vault.containers.disk, temporary = "journal/archive.new"
+    guard let archive = try? JournalArchive.encode(records) else { throw .journalDamaged(detail: "segment \(segment.value) cannot be archived") }
     // Decoded once before the segment goes, like everything that is encoded.
-    guard archive.withUnsafeBytes({ JournalArchive.decode($0) }).map({ buffer in buffer.bytes.elementsEqual(plain) }) == true else {
+    guard archive.withUnsafeBytes({ JournalArchive.decode($0) }).map({ $0.holds(records) }) == true else {
       throw .journalDamaged(detail: "the archive of segment \(segment.value) does not decode to the same")
     }
+    if disk.exists(temporary) { try disk.remove(temporary) }
+    let file = try disk.open(temporary, .create)
     try writeAll(archive, to: file, at: 0)
-    try file.sync()
-    try disk.rename(temporary, to: ContainerStore.path(segment, .archive))
-    try disk.syncDirectory("journal")
+    do throws(VaultError) {
+      try file.sync()
+      try disk.rename(temporary, to: ContainerStore.path(segment, .archive))
+      try disk.syncDirectory("journal")
+    } catch { throw vault.lock.withLock { vault.fail(error) } }
     try vault.containers.becomeArchive(segment)
+  }
+}
+
+extension Buffer {
+  fileprivate func holds(_ other: [UInt8]) -> Bool {
+    defer { withExtendedLifetime(self) {} }
+    return count == other.count && other.withUnsafeBytes { count == 0 || memcmp(base, $0.baseAddress!, count) == 0 }
   }
 }

@@ -1,5 +1,5 @@
 // The thread that looks after a vault: saves files still being written, commits the view, syncs what is unsynced,
-// checkpoints the database, watches the disk's space. It sleeps without a timeout while there is nothing to do, so an
+// checkpoints the database, watches the disk's space, and tells the optimiser when nobody needs the computer. It sleeps without a timeout while there is nothing to do, so an
 // idle vault costs no processor time and no disk traffic.
 
 import Glibc
@@ -23,14 +23,19 @@ final class Keeper: @unchecked Sendable {
   private var quiet = 0
   private var commitDue: UInt64 = 0
   private var syncDue: UInt64 = 0
-  private var optimiser: Optimiser?
+  private lazy var optimiser = OptimiserThread(vault) { [unowned self] in !hasWork.load(ordering: .relaxed) }
 
   init(_ vault: Vault) {
     self.vault = vault
     changed = Condition(lock)
   }
 
-  func start() { thread = startThread("vault-keeper") { [self] in run() } }
+  /// A vault that was mounted read-only needs no keeper: there is nothing to save, and nothing may be written.
+  func start() {
+    if vault.isReadOnly { return }
+    optimiser.start()
+    thread = startThread("vault-keeper") { [self] in run() }
+  }
 
   /// Something changed. Cheap; called with every operation.
   func wake() {
@@ -45,6 +50,7 @@ final class Keeper: @unchecked Sendable {
     }
     if let thread { pthread_join(thread, nil) }
     thread = nil
+    optimiser.stop()
   }
 
   private func run() {
@@ -105,14 +111,7 @@ final class Keeper: @unchecked Sendable {
     let isNew = vault.lock.withLock { vault.journal.lastLSN == lastLSN && vault.failure == nil }
     if isNew { try vault.lock.withLock { () throws(VaultError) in try vault.journal.mark() } }
     quiet = 0
-    if isNew { optimise() }
-  }
-
-  /// Uses the quiet to make the vault smaller, for as long as it lasts.
-  private func optimise() {
-    let optimiser = self.optimiser ?? Optimiser(vault) { [unowned self] in !hasWork.load(ordering: .relaxed) && !lock.withLock { isStopping } }
-    self.optimiser = optimiser
-    do throws(VaultError) { try optimiser.run() } catch { vault.log("cannot make the vault smaller now: \(error)") }
+    if isNew { optimiser.begin() }
   }
 
   private func saveOldDrafts(_ now: UInt64) throws(VaultError) {

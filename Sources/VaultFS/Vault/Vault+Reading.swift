@@ -159,11 +159,12 @@ extension Vault {
   }
 
   /// The decoded frame, from the cache or the disk.
-  func frame(at place: FramePlace, in file: any DiskFile) throws(VaultError) -> DecodedFrame {
+  /// - Parameter isBase: it is needed to decode another one.
+  func frame(at place: FramePlace, in file: any DiskFile, isBase: Bool = false) throws(VaultError) -> DecodedFrame {
     if let cached = frames.frame(place) { return cached }
     let frame = try decoders.with { decoder throws(VaultError) in
-      try DecodedFrame(reading: file, at: place.offset, length: Int(place.length), decoder: decoder) { base throws(VaultError) in
-        try self.frame(at: base, in: try containers.file(base.container))
+      try DecodedFrame(reading: file, at: place, isBase: isBase, decoder: decoder) { base throws(VaultError) in
+        try self.frame(at: base, in: try containers.file(base.container), isBase: true)
       }
     }
     frames.insert(frame, place)

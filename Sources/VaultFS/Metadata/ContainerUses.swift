@@ -1,0 +1,62 @@
+// Which containers may go: how many chunks are read from each, and which the optimiser leaves as they are.
+//
+// What must stay true:
+// 1. A container's count is the number of rows of `chunk` that name it; both change in the same transaction.
+// 2. A container is kept from before a frame in another one that names it as base is in the view.
+// Part of the view's state: in memory as a whole (a container is tens of megabytes), written with every commit.
+
+struct ContainerUses {
+  private struct Use {
+    var chunks: Int64 = 0
+    /// The optimiser wrote it, or frames need it as base, or a look at it promised nothing.
+    var isKept = false
+  }
+  private var uses: [ContainerNumber: Use] = [:]
+  private var changed: Set<ContainerNumber> = []
+
+  init() {}
+
+  init(_ database: Database) throws(VaultError) {
+    let select = try database.prepare("SELECT number, chunks, kept FROM container")
+    while try select.step() {
+      uses[ContainerNumber(select.unsigned(0))] = Use(chunks: select.integer(1), isKept: select.integer(2) != 0)
+    }
+  }
+
+  /// Whether something is read from `number`, or may be: then it must stay.
+  func isNeeded(_ number: ContainerNumber) -> Bool { uses[number].map { $0.chunks != 0 || $0.isKept } ?? false }
+  func isKept(_ number: ContainerNumber) -> Bool { uses[number]?.isKept ?? false }
+  /// Chunks that are read from `number`.
+  func chunks(in number: ContainerNumber) -> Int64 { uses[number]?.chunks ?? 0 }
+
+  /// More chunks are read from `number`, or fewer.
+  mutating func add(_ chunks: Int64, to number: ContainerNumber) {
+    uses[number, default: Use()].chunks += chunks
+    changed.insert(number)
+  }
+  mutating func keep(_ number: ContainerNumber) {
+    if isKept(number) { return }
+    uses[number, default: Use()].isKept = true
+    changed.insert(number)
+  }
+  /// It is gone.
+  mutating func forget(_ number: ContainerNumber) {
+    uses[number] = nil
+    changed.insert(number)
+  }
+
+  mutating func write(_ statements: Statements) throws(VaultError) {
+    for number in changed {
+      if let use = uses[number] {
+        statements.writeContainer.bind(1, number.value)
+        statements.writeContainer.bind(2, UInt64(bitPattern: use.chunks))
+        statements.writeContainer.bind(3, use.isKept ? 1 : 0)
+        try statements.writeContainer.run()
+      } else {
+        statements.deleteContainer.bind(1, number.value)
+        try statements.deleteContainer.run()
+      }
+    }
+    changed.removeAll()
+  }
+}

@@ -1,0 +1,60 @@
+// The optimiser's thread: sleeps until the keeper finds the vault quiet, and works for as long as it stays so. A thread
+// of its own, because the keeper must save, commit and sync as soon as somebody writes again, and the end of a pack takes a while.
+
+import Glibc
+import Synchronization
+
+final class OptimiserThread: @unchecked Sendable {
+  // Sendable: `isWanted` is guarded by `lock`; `thread` belongs to whoever starts and stops it, the rest is immutable or thread-safe.
+  private unowned let vault: Vault
+  private let isQuiet: @Sendable () -> Bool
+  private let lock = Lock()
+  private let changed: Condition
+  private var isWanted = false
+  private let isStopping = Atomic<Bool>(false)
+  private var thread: pthread_t?
+
+  /// - Parameter isQuiet: false as soon as someone else needs the computer.
+  init(_ vault: Vault, isQuiet: @escaping @Sendable () -> Bool) {
+    (self.vault, self.isQuiet) = (vault, isQuiet)
+    changed = Condition(lock)
+  }
+
+  func start() { thread = startThread("vault-optimise") { [self] in work() } }
+
+  /// The vault is quiet: make it smaller.
+  func begin() {
+    lock.withLock {
+      isWanted = true
+      changed.signalAll()
+    }
+  }
+
+  /// Returns when the thread has ended: after the frame it is at, or the last steps of a container.
+  func stop() {
+    lock.withLock {
+      isStopping.store(true, ordering: .relaxed)
+      changed.signalAll()
+    }
+    if let thread { pthread_join(thread, nil) }
+    thread = nil
+  }
+
+  private func work() {
+    let optimiser = Optimiser(vault) { [self] in !isStopping.load(ordering: .relaxed) && isQuiet() }
+    while true {
+      lock.withLock {
+        while !isWanted && !isStopping.load(ordering: .relaxed) { changed.wait() }
+        isWanted = false
+      }
+      if isStopping.load(ordering: .relaxed) { return }
+      do throws(VaultError) { try optimiser.run() } catch { say(error) }
+    }
+  }
+
+  /// A full disk is said by whoever needs the space.
+  private func say(_ error: VaultError) {
+    if case .diskFull = error { return }
+    vault.log("cannot make the vault smaller now: \(error)")
+  }
+}
