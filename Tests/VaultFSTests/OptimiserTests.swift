@@ -283,7 +283,7 @@ struct OptimiserTests {
     try home.vault.syncAll()
     stopKeeper(home)
     let ballast = Glibc.open(place + "/ballast", O_CREAT | O_RDWR, 0o600)
-    let spare = Int(try home.vault.containers.disk.space().available) - Int(Limits.reserveBytes) - (2 << 20)
+    let spare = Int(try home.vault.reserve.space().available) - Int(Limits.reserveBytes) - (2 << 20)
     #expect(posix_fallocate(ballast, 0, spare) == 0)
     let before = try containers(home.path, .pack)
     try Optimiser(home.vault) { true }.run()
