@@ -9,7 +9,7 @@ extension VaultFileSystem {
     try answer { () throws(VaultError) in
       let file = try vault.open(node.inode)
       do throws(VaultError) {
-        if flags & O_TRUNC != 0 { try vault.truncate(node.inode, to: 0, clearsPrivileges: mayNotKeepPrivileges(caller), isMember: caller.isMember) }
+        if flags & O_TRUNC != 0 { try vault.truncate(node.inode, to: 0, clearsPrivileges: flags & OpenFlag.clearsPrivileges != 0, isMember: caller.isMember) }
       } catch {
         vault.close(file)
         throw error
@@ -74,9 +74,8 @@ extension VaultFileSystem {
   public func copyRange(from node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
                         to newNode: NodeNumber, _ newHandle: HandleNumber, at newOffset: UInt64, length: UInt64,
                         by caller: Caller) throws(FuseBridge.Errno) -> UInt64 {
-    // The reply's count has 32 bits; the caller asks again for the rest.
     try answer { () throws(VaultError) in
-      try vault.clone(from: handle.file, at: offset, to: newHandle.file, at: newOffset, length: min(length, 0xFFFF_F000),
+      try vault.clone(from: handle.file, at: offset, to: newHandle.file, at: newOffset, length: length,
                       clearsPrivileges: mayNotKeepPrivileges(caller), isMember: caller.isMember)
     }
   }

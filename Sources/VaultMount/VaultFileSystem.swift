@@ -1,6 +1,6 @@
 // A vault as the kernel sees it: each call of the bridge is one or two calls of the engine.
 //
-// What must stay true: errors become numbers only here (Errors.swift); nothing here holds state but open handles.
+// What must stay true: errors become numbers only here (Translation.swift); nothing here holds state but open handles.
 // The kernel may believe everything for very long: this process is the only one that changes the vault.
 
 public import FuseBridge
@@ -19,6 +19,7 @@ public struct VaultFileSystem: FileSystem {
   public init(_ vault: Vault, whenMounted: @escaping @Sendable () -> Void) {
     self.vault = vault
     self.whenMounted = whenMounted
+    vault.awaitsForget = true
   }
 
   public func mounted(_ capabilities: Capabilities) {
@@ -27,6 +28,9 @@ public struct VaultFileSystem: FileSystem {
   }
 
   // MARK: Names
+
+  /// The kernel tells the count when it lets go of a node: all of it at once, but for lookups that crossed an unlink.
+  public func forget(_ node: NodeNumber, count: UInt64) { vault.forget(node.inode) }
 
   public func lookup(_ name: FileName, in parent: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) -> LookupResult {
     try answer { () throws(VaultError) in
@@ -82,7 +86,7 @@ public struct VaultFileSystem: FileSystem {
   // MARK: Attributes
 
   public func attributes(of node: NodeNumber, handle: HandleNumber?) throws(FuseBridge.Errno) -> (Attributes, timeout: Double) {
-    try answer { () throws(VaultError) in (Attributes(try vault.info(node.inode)), Self.timeout) }
+    try answer { () throws(VaultError) in timed(try vault.info(node.inode)) }
   }
 
   public func setAttributes(of node: NodeNumber, handle: HandleNumber?, to changes: AttributeChanges, by caller: Caller)
@@ -97,7 +101,7 @@ public struct VaultFileSystem: FileSystem {
     change.changed = changes.changed.map { VaultFS.Timestamp($0) }
     change.clearsPrivileges = changes.clearsPrivileges
     change.isMember = caller.isMember
-    return try answer { () throws(VaultError) in (Attributes(try vault.change(node.inode, change)), Self.timeout) }
+    return try answer { () throws(VaultError) in timed(try vault.change(node.inode, change)) }
   }
 
   public func readLink(_ node: NodeNumber) throws(FuseBridge.Errno) -> [UInt8] {
@@ -133,9 +137,12 @@ public struct VaultFileSystem: FileSystem {
   }
 
   private static let trusted = Array("trusted.".utf8)
-  private static let spaces = ["user.", "trusted.", "security.", "system.posix_acl_"].map { Array($0.utf8) }
+  private static let lists = ["system.posix_acl_access", "system.posix_acl_default"].map { Array($0.utf8) }
+  private static let spaces = ["user.", "trusted.", "security."].map { Array($0.utf8) }
   private func checkXattr(_ name: [UInt8]) throws(FuseBridge.Errno) {
-    guard Self.spaces.contains(where: { name.starts(with: $0) }) else { throw .notSupported }
+    // The kernel asks nobody's leave for names in `system.`: only those whose meaning it knows (and guards) may pass.
+    let isKnown = Self.lists.contains(name) || Self.spaces.contains { name.starts(with: $0) && name.count > $0.count }
+    guard isKnown else { throw Self.spaces.contains(name) ? .invalidArgument : .notSupported }
   }
 
   // MARK: Directories
@@ -189,6 +196,10 @@ public struct VaultFileSystem: FileSystem {
   }
 
   func entry(_ info: NodeInfo) -> Entry {
-    Entry(attributes: Attributes(info), attributesTimeout: Self.timeout, nameTimeout: Self.timeout)
+    let (attributes, timeout) = timed(info)
+    return Entry(attributes: attributes, attributesTimeout: timeout, nameTimeout: Self.timeout)
+  }
+  private func timed(_ info: NodeInfo) -> (Attributes, timeout: Double) {
+    (Attributes(info), info.isUnsaved ? 0 : Self.timeout)
   }
 }

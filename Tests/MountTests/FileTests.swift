@@ -6,6 +6,8 @@ import Testing
 
 /// fcntl.h's O_DIRECT, which Glibc's module does not show.
 private let openDirect: Int32 = 0o40000
+/// And its O_PATH.
+private let openPath: Int32 = 0o10000000
 
 extension MountTests {
   @Suite(.serialized) struct FileTests {
@@ -78,6 +80,42 @@ extension MountTests {
         close(descriptor)
         for _ in 0..<40 where try home.number("nodes") > 1 { usleep(50_000) }
         #expect(try home.number("nodes") == 1)
+      }
+    }
+
+    @Test func `what is held without being open outlives its name: a fifo, a directory, a path descriptor`() throws {
+      try MountedVault.run { home in
+        try succeed(
+          """
+          cd \(home.point) && mkfifo pipe && exec 3<>pipe && rm pipe && echo through >&3 && read line <&3 && test "$line" = through
+          mkdir d && cd d && rmdir ../d && test "$(stat -c %h .)" = 0 && ls && ! touch x && cd ..
+          """)
+        let path = home.point + "/file"
+        try succeed("echo content > \(path)")
+        let held = try check(open(path, openPath))
+        try check(unlink(path))
+        var info = stat()
+        try check(fstat(held, &info))
+        #expect(info.st_nlink == 0 && info.st_size == 8)
+        let again = try check(open("/proc/self/fd/\(held)", O_RDONLY))
+        var bytes = [UInt8](repeating: 0, count: 16)
+        #expect(read(again, &bytes, 16) == 8)
+        close(again)
+        close(held)
+        // Nobody holds anything now: the count of nodes says so.
+        let files = { var space = statvfs(); _ = statvfs(home.point, &space); return space.f_files - space.f_ffree }
+        for _ in 0..<50 where files() > 1 { usleep(100_000) }
+        #expect(files() == 1, "only the root is left")
+      }
+    }
+
+    @Test func `names of attributes that mean nothing to the kernel are nobody's back door`() throws {
+      try MountedVault.run { home in
+        try succeed("chmod 755 \(home.point) && echo secret > \(home.point)/f && chmod 600 \(home.point)/f")
+        for name in ["system.posix_acl_foo", "system.other", "user.", "nothing"] {
+          #expect(try shell("setfattr -n '\(name)' -v x \(home.point)/f").status != 0, "\(name)")
+          #expect(try shell("getfattr -n '\(name)' \(home.point)/f").status != 0, "\(name)")
+        }
       }
     }
 

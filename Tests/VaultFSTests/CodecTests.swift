@@ -111,6 +111,7 @@ final class MemoryFile: DiskFile {
     return part.count
   }
   func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(VaultError) { throw .notSupported }
+  func allocate(_ bytes: UInt64) throws(VaultError) {}
   func truncate(to size: UInt64) throws(VaultError) { throw .notSupported }
   func sync() throws(VaultError) { throw .notSupported }
 }

@@ -58,7 +58,7 @@ import Testing
       let ballast = place + "/ballast"
       try home.vault.makeFile("before", [UInt8]("before"))
       let descriptor = Glibc.open(ballast, O_CREAT | O_RDWR, 0o600)
-      #expect(posix_fallocate(descriptor, 0, 120 << 20) == 0)
+      #expect(posix_fallocate(descriptor, 0, 105 << 20) == 0)
       Glibc.close(descriptor)
       // The keeper notices while it works; then everything falls quiet.
       var refusals = 0
@@ -75,6 +75,36 @@ import Testing
         if !isTaken { usleep(100_000) }
       }
       #expect(isTaken, "3 s after there was room again, and with nothing else going on, it still refuses")
+    }
+  }
+
+  @Test func `from zero bytes free it deletes, commits and opens again`() throws {
+    try onSmallDisk(mebibytes: 200) { home, place in
+      var random = Random(seed: 5)
+      for index in 0..<40 { try home.vault.makeFile("file-\(index)", random.bytes(200_000)) }
+      try home.vault.syncAll()
+      usleep(300_000)
+      #expect(FileManager.default.fileExists(atPath: home.path + "/" + Reserve.name), "a small volume has a reserve")
+      // Others take all there is.
+      let ballast = Glibc.open(place + "/ballast", O_CREAT | O_RDWR, 0o600)
+      var size = 200 << 20
+      while size > 4096 {
+        var info = Glibc.stat()
+        fstat(ballast, &info)
+        if posix_fallocate(ballast, info.st_size, size) != 0 { size /= 2 }
+      }
+      for index in 0..<30 { try home.vault.unlink([UInt8]("file-\(index)"), in: .root) }
+      try home.vault.sync()
+      #expect(home.vault.status().readOnlyReason == nil)
+      let copy = try home.vault.names()
+      try home.reopen()
+      #expect(try home.vault.names() == copy)
+      for index in 30..<35 { try home.vault.unlink([UInt8]("file-\(index)"), in: .root) }
+      Glibc.close(ballast)
+      #expect(unlink(place + "/ballast") == 0)
+      for _ in 0..<30 where (try? home.vault.make("after")) == nil { usleep(100_000) }
+      #expect(try home.vault.find("after") != nil)
+      try expectSound(home.vault)
     }
   }
 

@@ -16,6 +16,8 @@ final class Home {
   private(set) var path: String
   private var opened: Vault?
   let messages = Messages()
+  /// Set before an opening: what it works on in place of the real disk.
+  var disk: (any Disk)?
 
   var vault: Vault { opened! }
 
@@ -44,7 +46,8 @@ final class Home {
     var attempts = 0
     while opened == nil {
       do {
-        opened = try Vault.open(at: path, purpose: "tested", readOnly: readOnly, log: messages.add)
+        opened = try Vault.open(at: path, purpose: "tested", readOnly: readOnly,
+                                disk: { path throws(VaultError) in if let disk { disk } else { try RealDisk(path: path) } }, log: messages.add)
         // Tests look at everything, and compare what they saw.
         opened?.ignoresAccess = true
       } catch {

@@ -109,9 +109,14 @@ struct LifeTests {
   @Test func `a database of a newer schema is refused and left alone`() throws {
     try Home.run { home in
       try home.close()
-      try Database(path: home.path + "/metadata.db").execute("PRAGMA user_version = 99")
+      func setVersion(_ version: Int) throws {
+        let database = try Database(path: home.path + "/metadata.db")
+        try database.execute("PRAGMA user_version = \(version)")
+        try database.checkpoint()
+      }
+      try setVersion(99)
       #expect { try home.open() } throws: { "\($0)".contains("version 99") && "\($0)".contains("newer") }
-      try Database(path: home.path + "/metadata.db").execute("PRAGMA user_version = 1")
+      try setVersion(1)
       try home.open()
     }
   }

@@ -104,7 +104,8 @@ func expectSound(_ vault: Vault, unnamed: [InodeNumber] = [], _ comment: String 
     expect(try database.integer("SELECT count(*) FROM orphan") == Int64(unnamed.count), "orphans are left")
     expect(try database.integer("SELECT count(*) FROM page WHERE inode NOT IN (SELECT inode FROM node)") == 0, "pages of no node are left")
     expect(try database.integer("SELECT count(*) FROM xattr WHERE inode NOT IN (SELECT inode FROM node)") == 0, "attributes of no node are left")
-    expect(try database.text("PRAGMA integrity_check") == "ok", "the database is not sound")
+    let check = try database.prepare("PRAGMA integrity_check")
+    expect(try check.step() && check.bytes(0) == [UInt8]("ok"), "the database is not sound")
   }
   expect(vault.dirtyBytes.load(ordering: .relaxed) == 0, "\(vault.dirtyBytes.load(ordering: .relaxed)) unsaved bytes are counted and none are there")
 }

@@ -76,6 +76,15 @@ final class ContainerStore: Sendable {
     try disk.remove(Self.path(number, .segment))
   }
 
+  /// What a power cut left behind the journal's end: out of the way, but not lost.
+  func setAside(_ number: ContainerNumber) throws(VaultError) {
+    let kind = state.withLock { state in
+      state.open[number] = nil
+      return state.kinds.removeValue(forKey: number)
+    }
+    if let kind { try disk.rename(Self.path(number, kind), to: Self.path(number, kind) + ".cut") }
+  }
+
   /// All containers of a kind, in the order they were made.
   func numbers(_ kind: Kind) -> [ContainerNumber] {
     state.withLock { $0.kinds.filter { $0.value == kind }.keys.sorted() }
@@ -96,6 +105,13 @@ final class ContainerStore: Sendable {
       return state.kinds.removeValue(forKey: number)
     }
     if let kind { try disk.remove(Self.path(number, kind)) }
+  }
+
+  /// Those of `numbers` that there are.
+  func files(_ numbers: [ContainerNumber]) throws(VaultError) -> [any DiskFile] {
+    var files: [any DiskFile] = []
+    for number in numbers where kind(number) != nil { files.append(try file(number)) }
+    return files
   }
 
   func file(_ number: ContainerNumber) throws(VaultError) -> any DiskFile {

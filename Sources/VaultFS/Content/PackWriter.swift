@@ -58,10 +58,15 @@ final class PackWriter: Sendable {
   private let isOptimised: Bool
 
   /// - Parameter settled: every frame of every container before this one is in the view.
+  /// - Parameter unsynced: older packs that no flush may have covered.
   /// - Parameter isOptimised: its packs need no further work.
-  init(containers: ContainerStore, vault: NodeID, settled: ContainerNumber = ContainerNumber(0), isOptimised: Bool = false) {
+  init(containers: ContainerStore, vault: NodeID, settled: ContainerNumber = ContainerNumber(0), unsynced: [any DiskFile] = [], isOptimised: Bool = false) {
     (self.containers, self.vault, self.isOptimised) = (containers, vault, isOptimised)
-    state.withLock { $0.number = settled }
+    state.withLock { state in
+      state.number = settled
+      state.unsynced = unsynced
+      state.unsyncedDirectory = !unsynced.isEmpty
+    }
   }
 
   /// The packs begun so far.

@@ -33,6 +33,8 @@ public protocol DiskFile: AnyObject, Sendable {
   /// Writes everything or throws; what part of a failed write is in the file is unknown.
   func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(VaultError)
   func truncate(to size: UInt64) throws(VaultError)
+  /// Makes the file so long, with room for all of it.
+  func allocate(_ bytes: UInt64) throws(VaultError)
   /// Makes data and size durable (fdatasync). After it failed once, nothing is known about this file's unsynced bytes.
   func sync() throws(VaultError)
 }

@@ -96,6 +96,10 @@ private final class RealFile: DiskFile {
   func truncate(to size: UInt64) throws(VaultError) {
     if ftruncate(descriptor, Int(size)) != 0 { throw failure("truncate", path) }
   }
+  func allocate(_ bytes: UInt64) throws(VaultError) {
+    errno = posix_fallocate(descriptor, 0, Int(bytes))
+    if errno != 0 { throw failure("allocate", path) }
+  }
   func sync() throws(VaultError) {
     if fdatasync(descriptor) != 0 { throw failure("sync", path) }
   }

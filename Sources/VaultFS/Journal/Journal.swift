@@ -24,27 +24,34 @@ final class Journal {
   /// Bytes appended since the last time someone asked.
   private(set) var bytesUnsynced: UInt64 = 0
 
-  /// Starts a new segment after `lastLSN`. (An old one is never appended to again once the process that wrote it ended.)
-  init(containers: ContainerStore, vault: NodeID, number: ContainerNumber, after lastLSN: LSN, stamp: UInt64) throws(VaultError) {
+  /// Starts a new segment after `end`. (An old one is never appended to again once the process that wrote it ended.)
+  /// - Parameter unsynced: older segments that may hold operations after `end.durable` which no flush has covered.
+  init(containers: ContainerStore, vault: NodeID, number: ContainerNumber, after end: JournalReader.End, unsynced: [any DiskFile] = []) throws(VaultError) {
     self.containers = containers
     self.vault = vault
-    self.lastLSN = lastLSN
-    self.stamp = stamp
+    lastLSN = end.lastLSN
+    stamp = end.stamp
     segment = number
-    durable = lastLSN
-    (file, seed, end) = try Self.start(containers, vault, number, lastLSN.next)
-    unsynced = [file]
+    durable = min(end.durable, end.lastLSN)
+    (file, seed, self.end) = try Self.start(containers, vault, number, lastLSN.next)
+    self.unsynced = unsynced + [file]
   }
 
   private static func start(_ containers: ContainerStore, _ vault: NodeID, _ number: ContainerNumber, _ first: LSN)
     throws(VaultError) -> (any DiskFile, UInt32, UInt64) {
     var generator = SystemRandomNumberGenerator()
     let header = SegmentHeader(vault: vault, salt: generator.next(), firstLSN: first, device: 0, incarnation: 0)
-    let file = try containers.disk.open(ContainerStore.path(number, .segment), .create)
-    try writeAll(header.encoded(), to: file, at: 0)
-    // Durable by name before anything may refer to it: the view's position does, even where no operation follows.
-    try file.sync()
-    try containers.disk.syncDirectory("journal")
+    let path = ContainerStore.path(number, .segment)
+    let file = try containers.disk.open(path, .create)
+    do throws(VaultError) {
+      try writeAll(header.encoded(), to: file, at: 0)
+      // Durable by name before anything may refer to it: the view's position does, even where no operation follows.
+      try file.sync()
+      try containers.disk.syncDirectory("journal")
+    } catch {
+      try? containers.disk.remove(path)
+      throw error
+    }
     containers.add(number, .segment, file)
     return (file, header.seed, UInt64(SegmentHeader.length))
   }

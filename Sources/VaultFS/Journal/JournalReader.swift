@@ -1,7 +1,9 @@
 // Reads the journal back: segment by segment, record by record, up to where it ends.
 //
-// What must stay true: an invalid record is the torn end of an interrupted write only if nothing attests it: no later
-// valid record in the segment says that its LSN was durable. Otherwise it is damage, and is reported, never cut.
+// What must stay true: the journal ends at the first record that is not whole, does not follow the one before, or names
+// a chunk that is not stored, and only if nothing attests that record: no valid record after it says that its LSN was
+// durable. Then it and all that follows is what a power cut left of unflushed work (promise 2): it is cut off for good,
+// and reported. Otherwise it is damage: reported, never cut; where only a chunk is missing, the rest goes on without it.
 
 struct JournalReader {
   let containers: ContainerStore
@@ -12,118 +14,178 @@ struct JournalReader {
     /// The greatest LSN that some record attests as durable.
     var durable: LSN
     var stamp: UInt64
-    /// What an interrupted write left, if anything: said in the log.
-    var torn: String?
+    /// What a power cut or an interrupted write left behind the end, if anything.
+    var torn: Torn?
+
+    struct Torn {
+      var segment: ContainerNumber
+      /// Where the first of it is in the segment.
+      var offset: UInt64
+      var detail: String
+    }
+    static let start = End(lastLSN: .zero, durable: .zero, stamp: 0, torn: nil)
   }
 
   struct Visitor {
     /// A frame and the place of its header in the segment.
     var frame: (FrameHeader, UInt64, ContainerNumber) throws(VaultError) -> Void
+    /// - Returns: whether every chunk that the operation names is stored.
+    var isComplete: (Operation) throws(VaultError) -> Bool
     var operation: (Operation, LSN) throws(VaultError) -> Void
   }
 
   /// Visits everything after `lsn`, beginning at `offset` of segment `first` (0: at its start), through all later segments.
-  func read(after lsn: LSN, from first: ContainerNumber, at offset: UInt64, _ visitor: Visitor) throws(VaultError) -> End {
-    var end = End(lastLSN: lsn, durable: .zero, stamp: 0, torn: nil)
+  /// - Parameter afterPowerCut: unflushed writes may be missing. (They are never after a kill: then what is missing is damage.)
+  func read(after lsn: LSN, from first: ContainerNumber, at offset: UInt64, afterPowerCut: Bool, _ visitor: Visitor) throws(VaultError) -> End {
+    var end = End.start
+    end.lastLSN = lsn
     let segments = containers.journal.filter { $0 >= first }
     for (index, number) in segments.enumerated() {
-      if end.torn != nil, index > 0 {
-        // After a torn end the next segment must go on exactly there (an unclean end was followed by a new segment).
-        end.torn = nil
-      }
-      try readSegment(number, from: number == first ? offset : 0, isLast: index == segments.count - 1, &end, visitor)
+      let segment = try Segment(number, in: containers, vault: vault), later = segments[(index + 1)...]
+      var place = Place(segment: segment, at: Int(number == first ? offset : 0), later: later, afterPowerCut: afterPowerCut)
+      guard let what = try read(&place, &end, visitor) else { continue }
+      // An unfinished write may be followed by the segment of the next opening, which goes on right after it.
+      if let next = later.first, let header = try Segment(next, in: containers, vault: vault).header, header.firstLSN <= end.lastLSN.next,
+        !segment.attests(end.lastLSN.next, from: place.at) { continue }
+      let detail = "\(what) at byte \(place.at) of \(segment.file.path)"
+      if try isAttested(end.lastLSN.next, at: place) { throw .journalDamaged(detail: detail) }
+      end.torn = End.Torn(segment: number, offset: UInt64(place.at), detail: "\(detail), unfinished after operation \(end.lastLSN.value)")
+      break
     }
     return end
   }
 
-  private func readSegment(_ number: ContainerNumber, from offset: UInt64, isLast: Bool, _ end: inout End, _ visitor: Visitor) throws(VaultError) {
-    let (file, buffer) = try load(number)
-    defer { withExtendedLifetime(buffer) {} }
-    func damaged(_ what: String, _ at: Int) -> VaultError { .journalDamaged(detail: "\(what) at byte \(at) of \(file.path)") }
-    guard let header = try? SegmentHeader(decoding: buffer.bytes), header.vault == vault else {
-      // A segment that was being made when the power failed has no operations.
-      if isLast && !attests(buffer, from: 0, seed: nil, after: .zero) { return end.torn = "\(file.path) has no valid header" }
-      throw damaged("the segment header", 0)
+  private struct Place {
+    let segment: Segment
+    var at: Int
+    let later: ArraySlice<ContainerNumber>
+    let afterPowerCut: Bool
+  }
+
+  private func isAttested(_ lsn: LSN, at place: Place) throws(VaultError) -> Bool {
+    if place.segment.attests(lsn, from: place.at) { return true }
+    for number in place.later {
+      if try Segment(number, in: containers, vault: vault).attests(lsn, from: SegmentHeader.length) { return true }
     }
-    guard offset > 0 || header.firstLSN <= end.lastLSN.next else {
-      throw damaged("operations \(end.lastLSN.next.value) to \(header.firstLSN.value - 1) are missing before the segment", 0)
+    return false
+  }
+
+  /// Takes what is behind the end out of the journal, for good: else a later rebuild might find it.
+  func cut(_ torn: End.Torn) throws(VaultError) {
+    let disk = containers.disk
+    for number in containers.journal where number > torn.segment { try containers.setAside(number) }
+    if torn.offset < UInt64(SegmentHeader.length) { try containers.setAside(torn.segment) } else {
+      let file = try disk.open(ContainerStore.path(torn.segment, .segment), .update)
+      try file.truncate(to: torn.offset)
+      try file.sync()
     }
-    var at = max(Int(offset), SegmentHeader.length)
-    while at < buffer.count {
-      let rest = UnsafeRawBufferPointer(rebasing: buffer.bytes[at...])
-      guard let record = try? RecordHeader(decoding: rest, seed: header.seed) else {
-        if attests(buffer, from: at, seed: header.seed, after: end.lastLSN) || end.durable > end.lastLSN { throw damaged("the record of operation \(end.lastLSN.next.value)", at) }
-        end.torn = "\(buffer.count - at) bytes of an unfinished write after operation \(end.lastLSN.value) in \(file.path)"
-        return
-      }
+    try disk.syncDirectory("journal")
+  }
+
+  /// - Returns: what stands at `place` that is not a part of the journal, if the segment does not end as it should.
+  private func read(_ place: inout Place, _ end: inout End, _ visitor: Visitor) throws(VaultError) -> String? {
+    let segment = place.segment
+    defer { withExtendedLifetime(segment) {} }
+    guard let header = segment.header else {
+      // No record is written before its segment's header is durable.
+      if segment.count > SegmentHeader.length { throw .journalDamaged(detail: "the segment header at byte 0 of \(segment.file.path)") }
+      return "no segment header"
+    }
+    guard place.at > 0 || header.firstLSN <= end.lastLSN.next else {
+      return "a segment that begins after the missing operations \(end.lastLSN.next.value) to \(header.firstLSN.value - 1)"
+    }
+    place.at = max(place.at, SegmentHeader.length)
+    while place.at < segment.count {
+      guard let (record, body) = segment.record(at: place.at) else { return "\(segment.count - place.at) bytes of no record" }
       end.durable = max(end.durable, record.durable)
       end.stamp = max(end.stamp, record.stamp)
-      let body = UnsafeRawBufferPointer(rebasing: rest[RecordHeader.length..<RecordHeader.length + record.bodyLength])
       switch record.kind {
       case .mark: break
       case .frame where record.lsn > end.lastLSN:
-        guard let frame = try? FrameHeader(decoding: body) else { throw damaged("a frame", at) }
-        try visitor.frame(frame, UInt64(at + RecordHeader.length), number)
+        guard let frame = try? FrameHeader(decoding: body) else { return "a frame" }
+        try visitor.frame(frame, UInt64(place.at + RecordHeader.length), segment.number)
       case .operation where record.lsn > end.lastLSN:
-        guard record.lsn == end.lastLSN.next else { throw damaged("operation \(record.lsn.value) after \(end.lastLSN.value)", at) }
+        guard record.lsn == end.lastLSN.next else { return "operation \(record.lsn.value), which does not follow \(end.lastLSN.value)," }
         var reader = ByteReader(body)
-        guard let operation = try? Operation(decoding: &reader, stamp: record.stamp), reader.isAtEnd else { throw damaged("operation \(record.lsn.value)", at) }
+        guard let operation = try? Operation(decoding: &reader, stamp: record.stamp), reader.isAtEnd else { return "operation \(record.lsn.value)" }
+        if place.afterPowerCut, try !visitor.isComplete(operation), try !isAttested(record.lsn, at: place) {
+          return "operation \(record.lsn.value), whose content did not reach the disk,"
+        }
         try visitor.operation(operation, record.lsn)
         end.lastLSN = record.lsn
       default: break
       }
-      at += record.paddedLength
+      place.at += record.paddedLength
     }
-  }
-
-  /// A segment's bytes; of an archive, what it keeps of them.
-  private func load(_ number: ContainerNumber) throws(VaultError) -> (any DiskFile, Buffer) {
-    let file = try containers.file(number)
-    let size = Int(try file.size())
-    let buffer = Buffer(capacity: size)
-    buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: size), at: 0)
-    guard containers.kind(number) == .archive else { return (file, buffer) }
-    defer { withExtendedLifetime(buffer) {} }
-    guard let plain = JournalArchive.decode(buffer.bytes) else { throw .journalDamaged(detail: "the archive \(file.path)") }
-    return (file, plain)
+    return nil
   }
 
   /// Calls `visit` with every record of a segment, its body, and where the body begins in the file.
-  func scan(_ number: ContainerNumber, _ visit: (RecordHeader, UnsafeRawBufferPointer, UInt64) -> Void) throws(VaultError) {
-    let (_, buffer) = try load(number)
-    defer { withExtendedLifetime(buffer) {} }
-    guard let header = try? SegmentHeader(decoding: buffer.bytes) else { return }
+  /// - Returns: whether that was all of the segment.
+  @discardableResult
+  func scan(_ number: ContainerNumber, _ visit: (RecordHeader, UnsafeRawBufferPointer, UInt64) -> Void) throws(VaultError) -> Bool {
+    let segment = try Segment(number, in: containers, vault: vault)
+    defer { withExtendedLifetime(segment) {} }
+    guard segment.header != nil else { return false }
     var at = SegmentHeader.length
-    while at < buffer.count {
-      let rest = UnsafeRawBufferPointer(rebasing: buffer.bytes[at...])
-      guard let record = try? RecordHeader(decoding: rest, seed: header.seed) else { return }
-      visit(record, UnsafeRawBufferPointer(rebasing: rest[RecordHeader.length..<RecordHeader.length + record.bodyLength]), UInt64(at + RecordHeader.length))
+    while at < segment.count {
+      guard let (record, body) = segment.record(at: at) else { return false }
+      visit(record, body, UInt64(at + RecordHeader.length))
       at += record.paddedLength
     }
+    return true
   }
 
   /// A segment without its frames, byte for byte.
   func operations(of number: ContainerNumber) throws(VaultError) -> [UInt8] {
-    let (_, buffer) = try load(number)
-    defer { withExtendedLifetime(buffer) {} }
-    var kept = Array(buffer.bytes.prefix(SegmentHeader.length))
+    let segment = try Segment(number, in: containers, vault: vault)
+    defer { withExtendedLifetime(segment) {} }
+    var kept = Array(segment.bytes.prefix(SegmentHeader.length))
     try scan(number) { record, body, offset in
       guard record.kind != .frame else { return }
       let start = Int(offset) - RecordHeader.length
-      kept += buffer.bytes[start..<min(start + record.paddedLength, buffer.count)]
+      kept += segment.bytes[start..<min(start + record.paddedLength, segment.count)]
     }
     return kept
   }
+}
 
-  /// Whether a valid record after `start` says that an operation after `lsn` was durable.
-  private func attests(_ buffer: Buffer, from start: Int, seed: UInt32?, after lsn: LSN) -> Bool {
-    guard let seed else { return buffer.count > SegmentHeader.length }
-    var at = (start + 7) & ~7
-    while at + RecordHeader.length <= buffer.count {
-      let rest = UnsafeRawBufferPointer(rebasing: buffer.bytes[at...])
-      if rest.loadUnaligned(as: UInt32.self) == RecordHeader.magic, let record = try? RecordHeader(decoding: rest, seed: seed), record.durable > lsn {
-        return true
-      }
+/// The bytes of a segment; of an archive, what it keeps of them. Pointers into it are valid while it lives.
+private final class Segment {
+  let number: ContainerNumber
+  let file: any DiskFile
+  /// nil where it is not a valid header of this vault.
+  let header: SegmentHeader?
+  private let buffer: Buffer
+  var count: Int { buffer.count }
+  var bytes: UnsafeRawBufferPointer { buffer.bytes }
+
+  init(_ number: ContainerNumber, in containers: ContainerStore, vault: NodeID) throws(VaultError) {
+    self.number = number
+    file = try containers.file(number)
+    let size = Int(try file.size()), raw = Buffer(capacity: size)
+    raw.count = try file.read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: size), at: 0)
+    defer { withExtendedLifetime(raw) {} }
+    if containers.kind(number) == .archive {
+      guard let plain = JournalArchive.decode(raw.bytes) else { throw .journalDamaged(detail: "the archive \(file.path)") }
+      buffer = plain
+    } else { buffer = raw }
+    let decoded = try? SegmentHeader(decoding: buffer.bytes)
+    header = decoded?.vault == vault ? decoded : nil
+  }
+
+  /// The valid record at `offset` and its body, if there is one.
+  func record(at offset: Int) -> (RecordHeader, UnsafeRawBufferPointer)? {
+    let rest = UnsafeRawBufferPointer(rebasing: buffer.bytes[offset...])
+    guard let header, let record = try? RecordHeader(decoding: rest, seed: header.seed) else { return nil }
+    return (record, UnsafeRawBufferPointer(rebasing: rest[RecordHeader.length..<RecordHeader.length + record.bodyLength]))
+  }
+
+  /// Whether a valid record from `start` on says that operation `lsn` was durable.
+  func attests(_ lsn: LSN, from start: Int) -> Bool {
+    var at = (max(start, SegmentHeader.length) + 7) & ~7
+    while at + RecordHeader.length <= count {
+      if buffer.bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self) == RecordHeader.magic, let (record, _) = record(at: at), record.durable >= lsn { return true }
       at += 8
     }
     return false

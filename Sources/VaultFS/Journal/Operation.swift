@@ -71,6 +71,15 @@ enum Operation: Hashable {
 }
 
 extension Operation {
+  /// Whether it can make room: such an operation may use the reserve.
+  var freesSpace: Bool {
+    switch self {
+    case .unlink, .drop, .removeXattr, .collapseRange: true
+    case .content(_, _, let extents, _, _): extents.isEmpty
+    default: false
+    }
+  }
+
   private enum Kind: UInt8 {
     case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
       insertRange, collapseRange, drop, epoch

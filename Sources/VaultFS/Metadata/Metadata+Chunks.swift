@@ -15,9 +15,18 @@ extension Metadata {
     defer { find.reset() }
     while try find.step() {
       var reader = ByteReader(find.raw(1))
-      if let found = try? reader.chunkID(), found == id { return ChunkNumber(find.unsigned(0)) }
+      if let found = try? reader.chunkID(), found == id { return find.unsigned(2) == Self.nowhere.value ? nil : ChunkNumber(find.unsigned(0)) }
     }
     return nil
+  }
+
+  /// Where a chunk is that something names and that is not stored any more.
+  private static let nowhere = ContainerNumber(0)
+
+  /// Notes that a chunk is not stored any more. The same content written again heals it.
+  func insertMissing(_ id: ChunkID) throws(VaultError) {
+    let header = FrameHeader(codec: .raw, plain: 0, stored: UnsafeRawBufferPointer(start: nil, count: 0), chunks: [FrameChunk(id: id, length: 0, crc: 0)])
+    try insert(header, at: 0, in: Self.nowhere)
   }
 
   /// Notes where the chunks of a frame are; a chunk that is known stays where it is.
@@ -27,17 +36,25 @@ extension Metadata {
     for chunk in frame.chunks {
       defer { within += chunk.length }
       let first = firstNumber(of: chunk.id)
-      var free = first, known = false
+      var free = first, known = false, missing: UInt64?
       let find = statements.findChunk
       find.bind(1, first)
       find.bind(2, first + Self.numberWindow)
       while try find.step() {
         var reader = ByteReader(find.raw(1))
-        if let found = try? reader.chunkID(), found == chunk.id { known = true }
+        if let found = try? reader.chunkID(), found == chunk.id {
+          if find.unsigned(2) == Self.nowhere.value { missing = find.unsigned(0) } else { known = true }
+        }
         if find.unsigned(0) == free { free += 1 }
       }
       find.reset()
       if known { continue }
+      if let missing {
+        statements.deleteChunk.bind(1, missing)
+        try statements.deleteChunk.run()
+        state.counters.chunks -= 1
+        free = missing
+      }
       guard free < first + Self.numberWindow else { throw damaged("chunk numbers collide at \(first)") }
       let insert = statements.insertChunk
       insert.bind(1, free)

@@ -13,51 +13,76 @@ extension Metadata {
   }
 
   /// Applies what a journal reader finds.
-  var replaying: JournalReader.Visitor {
+  /// - Parameter log: told of content that is not stored any more. (What it belongs to is read as an error there, alone.)
+  func replaying(_ log: @escaping (String) -> Void) -> JournalReader.Visitor {
     JournalReader.Visitor(
       frame: { [self] header, offset, container throws(VaultError) in
         try begin()
         try insert(header, at: offset, in: container)
       },
+      isComplete: { [self] operation throws(VaultError) in try missing(operation).isEmpty },
       operation: { [self] operation, lsn throws(VaultError) in
+        for id in try missing(operation) {
+          log("a chunk that operation \(lsn.value) names is not stored any more: what holds it can be read only in part")
+          try insertMissing(id)
+        }
         try apply(operation, lsn: lsn)
         if operationsSinceCommit >= Limits.commitOperations { try commit() }
       })
   }
 }
 
+extension Metadata {
+  /// The chunks that `operation` names and that are not stored.
+  private func missing(_ operation: Operation) throws(VaultError) -> [ChunkID] {
+    guard case .content(_, _, let extents, _, _) = operation else { return [] }
+    var missing: [ChunkID] = []
+    for extent in extents {
+      if case .chunk(let id, _) = extent.source, try chunk(id) == nil { missing.append(id) }
+    }
+    return missing
+  }
+}
+
 extension Vault {
   /// Makes the metadata database of the vault at `path` anew from its journal and packs.
   /// - Parameter progress: called with the share that is done, 0…1.
-  public static func rebuild(at path: String, progress: (Double) -> Void) throws(VaultError) {
+  public static func rebuild(at path: String, log: @escaping (String) -> Void = { _ in }, progress: (Double) -> Void) throws(VaultError) {
     let configuration = try readConfiguration(path)
     let owner = try OwnerLock(vault: path, purpose: "rebuilding it")
     defer { withExtendedLifetime(owner) {} }
-    try rebuild(path, configuration: configuration, disk: try RealDisk(path: path), progress: progress)
+    try rebuild(path, configuration: configuration, disk: try RealDisk(path: path), log: log, progress: progress)
   }
 
-  static func rebuild(_ path: String, configuration: VaultConfiguration, disk: any Disk, progress: (Double) -> Void) throws(VaultError) {
+  static func rebuild(_ path: String, configuration: VaultConfiguration, disk: any Disk, log: @escaping (String) -> Void,
+                      progress: (Double) -> Void) throws(VaultError) {
     let new = databaseName + ".new"
     for suffix in ["", "-wal", "-shm"] where disk.exists(new + suffix) { try disk.remove(new + suffix) }
     let containers = try ContainerStore(disk: disk)
     let packs = containers.numbers(.pack), segments = containers.journal
     guard let first = segments.first else { throw .journalDamaged(detail: "\(path)/journal has no segments") }
-    try fill("\(path)/\(new)", configuration, containers, packs: packs, first: first, last: segments.last!, progress)
-    for suffix in ["-wal", "-shm"] where disk.exists(databaseName + suffix) { try disk.remove(databaseName + suffix) }
+    try fill("\(path)/\(new)", configuration, containers, packs: packs, first: first, last: segments.last!, log, progress)
+    for name in [databaseName + "-wal", databaseName + "-shm", checkpointName] where disk.exists(name) { try disk.remove(name) }
     try disk.rename(new, to: databaseName)
     try disk.syncDirectory(".")
     progress(1)
   }
 
   private static func fill(_ file: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, packs: [ContainerNumber],
-                           first: ContainerNumber, last: ContainerNumber, _ progress: (Double) -> Void) throws(VaultError) {
+                           first: ContainerNumber, last: ContainerNumber, _ log: @escaping (String) -> Void, _ progress: (Double) -> Void) throws(VaultError) {
     let database = try Database(path: file)
     try Schema.prepare(database)
     let metadata = try Metadata(database: database, nameKey: configuration.nameKey)
     try metadata.learnPacks(containers, from: ContainerNumber(0), at: 0, verifyPayload: false)
     progress(0.3)
-    let end = try JournalReader(containers: containers, vault: configuration.id).read(after: .zero, from: first, at: 0, metadata.replaying)
+    let reader = JournalReader(containers: containers, vault: configuration.id)
+    let end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: true, metadata.replaying(log))
+    if let torn = end.torn {
+      log("cut off \(torn.detail)")
+      try reader.cut(torn)
+    }
     guard end.lastLSN > .zero else { throw .journalDamaged(detail: "it holds no operation") }
+    let last = containers.journal.last ?? last
     metadata.state.segment = last
     metadata.state.segmentOffset = try containers.file(last).size()
     metadata.state.pack = packs.last ?? ContainerNumber(0)

@@ -56,7 +56,7 @@ struct Statements {
   let selectEntry, listEntries, insertEntry, deleteEntry, retargetEntry: Statement
   let selectXattr, listXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
   let selectPage, listPages, writePage, deletePage, deletePages: Statement
-  let selectChunk, findChunk, insertChunk, moveChunk: Statement
+  let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk: Statement
   let insertOrphan, deleteOrphan, writeState, insertEpoch, selectEpoch: Statement
 
   init(_ db: Database) throws(VaultError) {
@@ -79,7 +79,8 @@ struct Statements {
     deletePage = try db.prepare("DELETE FROM page WHERE inode = ? AND start = ?")
     deletePages = try db.prepare("DELETE FROM page WHERE inode = ?")
     selectChunk = try db.prepare("SELECT id, length, container, frame, frame_length, offset FROM chunk WHERE number = ?")
-    findChunk = try db.prepare("SELECT number, id FROM chunk WHERE number >= ? AND number < ? ORDER BY number")
+    findChunk = try db.prepare("SELECT number, id, container FROM chunk WHERE number >= ? AND number < ? ORDER BY number")
+    deleteChunk = try db.prepare("DELETE FROM chunk WHERE number = ?")
     insertChunk = try db.prepare("INSERT INTO chunk (number, id, length, crc, container, frame, frame_length, offset) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
     moveChunk = try db.prepare("UPDATE chunk SET container = ?, frame = ?, frame_length = ?, offset = ? WHERE number = ?")
     insertOrphan = try db.prepare("INSERT OR IGNORE INTO orphan (inode) VALUES (?)")

@@ -178,7 +178,7 @@ final class Metadata {
   func begin() throws(VaultError) {
     operationsSinceCommit += 1
     if inTransaction { return }
-    try database.execute("BEGIN IMMEDIATE")
+    try database.begin()
     inTransaction = true
   }
 
@@ -194,7 +194,7 @@ final class Metadata {
     }
     dirty.removeAll(keepingCapacity: true)
     try writeState()
-    try database.execute("COMMIT")
+    try database.commit()
     inTransaction = false
     operationsSinceCommit = 0
     evict()

@@ -37,6 +37,8 @@ final class Node {
   /// The node has ended; its number is no longer in the vault.
   var isDropped = false
   var openCount = 0
+  /// Without a name, and nobody can ask for it any more but by open handles.
+  var isForgotten = false
   var lastUse: UInt64 = 0
   var unsaved: Unsaved?
   /// There while the file is open or holds unsaved bytes.
@@ -86,6 +88,8 @@ public struct NodeInfo: Sendable {
   public var modified: Timestamp
   public var changed: Timestamp
   public var born: Timestamp
+  /// Unsaved bytes are counted in `allocated` as if none were zero: saving may show that they are.
+  public var isUnsaved: Bool
 }
 
 extension Node {
@@ -94,7 +98,7 @@ extension Node {
 
   var info: NodeInfo {
     var info = NodeInfo(inode: inode, mode: mode, links: links, user: user, group: group, device: device, size: size,
-                        allocated: allocated, accessed: accessed, modified: modified, changed: changed, born: born)
+                        allocated: allocated, accessed: accessed, modified: modified, changed: changed, born: born, isUnsaved: unsaved != nil)
     if isDirectory { info.size = Self.directorySize }
     if isSymlink { info.size = UInt64(target.count) }
     if let unsaved {

@@ -28,7 +28,22 @@ final class Database {
   }
   deinit { sqlite3_close_v2(handle) }
 
+  /// The error that ended an open transaction by itself (SQLite does so after many): what it held is gone from here,
+  /// so nothing is read or written any more. The journal has it all.
+  private var lost: VaultError?
+  private var isInTransaction = false
+
+  func begin() throws(VaultError) {
+    try execute("BEGIN IMMEDIATE")
+    isInTransaction = true
+  }
+  func commit() throws(VaultError) {
+    try execute("COMMIT")
+    isInTransaction = false
+  }
+
   func execute(_ sql: String) throws(VaultError) {
+    try checkWhole()
     let code = sqlite3_exec(handle, sql, nil, nil, nil)
     if code != SQLITE_OK { throw failure(code) }
   }
@@ -46,21 +61,20 @@ final class Database {
     return try statement.step() ? statement.integer(0) : nil
   }
 
-  func text(_ sql: String) throws(VaultError) -> String? {
-    let statement = try prepare(sql)
-    defer { statement.reset() }
-    return try statement.step() ? String(decoding: statement.bytes(0), as: UTF8.self) : nil
-  }
-
-  var changes: Int { Int(sqlite3_changes(handle)) }
-
   /// Copies the write-ahead log into the database and empties it.
   func checkpoint() throws(VaultError) {
     let code = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
     if code != SQLITE_OK { throw failure(code) }
   }
 
-  fileprivate func failure(_ code: Int32) -> VaultError { Self.error(code, String(cString: sqlite3_errmsg(handle)), path) }
+  fileprivate func failure(_ code: Int32) -> VaultError {
+    let error = Self.error(code, String(cString: sqlite3_errmsg(handle)), path)
+    if isInTransaction, sqlite3_get_autocommit(handle) != 0 { lost = error }
+    return error
+  }
+
+  /// - Throws: what ended a transaction behind our back.
+  func checkWhole() throws(VaultError) { if let lost { throw lost } }
 
   private static func error(_ code: Int32, _ message: String, _ path: String) -> VaultError {
     if code == SQLITE_IOERR | 32 << 8 { return .databaseDamaged(detail: "\(path): a page fails its checksum") }
@@ -79,7 +93,7 @@ final class Statement {
   fileprivate init(_ handle: OpaquePointer, of database: Database) { (self.handle, self.database) = (handle, database) }
   deinit { sqlite3_finalize(handle) }
 
-  /// Binds in order from parameter 1. Bytes are borrowed until the next `reset`.
+  /// Binds in order from parameter 1; bytes are copied.
   func bind(_ index: Int32, _ value: UInt64) { sqlite3_bind_int64(handle, index, Int64(bitPattern: value)) }
   func bind(_ index: Int32, copying value: [UInt8]) {
     value.withUnsafeBytes { raw in
@@ -99,6 +113,7 @@ final class Statement {
 
   /// - Returns: whether there is a row.
   func step() throws(VaultError) -> Bool {
+    try database.checkWhole()
     let code = sqlite3_step(handle)
     switch code {
     case SQLITE_ROW: return true
@@ -119,7 +134,6 @@ final class Statement {
   func reset() { sqlite3_reset(handle) }
   func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
   func unsigned(_ column: Int32) -> UInt64 { UInt64(bitPattern: sqlite3_column_int64(handle, column)) }
-  func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
   /// Valid until the next step or reset.
   func raw(_ column: Int32) -> UnsafeRawBufferPointer {
     let base = sqlite3_column_blob(handle, column)

@@ -50,7 +50,7 @@ final class SaveQueue: @unchecked Sendable {
 }
 
 /// Jobs of one save, done while they are still being found: by workers that have nothing else to do, and by the saver
-/// once it has found them all. In no order.
+/// once it has found them all.
 final class SharedWork<Job: Sendable>: @unchecked Sendable {
   // Sendable: guarded by `lock`, but for `body`, which is immutable.
   private let lock = Lock()
@@ -59,10 +59,11 @@ final class SharedWork<Job: Sendable>: @unchecked Sendable {
   private var next = 0
   private var isComplete = false
   private var helpers = 0
-  private let queue: SaveQueue
+  private let queue: SaveQueue?
   private let body: @Sendable (Job) -> Void
 
-  init(_ queue: SaveQueue, _ body: @escaping @Sendable (Job) -> Void) {
+  /// - Parameter queue: whose workers may help; nil where the jobs are to be done in their order.
+  init(_ queue: SaveQueue?, _ body: @escaping @Sendable (Job) -> Void) {
     (self.queue, self.body) = (queue, body)
     changed = Condition(lock)
   }
@@ -73,7 +74,7 @@ final class SharedWork<Job: Sendable>: @unchecked Sendable {
       changed.signalAll()
       return jobs.count
     }
-    if count > 1, count <= queue.workers { queue.add { self.help() } }
+    if let queue, count > 1, count <= queue.workers { queue.add { self.help() } }
   }
 
   /// Returns when every job that was added is done.

@@ -9,8 +9,9 @@ final class Syncer: @unchecked Sendable {
   private let done: Condition
   private var isRunning = false
   private var durable: LSN
-  /// Flushes so far; for tests and statistics.
-  private(set) var flushes = 0
+  /// One flush at a time, checkpoints among them: whoever finds nothing left to flush must not overtake the flush that
+  /// is at it. Taken before the vault's lock.
+  let flushing = Lock()
 
   init(durable: LSN) {
     self.durable = durable
@@ -31,7 +32,6 @@ final class Syncer: @unchecked Sendable {
       do throws(VaultError) { result = .success(try flush()) } catch { result = .failure(error) }
       lock.withLock {
         isRunning = false
-        flushes += 1
         if case .success(let lsn) = result { durable = max(durable, lsn) }
         done.signalAll()
       }
@@ -64,41 +64,49 @@ extension Vault {
   }
 
   private func flush() throws(VaultError) -> LSN {
-    let (covered, segments) = lock.withLock { (journal.lastLSN, journal.takeUnsynced()) }
-    do throws(VaultError) {
-      try packs.sync()
-      for file in segments { try file.sync() }
-    } catch {
-      throw lock.withLock { fail(error) }
+    try syncer.flushing.withLock { () throws(VaultError) in
+      let (covered, segments) = try lock.withLock { () throws(VaultError) in
+        // The kernel tells of a lost write once: after a flush that failed, the next would succeed and mean nothing.
+        if let failure { throw .readOnly(reason: failure) }
+        return (journal.lastLSN, journal.takeUnsynced())
+      }
+      do throws(VaultError) { try flush(segments) } catch { throw lock.withLock { fail(error) } }
+      lock.withLock { journal.durable = max(journal.durable, covered) }
+      return covered
     }
-    lock.withLock { journal.durable = max(journal.durable, covered) }
-    return covered
+  }
+
+  /// Packs before the segments whose operations name their chunks.
+  private func flush(_ segments: [any DiskFile]) throws(VaultError) {
+    try packs.sync()
+    for file in segments { try file.sync() }
   }
 
   /// Brings the database itself up to date, so that its log can go. Nothing enters it that the journal could lose.
   func checkpoint() throws(VaultError) {
     try sync()
-    try lock.withLock { () throws(VaultError) in
+    try syncer.flushing.withLock { () throws(VaultError) in
+      try lock.withLock { () throws(VaultError) in try checkpointLocked() }
+    }
+  }
+
+  private func checkpointLocked() throws(VaultError) {
+    do throws(VaultError) {
+      if let failure { throw .readOnly(reason: failure) }
       if journal.lastLSN > journal.durable {
-        // Operations came in between. They are few: syncing them here, under the lock, keeps the rule simple.
-        let segments = journal.takeUnsynced()
-        do throws(VaultError) {
-          try packs.sync()
-          for file in segments { try file.sync() }
-        } catch { throw fail(error) }
+        // Operations came in between. They are few: flushing them here, under the lock, keeps the rule simple.
+        try flush(journal.takeUnsynced())
         journal.durable = journal.lastLSN
       }
-      do throws(VaultError) {
-        try commit()
-        // While pages are copied, the log is what would mend a half-copied database; it holds nothing here that the
-        // journal could lose. The marker tells the next opening to keep it, and is gone before the log grows again.
-        let disk = containers.disk
-        if !disk.exists(Self.checkpointName) { _ = try disk.open(Self.checkpointName, .create) }
-        try disk.syncDirectory(".")
-        try metadata.database.checkpoint()
-        try disk.remove(Self.checkpointName)
-        try disk.syncDirectory(".")
-      } catch { throw fail(error) }
-    }
+      try commit()
+      // While pages are copied, the log is what would mend a half-copied database; it holds nothing here that the
+      // journal could lose. The marker tells the next opening to keep it, and is gone before the log grows again.
+      let disk = containers.disk
+      if !disk.exists(Self.checkpointName) { _ = try disk.open(Self.checkpointName, .create) }
+      try disk.syncDirectory(".")
+      try metadata.database.checkpoint()
+      try disk.remove(Self.checkpointName)
+      try disk.syncDirectory(".")
+    } catch { throw fail(error) }
   }
 }

@@ -38,7 +38,7 @@ extension Vault {
     var generator = SystemRandomNumberGenerator()
     let configuration = VaultConfiguration(id: .random(), name: name, nameKey: (generator.next(), generator.next()), created: now().seconds)
     let containers = try ContainerStore(disk: disk)
-    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: .zero, stamp: 0)
+    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: .start)
     let root = NewNode(inode: .root, mode: S_IFDIR | mode, user: getuid(), group: getgid(), device: 0, target: [], xattrs: [])
     _ = try journal.append(.epoch(key: generator.next()))
     _ = try journal.append(.create(root, parent: .none, name: [], time: now()))
@@ -47,7 +47,7 @@ extension Vault {
     let file = try disk.open("vault.new", .create)
     try writeAll(Array(configuration.encoded().utf8), to: file, at: 0)
     try file.sync()
-    try rebuild(path, configuration: configuration, disk: disk) { _ in }
+    try rebuild(path, configuration: configuration, disk: disk, log: { _ in }) { _ in }
     // SQLite leaves the log of a database that was renamed.
     for suffix in [".new-wal", ".new-shm"] where disk.exists(databaseName + suffix) { try disk.remove(databaseName + suffix) }
     try disk.rename("vault.new", to: VaultConfiguration.fileName)

@@ -107,8 +107,8 @@ extension Vault {
         if !node.isDirectory { throw .notADirectory }
         if node.entries > 0 { throw .directoryNotEmpty }
       } else if node.isDirectory { throw .isADirectory }
-      try perform(.unlink(parent: parent, name: name, drops: node.openCount == 0, time: Self.now()))
-      discardIfDropped(node)
+      try perform(.unlink(parent: parent, name: name, drops: endsWithItsNames(node), time: Self.now()))
+      noteUnlinked(node)
     }
   }
 
@@ -143,11 +143,11 @@ extension Vault {
           let target = try metadata.node(old.inode)
           if target === node { return }
           try checkReplaceable(target, by: node)
-          drops = target.openCount == 0
+          drops = endsWithItsNames(target)
           replaced = target
         } else if node.isDirectory, from !== to, to.links >= Limits.linksMax { throw .tooManyLinks }
         try perform(.rename(parent: parent, name: name, newParent: newParent, newName: newName, drops: drops, time: Self.now()))
-        if let replaced { discardIfDropped(replaced) }
+        if let replaced { noteUnlinked(replaced) }
       }
     }
   }
@@ -171,8 +171,13 @@ extension Vault {
     return true
   }
 
-  /// Unsaved bytes of a node that has ended are of no use to anyone.
-  private func discardIfDropped(_ node: Node) {
+  /// Whether nobody would miss the node after its last name.
+  private func endsWithItsNames(_ node: Node) -> Bool { node.openCount == 0 && !awaitsForget }
+
+  /// `lock` is held.
+  private func noteUnlinked(_ node: Node) {
+    if node.links == 0, !node.isDropped { orphans.insert(node.inode) }
+    // Unsaved bytes of a node that has ended are of no use to anyone.
     guard node.isDropped, let unsaved = node.unsaved else { return }
     dirtyBytes.subtract(Int(unsaved.bytes), ordering: .relaxed)
     setUnsaved(nil, of: node)

@@ -22,30 +22,44 @@ extension Vault {
   /// - Parameter purpose: what this process does with the vault, for those who are refused it meanwhile.
   public static func open(at path: String, purpose: String, readOnly: Bool = false,
                           log: @escaping @Sendable (String) -> Void) throws(VaultError) -> Vault {
+    try open(at: path, purpose: purpose, readOnly: readOnly, disk: { path throws(VaultError) in try RealDisk(path: path) }, log: log)
+  }
+
+  /// - Parameter disk: makes the disk, once the vault is owned.
+  static func open(at path: String, purpose: String, readOnly: Bool, disk makeDisk: (String) throws(VaultError) -> any Disk,
+                   log: @escaping @Sendable (String) -> Void) throws(VaultError) -> Vault {
     let configuration = try readConfiguration(path)
     let owner = try OwnerLock(vault: path, purpose: purpose)
-    let disk = try RealDisk(path: path)
+    let disk = try makeDisk(path)
+    // On a full disk this makes the room that opening needs.
+    _ = try? Reserve(disk).space()
     let containers = try ContainerStore(disk: disk)
-    let thisBoot = contents(of: "/proc/sys/kernel/random/boot_id")
-    if let lastBoot = try readState(disk), lastBoot != thisBoot {
+    let thisBoot = contents(of: "/proc/sys/kernel/random/boot_id"), lastBoot = try readState(disk)
+    // A clean end leaves neither: a log without `boot` is from an opening whose first write a power cut took away.
+    let afterPowerCut = lastBoot.map { $0 != thisBoot } ?? hasDatabaseLog(path)
+    if afterPowerCut {
       log("the computer stopped while the vault was in use; recovering from the journal")
       if !disk.exists(checkpointName) { try discardDatabaseLog(disk) }
     }
     try writeState(thisBoot, disk)
 
-    var view = try openView(path, configuration, containers)
+    var view = try openView(path, configuration, containers, afterPowerCut, log)
     if view == nil {
       // The database's log is ahead of the journal: the journal is the truth.
       try discardDatabaseLog(disk)
-      view = try openView(path, configuration, containers)
+      view = try openView(path, configuration, containers, afterPowerCut, log)
     }
-    guard let (metadata, end) = view else {
+    guard let (metadata, end, old) = view else {
       throw .journalDamaged(detail: "it ends before what the database has; files are missing from \(path)/journal, or were cut short")
     }
-    if let torn = end.torn { log("cut off \(torn)") }
+    if let torn = end.torn {
+      log("cut off \(torn.detail)")
+      try JournalReader(containers: containers, vault: configuration.id).cut(torn)
+    }
     containers.raiseNext(to: metadata.state.nextContainer)
-    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: end.lastLSN, stamp: end.stamp)
-    let packs = PackWriter(containers: containers, vault: configuration.id, settled: ContainerNumber(containers.next))
+    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: end,
+                              unsynced: try containers.files(old.segments))
+    let packs = PackWriter(containers: containers, vault: configuration.id, settled: ContainerNumber(containers.next), unsynced: old.packs)
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,
                       packs: packs, owner: owner, isReadOnly: readOnly, log: log)
     try vault.lock.withLock { () throws(VaultError) in
@@ -77,6 +91,7 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try journal.mark() }
     try sync()
     if containers.disk.exists(Self.stateName) { try containers.disk.remove(Self.stateName) }
+    _ = reserve.giveUp()
     owner.release()
   }
 
@@ -93,13 +108,22 @@ extension Vault {
   }
 
   /// Opens the database and replays what it has not seen.
-  /// - Returns: nil where the journal ends before what the database has applied.
-  private static func openView(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore)
-    throws(VaultError) -> (Metadata, JournalReader.End)? {
+  /// - Returns: also what no flush of the last owner may have covered; nil where the journal ends before what the
+  ///   database has applied.
+  private static func openView(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, _ afterPowerCut: Bool,
+                               _ log: @escaping @Sendable (String) -> Void)
+    throws(VaultError) -> (Metadata, JournalReader.End, (segments: [ContainerNumber], packs: [any DiskFile]))? {
     let file = "\(path)/\(databaseName)"
     guard access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
     let database = try Database(path: file)
     try Schema.prepare(database)
+    let disk = containers.disk
+    if disk.exists(checkpointName) {
+      // Finished before anything else enters the log: all that is in it now is durable in the journal.
+      try database.checkpoint()
+      try disk.remove(checkpointName)
+      try disk.syncDirectory(".")
+    }
     let metadata = try Metadata(database: database, nameKey: configuration.nameKey)
     let state = metadata.state
     guard state.applied > .zero else { throw .databaseDamaged(detail: "\(file) holds no vault") }
@@ -112,9 +136,15 @@ extension Vault {
     }
     guard try containers.file(state.segment).size() >= offset else { return nil }
     try metadata.learnPacks(containers, from: state.pack, at: state.packOffset, verifyPayload: true)
-    let end = try reader.read(after: state.applied, from: state.segment, at: offset, metadata.replaying)
+    let end = try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, metadata.replaying(log))
     try metadata.commit()
-    return (metadata, end)
+    let packs = try containers.files(containers.numbers(.pack).filter { $0 >= state.pack })
+    return (metadata, end, (containers.numbers(.segment).filter { $0 >= state.segment }, packs))
+  }
+
+  private static func hasDatabaseLog(_ path: String) -> Bool {
+    var info = stat()
+    return lstat("\(path)/\(databaseName)-wal", &info) == 0 && info.st_size > 0
   }
 
   private static func discardDatabaseLog(_ disk: any Disk) throws(VaultError) {

@@ -54,7 +54,8 @@ final class SavePlanner {
     let isInline = runs.reduce(0) { $0 + $1.count } <= Limits.inlineBytesMax
     let claims = Claims()
     self.isInline = isInline
-    work = SharedWork(vault.saveQueue) { cut in
+    // An inline frame must stand at or before the first operation that names it: small saves are done in order.
+    work = SharedWork(isInline ? nil : vault.saveQueue) { cut in
       do throws(VaultError) { cut.outcome = .success(try vault.store(cut, claims, inHurry: inHurry, inline: isInline)) } catch { cut.outcome = .failure(error) }
     }
   }
@@ -160,7 +161,10 @@ extension Vault {
       let chunk = FrameChunk(id: id, length: UInt32(cut.plain.count), crc: Checksum.crc32(cut.plain))
       let header = FrameHeader(codec: codec, plain: cut.plain.count, stored: stored, chunks: [chunk])
       if inline { return .inline(Journal.InlineFrame(header: header, payload: Array(stored))) }
-      return .packed(header, try packs.append(header, stored))
+      do throws(VaultError) { return .packed(header, try packs.append(header, stored)) } catch {
+        if case .diskFull = error { throw error }
+        throw lock.withLock { fail(error) }
+      }
     }
   }
 }

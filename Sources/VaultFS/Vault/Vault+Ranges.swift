@@ -57,7 +57,7 @@ extension Vault {
   /// Space that is promised must be there now, as far as anyone can tell.
   private func checkRoom(for ranges: [Range<UInt64>]) throws(VaultError) {
     let wanted = ranges.reduce(0) { $0 + UInt64($1.count) }
-    if wanted > Limits.reserveBytes, wanted - Limits.reserveBytes > (try containers.disk.space().available) { throw .diskFull }
+    if wanted > Limits.reserveBytes, wanted - Limits.reserveBytes > (try reserve.space().available) { throw .diskFull }
   }
 
   private func gaps(of node: Node, in range: Range<UInt64>) throws(VaultError) -> [Range<UInt64>] {

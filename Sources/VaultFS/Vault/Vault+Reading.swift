@@ -43,8 +43,23 @@ extension Vault {
       node.openCount -= 1
       guard node.openCount == 0 else { return }
       if node.unsaved == nil { node.draft = nil }
-      if node.links == 0, !node.isDropped { _ = try? perform(.drop(inode)) }
+      if !awaitsForget || node.isForgotten { dropOrphan(inode) }
     }
+  }
+
+  /// Whoever is served (the kernel) holds the node no longer. Needed where `awaitsForget`.
+  public func forget(_ inode: InodeNumber) {
+    lock.withLock {
+      guard orphans.contains(inode), let node = try? metadata.node(inode) else { return }
+      // The last close may be on its way still, in another thread.
+      node.isForgotten = true
+      if node.openCount == 0 { dropOrphan(inode) }
+    }
+  }
+
+  /// `lock` is held.
+  private func dropOrphan(_ inode: InodeNumber) {
+    if orphans.remove(inode) != nil { _ = try? perform(.drop(inode)) }
   }
 
   private func abandon(_ file: OpenFile, _ error: VaultError) {

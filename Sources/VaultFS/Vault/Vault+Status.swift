@@ -41,7 +41,7 @@ public struct VaultStatus: Sendable {
 
 extension Vault {
   public func space() throws(VaultError) -> VaultSpace {
-    let disk = try containers.disk.space()
+    let disk = try reserve.space()
     let nodes = lock.withLock { UInt64(max(metadata.state.counters.nodes, 0)) }
     let unsaved = UInt64(max(dirtyBytes.load(ordering: .relaxed), 0))
     let available = disk.available > Limits.reserveBytes + unsaved ? disk.available - Limits.reserveBytes - unsaved : 0

@@ -5,13 +5,14 @@
 // 2. Nothing waits for a disk flush or decodes a frame while it holds `lock` (a checkpoint excepted).
 // 3. After an error of doubtful effect the vault is read-only and says why; no sync is retried and believed.
 //
-// Themes: Vault+Open (start, recovery, end), +Names, +Attributes, +Xattrs, +Reading, +Writing, +Saving, +Ranges, +Syncing.
+// Themes: Vault+Open (start, recovery, end), +Names, +Attributes, +Xattrs, +Reading, +Writing, +Saving, +Planning, +Ranges,
+// +Status; Syncer (flushes and checkpoints).
 
 import Glibc
 import Synchronization
 
 public final class Vault: @unchecked Sendable {
-  // Sendable: `metadata`, `journal`, `unsaved`, `failure`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
+  // Sendable: `metadata`, `journal`, `unsaved`, `orphans`, `failure`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
   public let configuration: VaultConfiguration
   public let path: String
   let lock = Lock()
@@ -30,8 +31,11 @@ public final class Vault: @unchecked Sendable {
   /// A draft was saved, or could not be; of `lock`.
   let saved: Condition
   let owner: OwnerLock
+  let reserve: Reserve
   /// Nodes with unsaved bytes.
   var unsaved: [InodeNumber: Node] = [:]
+  /// Nodes without a name that somebody may still hold.
+  var orphans: Set<InodeNumber> = []
   var failure: String?
   var hasEpoch = false
   private var lastReport = ""
@@ -41,6 +45,8 @@ public final class Vault: @unchecked Sendable {
   /// Called where a change of content took privileges from a node's mode: whoever remembers the mode must forget it.
   /// Set before the vault is used; holds no lock when it is called.
   public nonisolated(unsafe) var whenModeChanges: (@Sendable (InodeNumber) -> Void)?
+  /// A node that was looked up outlives its last name until `forget`. Set before the vault is used.
+  public nonisolated(unsafe) var awaitsForget = false
   /// Reads leave a node's access time alone.
   public nonisolated(unsafe) var ignoresAccess = false
   let isReadOnly: Bool
@@ -49,6 +55,7 @@ public final class Vault: @unchecked Sendable {
        packs: PackWriter, owner: OwnerLock, isReadOnly: Bool, log: @escaping @Sendable (String) -> Void) {
     (self.configuration, self.path, self.metadata, self.journal) = (configuration, path, metadata, journal)
     (self.containers, self.packs, self.owner, self.isReadOnly, self.log) = (containers, packs, owner, isReadOnly, log)
+    reserve = Reserve(containers.disk)
     syncer = Syncer(durable: journal.durable)
     saved = Condition(lock)
   }
@@ -62,7 +69,13 @@ public final class Vault: @unchecked Sendable {
     try checkWritable()
     if journal.isFull { try rotate() }
     let lsn: LSN, places: [UInt64]
-    do throws(VaultError) { (lsn, places) = try journal.append(operation, frames: frames) } catch {
+    do throws(VaultError) {
+      do throws(VaultError) { (lsn, places) = try journal.append(operation, frames: frames) } catch {
+        // Others have taken the last of the disk: what frees space must go on.
+        guard case .diskFull = error, operation.freesSpace, reserve.giveUp() else { throw error }
+        (lsn, places) = try journal.append(operation)
+      }
+    } catch {
       if case .diskFull = error { throw error }
       throw fail(error)
     }
@@ -83,21 +96,24 @@ public final class Vault: @unchecked Sendable {
     metadata.state.segmentOffset = journal.end
   }
 
-  private func rotate() throws(VaultError) {
+  /// Goes on in a new segment. `lock` is held.
+  func rotate() throws(VaultError) {
+    do throws(VaultError) { try journal.rotate(to: containers.takeNumber()) } catch {
+      if case .diskFull = error { throw error }
+      throw fail(error)
+    }
     do throws(VaultError) {
-      try journal.rotate(to: containers.takeNumber())
       // Named at once, so that a segment with acknowledged operations can never be missing unnoticed.
       try metadata.begin()
       notePosition()
       try commit()
-    } catch {
-      if case .diskFull = error { throw error }
-      throw fail(error)
-    }
+    } catch { throw fail(error) }
   }
 
   func checkWritable() throws(VaultError) {
     if let failure { throw .readOnly(reason: failure) }
+    // A lookup may have met the error that ended the open transaction.
+    do throws(VaultError) { try metadata.database.checkWhole() } catch { throw fail(error) }
     if isReadOnly { throw .readOnly(reason: "it was mounted read-only") }
   }
 
@@ -119,7 +135,7 @@ public final class Vault: @unchecked Sendable {
 
   /// Looks how much room the volume has, and refuses `wanted` bytes more where that would eat into the reserve.
   func checkRoom(for wanted: Int) throws(VaultError) {
-    guard let space = try? containers.disk.space() else { return }
+    guard let space = try? reserve.space() else { return }
     let isFull = space.available < Limits.reserveBytes
     diskIsFull.store(isFull, ordering: .relaxed)
     if isFull || space.available - Limits.reserveBytes < UInt64(wanted) { throw .diskFull }
@@ -136,6 +152,10 @@ public final class Vault: @unchecked Sendable {
 
   /// Commits the view. `lock` is held.
   func commit() throws(VaultError) {
+    // After a failure the view may hold half an operation: what is committed is the truth, and the journal.
+    if let failure { throw .readOnly(reason: failure) }
+    // SQLite needs room, and does not survive that there is none.
+    _ = try? reserve.space()
     let settled = packs.settled
     metadata.state.pack = settled.container
     metadata.state.packOffset = settled.offset

@@ -1,0 +1,123 @@
+// Promise 2: a power cut leaves the state after some operation, which has everything that was synced; on a disk that
+// loses whatever it may.
+
+import Foundation
+import Glibc
+import Testing
+@testable import VaultFS
+
+struct PowerCutTests {
+  @Test(arguments: 0..<24)
+  func `a power cut at any moment leaves a moment at or after the last sync`(seed: Int) throws {
+    var random = Random(seed: UInt64(seed) &* 7919 &+ 11)
+    try Home.run { home in
+      try home.close()
+      let disk = try LossyDisk(path: home.path)
+      home.disk = disk
+      try home.open()
+      home.disk = nil
+      var moments: [[[UInt8]: Found]] = [try tree(of: home.vault)], synced = 0
+      try home.vault.syncAll()
+      for step in 0..<30 {
+        try change(home, step, &random) { moments.append(try tree(of: home.vault)) }
+        switch random.below(8) {
+        case 0:
+          try home.vault.sync()
+          synced = moments.count - 1
+        case 1: try home.vault.lock.withLock { () throws in try home.vault.rotate() }
+        case 2: try home.vault.packs.seal()
+        case 3 where random.below(3) == 0:
+          try home.vault.checkpoint()
+          synced = moments.count - 1
+        default: break
+        }
+        guard step > 3, random.below(4) == 0 else { continue }
+        let (copy, state) = try home.vault.lock.withLock { () throws in
+          let target = "\(home.directory)/cut-\(step)"
+          let state = disk.state
+          try FileManager.default.copyItem(atPath: home.path, toPath: target)
+          return (target, state)
+        }
+        try LossyDisk.cut(copy, state, &random)
+        try expectMoment(copy, of: moments[synced...], seed, step)
+      }
+    }
+  }
+
+  @Test(arguments: 0..<12)
+  func `what a kill left unsynced is durable once the next owner has synced`(seed: Int) throws {
+    var random = Random(seed: UInt64(seed) &* 104_729 &+ 3)
+    try Home.run { home in
+      try home.close()
+      let disk = try LossyDisk(path: home.path)
+      home.disk = disk
+      try home.open()
+      home.disk = nil
+      for step in 0..<8 { try change(home, step, &random) {} }
+      let last = try tree(of: home.vault)
+      let (killed, state) = try home.vault.lock.withLock { () throws in
+        try FileManager.default.copyItem(atPath: home.path, toPath: home.directory + "/killed")
+        return (home.directory + "/killed", disk.state)
+      }
+      let next = try LossyDisk(path: killed, state: state), cut = home.directory + "/cut"
+      let vault = try Vault.open(at: killed, purpose: "tested", readOnly: false, disk: { _ in next }, log: { _ in })
+      vault.ignoresAccess = true
+      defer { try? vault.shutDown() }
+      #expect(try tree(of: vault) == last)
+      if seed % 3 == 0 { try vault.checkpoint() } else { try vault.sync() }
+      let after = try vault.lock.withLock { () throws in
+        try FileManager.default.copyItem(atPath: killed, toPath: cut)
+        return next.state
+      }
+      try LossyDisk.cut(cut, after, &random)
+      try expectMoment(cut, of: [last], seed, 8)
+    }
+  }
+
+  /// A change or two; calls `note` after each operation.
+  private func change(_ home: Home, _ step: Int, _ random: inout Random, _ note: () throws -> Void) throws {
+    let vault = home.vault
+    let names = try vault.names().sorted { $0.lexicographicallyPrecedes($1) }
+    func write(_ bytes: [UInt8], _ inode: InodeNumber) throws {
+      try vault.withOpen(inode) { file in
+        try vault.write(bytes, to: file)
+        try vault.save(file)
+      }
+    }
+    switch random.below(7) {
+    case 0...2:
+      let inode = try vault.make("file-\(step)").inode
+      try note()
+      // Some travel in the journal, some have their frames in packs.
+      try write(random.bytes(random.chance(40) ? 1 + random.below(9000) : 200_000 + random.below(300_000)), inode)
+    case 3: try vault.makeDirectory("directory-\(step)")
+    case 4 where !names.isEmpty: try vault.rename(random.pick(names), in: .root, to: [UInt8]("moved-\(step)"), in: .root, mode: .replace)
+    case 5 where !names.isEmpty:
+      let info = try #require(try vault.lookup(random.pick(names), in: .root))
+      if info.mode & S_IFMT == S_IFREG { try write(random.bytes(5000), info.inode) } else {
+        try vault.setXattr([UInt8]("user.step"), of: info.inode, to: [UInt8(step)], mode: .set, by: root)
+      }
+    default:
+      for name in names.prefix(1) where try #require(try vault.lookup(name, in: .root)).mode & S_IFMT == S_IFREG { try vault.unlink(name, in: .root) }
+    }
+    try note()
+  }
+
+  /// Twice: what the first opening makes of it must stand; and a rebuild must find the same.
+  private func expectMoment(_ copy: String, of moments: ArraySlice<[[UInt8]: Found]>, _ seed: Int, _ step: Int) throws {
+    var first: [[UInt8]: Found]?
+    for round in 0..<3 {
+      if round == 2 { try Vault.rebuild(at: copy) { _ in } }
+      let log = Messages()
+      do {
+        try opening(copy, log: log) { vault in
+          let found = try tree(of: vault)
+          #expect(moments.contains(found), "seed \(seed), step \(step), round \(round): \(log.all)")
+          #expect(first == nil || first == found, "seed \(seed), step \(step): round \(round) found another state")
+          first = found
+          try expectSound(vault)
+        }
+      } catch { Issue.record("seed \(seed), step \(step), round \(round): \(error); \(log.all)") }
+    }
+  }
+}
