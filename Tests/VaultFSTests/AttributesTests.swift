@@ -96,6 +96,47 @@ struct AttributesTests {
     }
   }
 
+  @Test(arguments: [Int64.max, Int64.max - 1, Int64.max - 86_399, Int64.min, Int64.min + 86_399, 0])
+  func `a file is read whatever its times are`(seconds: Int64) throws {
+    try Home.run { home in
+      let file = try home.vault.makeFile("f", [1, 2, 3])
+      var change = AttributeChange()
+      change.accessed = Timestamp(seconds: seconds, nanoseconds: 999_999_999)
+      change.modified = Timestamp(seconds: ~seconds, nanoseconds: 0)
+      _ = try home.vault.change(file, change)
+      home.vault.ignoresAccess = false
+      #expect(try home.vault.contents(of: file) == [1, 2, 3])
+      try home.vault.put([4], at: 1, in: file)
+      #expect(try home.vault.contents(of: file) == [1, 4, 3])
+    }
+  }
+
+  @Test func `the attributes of a node are bounded, and counted through every change`() throws {
+    try Home.run { home in
+      let file = try home.vault.make("f").inode
+      func set(_ name: String, _ count: Int) throws { try home.vault.setXattr([UInt8]("user.\(name)"), of: file, to: [UInt8](repeating: 7, count: count), mode: .set, by: root) }
+      func counted() throws -> XattrUse { try home.vault.lock.withLock { () throws in try home.vault.metadata.xattrUse(of: try home.vault.metadata.node(file)) } }
+      func expected() throws -> XattrUse {
+        let names = try home.vault.xattrNames(of: file)
+        return XattrUse(count: names.count, names: names.reduce(0) { $0 + $1.count + 1 }, values: try names.reduce(0) { $0 + (try home.vault.xattr($1, of: file)).count })
+      }
+      for index in 0..<15 { try set("large-\(index)", 65_536) }
+      refused(.diskFull) { for index in 15..<20 { try set("large-\(index)", 65_536) } }
+      #expect(try counted() == expected())
+      try set("large-0", 10)
+      try set("large-15", 60_000)
+      for index in 1..<15 { try home.vault.removeXattr([UInt8]("user.large-\(index)"), of: file) }
+      #expect(try counted() == expected())
+      refused(.diskFull) { for index in 0..<20_000 { try set("\(index)-with-a-name-of-some-length", 1) } }
+      #expect(try counted() == expected())
+      try home.reopen()
+      let names = try home.vault.xattrNames(of: file)
+      #expect(names.count > 1000)
+      for name in names { try home.vault.removeXattr(name, of: file) }
+      #expect(try home.vault.lock.withLock { () throws in try home.vault.metadata.node(file).hasXattrs } == false)
+    }
+  }
+
   @Test func `reading moves the access time where it is older than the content, and only there`() throws {
     try Home.run { home in
       let file = try home.vault.makeFile("f", [1, 2, 3])

@@ -75,6 +75,59 @@ struct ContentTests {
     }
   }
 
+  @Test func `what is reserved far out is not pushed beyond the largest file`() throws {
+    try Home.run { home in
+      let vault = home.vault, file = try vault.makeFile("f", [UInt8](repeating: 1, count: 10_000))
+      try vault.withOpen(file) { open in
+        let last = Limits.fileBytesMax
+        try vault.allocate(open, offset: last - 4096, length: 4096, .reserve(keepSize: true), clearsPrivileges: false)
+        let before = vault.status().operations
+        refused(.fileTooLarge) { try vault.allocate(open, offset: 0, length: 4096, .insert, clearsPrivileges: false) }
+        #expect(vault.status().operations == before && vault.status().readOnlyReason == nil)
+        try vault.allocate(open, offset: last - 4096, length: 4096, .punchHole, clearsPrivileges: false)
+        try vault.allocate(open, offset: 0, length: 4096, .insert, clearsPrivileges: false)
+      }
+      #expect(try vault.contents(of: file) == [UInt8](repeating: 0, count: 4096) + [UInt8](repeating: 1, count: 10_000))
+    }
+  }
+
+  @Test func `reserved ranges that clones multiply beyond every number are counted right again`() throws {
+    try Home.run { home in
+      let vault = home.vault, names = ["a", "b", "c", "d"]
+      for name in names {
+        let file = try vault.make(name).inode
+        try vault.withOpen(file) { open in
+          try vault.allocate(open, offset: 0, length: 1 << 24, .reserve(keepSize: false), clearsPrivileges: false)
+          for bit in 24..<62 { _ = try vault.clone(from: open, at: 0, to: open, at: 1 << UInt64(bit), length: 1 << UInt64(bit), clearsPrivileges: false) }
+        }
+        #expect(try vault.info(file).allocated == 1 << 62)
+      }
+      for name in names { try vault.unlink([UInt8](name), in: .root) }
+      #expect(vault.status().counters.logicalBytes == 0 && vault.status().readOnlyReason == nil)
+    }
+  }
+
+  @Test func `reserving a range with many gaps is one operation`() throws {
+    try Home.run { home in
+      let vault = home.vault, file = try vault.make("f").inode
+      try vault.withOpen(file) { open in
+        for index in 0..<300 { try vault.write([5], to: open, at: UInt64(index * 10_000)) }
+        try vault.save(open)
+        let before = vault.status().operations, size = try vault.info(file).size
+        try vault.allocate(open, offset: 5000, length: 4_000_000, .reserve(keepSize: true), clearsPrivileges: false)
+        #expect(vault.status().operations == before + 1)
+        #expect(try vault.info(file).size == size && vault.info(file).allocated == 4_000_001)
+        let content = try vault.contents(of: file)
+        #expect(content.count { $0 == 5 } == 300 && content.count { $0 == 0 } == content.count - 300)
+        try vault.allocate(open, offset: 0, length: 5_000_000, .reserve(keepSize: false), clearsPrivileges: false)
+        #expect(try vault.info(file).size == 5_000_000)
+      }
+      let before = try tree(of: vault)
+      let copy = try home.copy()
+      #expect(try opening(copy) { try tree(of: $0) } == before)
+    }
+  }
+
   @Test func `seeking finds data and holes`() throws {
     try Home.run { home in
       let vault = home.vault

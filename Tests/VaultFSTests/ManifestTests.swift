@@ -99,6 +99,56 @@ struct ManifestTests {
     #expect(try metadata.database.integer("SELECT count(*) FROM touched") ?? 99 <= 3, "seed \(seed)")
   }
 
+  @Test(arguments: seeds(8))
+  func `reserving and copying long ranges do what they do to bytes`(seed: UInt64) throws {
+    var random = Random(seed: seed)
+    let (metadata, node) = try metadata()
+    // More than the extents that are handled at once.
+    let limit = 120_000
+    var model = [Origin](repeating: .hole, count: limit)
+    let all = random.extents(in: 0..<UInt64(limit / 2), upTo: 9000)
+    try metadata.replace(0..<UInt64(limit / 2), of: node, with: all)
+    model.replaceSubrange(0..<limit / 2, with: origins(all, count: limit)[0..<limit / 2])
+    func check(_ what: String) throws {
+      let found = try metadata.extents(of: node, in: 0..<UInt64.max)
+      #expect(isSound(found) && origins(found, count: limit) == model, "seed \(seed), \(what)")
+      #expect(node.allocated == found.allocated && metadata.state.counters.logicalBytes == Int64(node.allocated), "seed \(seed), \(what)")
+      for _ in 0..<20 {
+        let range = random.range(within: UInt64(limit))
+        #expect(try metadata.allocated(of: node, in: range) == UInt64(model[Int(range.lowerBound)..<Int(range.upperBound)].count { $0 != .hole }), "seed \(seed), \(what)")
+      }
+      #expect(try metadata.lastExtent(of: node)?.end == model.lastIndex { $0 != .hole }.map { UInt64($0) + 1 }, "seed \(seed), \(what)")
+    }
+    try check("filled")
+    let length = 1 + random.below(limit / 2 - 1), from = random.below(limit / 2 - length + 1)
+    try metadata.copy(UInt64(from)..<UInt64(from + length), of: node, to: UInt64(limit / 2), of: node)
+    model.replaceSubrange(limit / 2..<limit / 2 + length, with: model[from..<from + length])
+    try check("copied")
+    let range = random.range(within: UInt64(limit))
+    try metadata.reserve(range, of: node)
+    for index in range where model[Int(index)] == .hole { model[Int(index)] = .reserved }
+    try check("reserved")
+  }
+
+  /// By what SQLite and the allocator are asked for: no timing, no resident set.
+  @Test func `what is cut out of a long manifest is not read into memory`() throws {
+    let (metadata, node) = try metadata()
+    let pages = 2000, count = UInt64(pages * 192)
+    for start in stride(from: 0 as UInt64, to: count, by: 9600) {
+      let part = (start..<start + 9600).map { Extent(offset: $0 * 10, length: 7, source: .chunk(ChunkNumber($0 + 1), offset: 0)) }
+      try metadata.replace(start * 10..<(start + 9600) * 10, of: node, with: part)
+    }
+    #expect(node.allocated == count * 7)
+    try metadata.database.execute("CREATE TABLE touched (start INTEGER); CREATE TRIGGER t AFTER INSERT ON page BEGIN INSERT INTO touched VALUES (new.start); END")
+    // A hole in the middle, zeros, and a cut: each rewrites the pages at the ends alone.
+    try metadata.replace(100_003..<count * 3, of: node, with: [])
+    try metadata.replace(count * 4 + 3..<count * 5, of: node, with: [Extent(offset: count * 4 + 3, length: count - 3, source: .reserved)])
+    try metadata.replace(count * 6 + 5..<UInt64.max, of: node, with: [])
+    #expect(try metadata.database.integer("SELECT count(*) FROM touched") ?? 99 <= 9)
+    let all = try metadata.extents(of: node, in: 0..<UInt64.max)
+    #expect(isSound(all) && all.allocated == node.allocated)
+  }
+
   @Test func `a node's row comes back as it was, with the times no clock would show`() throws {
     for type in [S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFCHR] {
       let node = Node(inode: InodeNumber(9), epoch: 1 << 40, mode: type | 0o4751, links: 3, user: 70_000, group: UInt32.max, time: Timestamp(seconds: 5, nanoseconds: 6))

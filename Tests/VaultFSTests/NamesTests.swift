@@ -275,4 +275,45 @@ struct ListingTests {
       #expect(again.map(\.cookie) == (all[101..<250] + all[251...]).map(\.cookie))
     }
   }
+
+  @Test func `a node whose row is missing or damaged hides none of its neighbours`() throws {
+    try Home.run { home in
+      let inodes = try (0..<40).map { try home.vault.make("f\($0)").inode }
+      try home.reopen()
+      let database = home.vault.metadata.database
+      try home.vault.lock.withLock { () throws in
+        try database.execute("DELETE FROM node WHERE inode = \(inodes[7].value); UPDATE node SET record = x'00FFFF' WHERE inode = \(inodes[30].value)")
+      }
+      for _ in 0..<3 {
+        let listed = try home.vault.list(.root, after: 0, count: 100, withInfo: true)
+        #expect(listed.count == 40)
+        #expect(Set(listed.filter { $0.info == nil }.map(\.inode)) == [inodes[7], inodes[30]])
+      }
+      #expect(home.messages.all.count { $0.contains("metadata database is damaged") } == 1, "\(home.messages.all)")
+      try home.close()
+    }
+  }
+
+  @Test func `a name for which there is no place is refused before it is journaled`() throws {
+    try Home.run { home in
+      let vault = home.vault
+      let directory = try vault.makeDirectory("d"), other = try vault.make("other").inode
+      try vault.make("full", in: directory)
+      let cookie = try vault.entries(of: directory)[0].cookie & ~15
+      try vault.unlink([UInt8]("full"), in: directory)
+      let database = vault.metadata.database
+      try vault.lock.withLock { () throws in
+        for step in 0..<16 as Range<UInt64> {
+          try database.execute("INSERT INTO entry (parent, cookie, name, inode, type, born) VALUES (\(directory.value), \(cookie + step), x'4\(String(step, radix: 16))', \(other.value), \(S_IFREG), 1)")
+        }
+      }
+      let before = vault.status().operations
+      refused(.tooManyLinks) { try vault.make("full", in: directory) }
+      refused(.tooManyLinks) { _ = try vault.link(other, as: [UInt8]("full"), in: directory) }
+      refused(.tooManyLinks) { try vault.rename([UInt8]("other"), in: .root, to: [UInt8]("full"), in: directory, mode: .replace) }
+      #expect(vault.status().operations == before && vault.status().readOnlyReason == nil)
+      try vault.lock.withLock { () throws in try database.execute("DELETE FROM entry WHERE parent = \(directory.value)") }
+      try vault.make("full", in: directory)
+    }
+  }
 }

@@ -3,6 +3,9 @@
 // What must stay true: `dirty` is newer than `saving`, `saving` newer than the manifest; each list is sorted by
 // offset and does not overlap; `saving` does not change until its operations are applied. Guarded by `lock`, which is
 // taken before the metadata lock.
+//
+// Unsaved bytes are counted by the memory they take: a run is charged at least 4 KiB, so that what bounds the bytes of
+// a draft bounds the number of its runs too, and with it the work of a save.
 
 import Glibc
 
@@ -19,8 +22,12 @@ final class Draft {
   /// Saves to come in which the writer is taken to be faster than the workers.
   var hurry = 0
 
+  /// Bytes of a program were given up after the last close; whoever asks for them next (flush, fsync) hears of it, once.
+  /// Guarded by the vault's lock.
+  var loss: VaultError?
+
   var isClean: Bool { dirty.isEmpty && saving.isEmpty }
-  var dirtyBytes: Int { dirty.reduce(0) { $0 + $1.count } }
+  var charge: Int { dirty.charge }
 
   /// Bytes that a run grows to before the next one begins.
   static let runBytesMax = Limits.draftBytes
@@ -28,14 +35,14 @@ final class Draft {
   static let headroom = Limits.chunkBytesMax
 
   /// Notes `bytes` at `offset`. Where `onlyGaps`, bytes that are already dirty stay: they are newer.
-  /// - Returns: by how much the dirty bytes grew.
+  /// - Returns: by how much the charge grew.
   @discardableResult
   func insert(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, onlyGaps: Bool = false) -> Int {
     var added = 0
     var at = offset
     let end = offset + UInt64(bytes.count)
     while at < end {
-      let index = firstRun(endingAfter: at)
+      let index = dirty.firstIndex(endingAfter: at)
       let source = UnsafeRawBufferPointer(rebasing: bytes[Int(at - offset)...])
       if index < dirty.count, dirty[index].offset <= at {
         let run = dirty[index], count = Int(min(run.end, end) - at)
@@ -47,38 +54,51 @@ final class Draft {
       let gap = Int(limit - at)
       if index > 0, dirty[index - 1].end == at, dirty[index - 1].count < Self.runBytesMax {
         let taken = min(gap, Self.runBytesMax - dirty[index - 1].count)
+        added -= dirty[index - 1].charge
         dirty[index - 1].append(UnsafeRawBufferPointer(rebasing: source[0..<taken]))
+        added += dirty[index - 1].charge
         at += UInt64(taken)
-        added += taken
-      } else if index < dirty.count, dirty[index].offset == limit, dirty[index].prepend(UnsafeRawBufferPointer(rebasing: source[0..<gap])) {
+      } else if index < dirty.count, dirty[index].offset == limit, let growth = dirty[index].prepend(UnsafeRawBufferPointer(rebasing: source[0..<gap])) {
         at = limit
-        added += gap
+        added += growth
       } else {
         let taken = min(gap, Self.runBytesMax)
         // A run that goes on after a full one belongs to a stream: the chunker will leave something over before it.
         let streaming = saving.last?.end == at || (index > 0 && dirty[index - 1].end == at)
         dirty.insert(DirtyRun(offset: at, UnsafeRawBufferPointer(rebasing: source[0..<taken]), streaming: streaming), at: index)
         at += UInt64(taken)
-        added += taken
+        added += dirty[index].charge
       }
     }
     return added
   }
 
-  private func firstRun(endingAfter offset: UInt64) -> Int {
-    if let last = dirty.last, last.end <= offset { return dirty.count }
-    var low = 0, high = dirty.count
-    while low < high {
-      let middle = (low + high) / 2
-      if dirty[middle].end > offset { high = middle } else { low = middle + 1 }
-    }
-    return low
-  }
-
   /// Lays what is not saved over `buffer`, which holds the file from `offset` on.
   func overlay(_ buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) {
-    for run in saving { run.copy(into: buffer, at: offset) }
-    for run in dirty { run.copy(into: buffer, at: offset) }
+    let end = offset + UInt64(buffer.count)
+    for runs in [saving, dirty] {
+      var index = runs.firstIndex(endingAfter: offset)
+      while index < runs.count, runs[index].offset < end {
+        runs[index].copy(into: buffer, at: offset)
+        index += 1
+      }
+    }
+  }
+}
+
+extension Array where Element == DirtyRun {
+  var charge: Int { reduce(0) { $0 + $1.charge } }
+
+  /// Index of the first run that ends after `offset`.
+  func firstIndex(endingAfter offset: UInt64) -> Int {
+    // Most writes go on at the end.
+    if let last, last.end <= offset { return count }
+    var low = 0, high = count
+    while low < high {
+      let middle = (low + high) / 2
+      if self[middle].end > offset { high = middle } else { low = middle + 1 }
+    }
+    return low
   }
 }
 
@@ -90,12 +110,15 @@ final class DirtyRun {
   private static let fullCapacity = Draft.headroom + Draft.runBytesMax
   private(set) var count: Int
   var end: UInt64 { offset + UInt64(count) }
+  private static let chargeMin = 4096
+  /// What it is counted as: no run is smaller in memory.
+  var charge: Int { max(count, Self.chargeMin) }
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: buffer.base + start, count: count) }
 
   init(offset: UInt64, _ bytes: UnsafeRawBufferPointer, streaming: Bool) {
     self.offset = offset
     start = streaming ? Draft.headroom : 0
-    buffer = Buffer(capacity: streaming ? Self.fullCapacity : max(4096, bytes.count))
+    buffer = Buffer(capacity: streaming ? Self.fullCapacity : max(Self.chargeMin, bytes.count))
     count = 0
     append(bytes)
   }
@@ -111,14 +134,15 @@ final class DirtyRun {
     count += bytes.count
   }
 
-  /// - Returns: false where there is no room in front.
-  func prepend(_ bytes: UnsafeRawBufferPointer) -> Bool {
-    guard bytes.count <= start else { return false }
+  /// - Returns: by how much the charge grew; nil where there is no room in front.
+  func prepend(_ bytes: UnsafeRawBufferPointer) -> Int? {
+    guard bytes.count <= start else { return nil }
+    let before = charge
     start -= bytes.count
     memcpy(buffer.base + start, bytes.baseAddress!, bytes.count)
     count += bytes.count
     offset -= UInt64(bytes.count)
-    return true
+    return charge - before
   }
 
   func overwrite(at position: UInt64, _ bytes: UnsafeRawBufferPointer) {

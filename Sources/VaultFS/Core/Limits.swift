@@ -10,6 +10,8 @@ public enum Limits {
   public static let xattrValueBytesMax = 65536
   /// All names of a node's attributes together, bytes (XATTR_LIST_MAX).
   public static let xattrListBytesMax = 65536
+  /// All names and values of a node's attributes together, bytes.
+  public static let xattrBytesMax = 1 << 20
   /// Hard links to one node (as ext4 is bounded at 65,000; ours is the width of the field).
   public static let linksMax: UInt32 = 0xFFFF_FFF0
   /// A file's size, bytes: what a signed 64-bit offset can address.
@@ -42,7 +44,7 @@ public enum Limits {
   /// A manifest of at most this many extents lives in the node's row.
   static let inlineExtentsMax = 8
 
-  /// Unsaved bytes of one file before they are handed to the ingest workers.
+  /// Unsaved bytes of one file (as `Draft` counts them) before they are handed to the ingest workers.
   static let draftBytes = 2 << 20
   /// Unsaved bytes of all files before a writer must wait.
   static let dirtyBytesMax = 24 << 20

@@ -1,6 +1,6 @@
 // The two locks of the engine, as plain as pthreads has them: they span work on non-Sendable state (SQLite, a file's
-// draft), which `Mutex` is not made for. Order: a draft's lock before the metadata lock; nothing is acquired the
-// other way round, and nobody waits for a disk flush holding the metadata lock but for a checkpoint.
+// draft), which `Mutex` is not made for. Order: a draft's `saveLock`, its `lock`, the vault's lock; nothing is acquired
+// the other way round, and nobody waits for a disk flush holding the vault's lock but for a checkpoint.
 
 import Glibc
 
@@ -55,12 +55,17 @@ final class Condition: @unchecked Sendable {
   func signalAll() { pthread_cond_broadcast(condition) }
 }
 
-/// Many readers or one writer.
+/// Many readers or one writer. A writer that waits goes before readers that come later: a stream of reads would else
+/// hold it off without end. So nobody may take it for reading twice in one thread.
 final class ReadWriteLock: @unchecked Sendable {
   private let lock: UnsafeMutablePointer<pthread_rwlock_t>
   init() {
     lock = .allocate(capacity: 1)
-    pthread_rwlock_init(lock, nil)
+    var attributes = pthread_rwlockattr_t()
+    pthread_rwlockattr_init(&attributes)
+    pthread_rwlockattr_setkind_np(&attributes, Int32(PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP))
+    pthread_rwlock_init(lock, &attributes)
+    pthread_rwlockattr_destroy(&attributes)
   }
   deinit {
     pthread_rwlock_destroy(lock)

@@ -15,7 +15,8 @@ public struct InodeNumber: Hashable, Sendable, Comparable {
 public struct LSN: Hashable, Sendable, Comparable {
   public let value: UInt64
   public init(_ value: UInt64) { self.value = value }
-  public var next: LSN { LSN(value + 1) }
+  /// Wraps, so that no number a file may hold stops the process; what follows the last one fits nothing.
+  public var next: LSN { LSN(value &+ 1) }
   public static let zero = LSN(0)
   public static func < (a: LSN, b: LSN) -> Bool { a.value < b.value }
 }
@@ -66,6 +67,11 @@ struct ChunkPlace: Hashable, Sendable {
   var frame: FramePlace
   /// Where the chunk begins in the decoded frame, bytes.
   var offsetInFrame: UInt32
+}
+
+extension Range where Bound == UInt64 {
+  /// Bytes of a range of a file. (`count` is an `Int`, and not every range has one.)
+  var length: UInt64 { upperBound - lowerBound }
 }
 
 /// A time as stat(2) shows it. Any 64-bit second, so nothing a program may set is lost.

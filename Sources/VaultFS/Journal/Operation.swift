@@ -2,7 +2,9 @@
 //
 // What must stay true: an operation holds everything its effect needs (resolved modes, times, numbers), so that
 // applying it to the same state gives the same state, today and in any replay; nothing in `apply` asks a clock,
-// a random source or a setting. The byte table is in docs/format.md.
+// a random source or a setting. What is decoded is inside the bounds that `apply` computes with, whoever wrote it:
+// numbers of nodes, offsets and ends below 2^63, extents in order and inside their range. The byte table is in
+// docs/format.md.
 
 /// What is new in a node that an operation makes.
 struct NewNode: Hashable {
@@ -68,6 +70,8 @@ enum Operation: Hashable {
   case collapseRange(InodeNumber, offset: UInt64, length: UInt64, attributes: AttributeSet)
   /// A node without links that nobody holds open any more.
   case drop(InodeNumber)
+  /// Holes in `range` become reserved; then the file has `size` bytes at least.
+  case reserve(InodeNumber, range: Range<UInt64>, size: UInt64, attributes: AttributeSet)
 }
 
 extension Operation {
@@ -82,7 +86,7 @@ extension Operation {
 
   private enum Kind: UInt8 {
     case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
-      insertRange, collapseRange, drop, epoch
+      insertRange, collapseRange, drop, epoch, reserve
   }
 
   /// - Parameter stamp: of the record that holds it: times near it are kept as a small difference.
@@ -120,13 +124,15 @@ extension Operation {
       kind(.drop); w.varint(inode.value)
     case .epoch(let key):
       kind(.epoch); w.u64(key)
+    case .reserve(let inode, let range, let size, let set):
+      kind(.reserve); w.varint(inode.value); w.range(range); w.varint(size); w.attributes(set, near: stamp)
     }
   }
 
   init(decoding r: inout ByteReader, stamp: UInt64) throws(Malformed) {
     guard let kind = Kind(rawValue: try r.u8()) else { throw Malformed() }
     switch kind {
-    case .create: self = .create(try r.node(), parent: try r.inode(), name: try r.name(), time: try r.time(near: stamp))
+    case .create: self = try .create(decoding: &r, stamp)
     case .link: self = .link(try r.inode(), parent: try r.inode(), name: try r.name(), time: try r.time(near: stamp))
     case .unlink: self = .unlink(parent: try r.inode(), name: try r.name(), drops: try r.u8() != 0, time: try r.time(near: stamp))
     case .rename:
@@ -136,26 +142,36 @@ extension Operation {
       self = .exchange(parent: try r.inode(), name: try r.name(), newParent: try r.inode(), newName: try r.name(), time: try r.time(near: stamp))
     case .setAttributes: self = .setAttributes(try r.inode(), try r.attributes(near: stamp))
     case .setXattr:
-      self = .setXattr(try r.inode(), name: try r.counted(max: Limits.xattrNameBytesMax),
-                       value: try r.counted(max: Limits.xattrValueBytesMax), attributes: try r.attributes(near: stamp))
-    case .removeXattr:
-      self = .removeXattr(try r.inode(), name: try r.counted(max: Limits.xattrNameBytesMax), attributes: try r.attributes(near: stamp))
+      self = .setXattr(try r.inode(), name: try r.xattrName(), value: try r.counted(max: Limits.xattrValueBytesMax),
+                       attributes: try r.attributes(near: stamp))
+    case .removeXattr: self = .removeXattr(try r.inode(), name: try r.xattrName(), attributes: try r.attributes(near: stamp))
     case .content:
-      let inode = try r.inode(), range = try r.range(), count = try r.varint()
-      guard count <= UInt64(r.remaining) else { throw Malformed() }
-      var extents: [JournalExtent] = []
-      for _ in 0..<count { extents.append(try r.extent()) }
-      self = .content(inode, range: range, extents: extents, size: try r.varint(), attributes: try r.attributes(near: stamp))
-    case .clone:
-      self = .clone(try r.inode(), at: try r.varint(), from: try r.inode(), sourceRange: try r.range(),
-                    size: try r.varint(), attributes: try r.attributes(near: stamp))
+      let inode = try r.inode(), range = try r.range()
+      self = .content(inode, range: range, extents: try r.extents(in: range), size: try r.position(), attributes: try r.attributes(near: stamp))
+    case .clone: self = try .clone(decoding: &r, stamp)
     case .insertRange:
-      self = .insertRange(try r.inode(), offset: try r.varint(), length: try r.varint(), attributes: try r.attributes(near: stamp))
+      let inode = try r.inode(), range = try r.range()
+      self = .insertRange(inode, offset: range.lowerBound, length: range.length, attributes: try r.attributes(near: stamp))
     case .collapseRange:
-      self = .collapseRange(try r.inode(), offset: try r.varint(), length: try r.varint(), attributes: try r.attributes(near: stamp))
+      let inode = try r.inode(), range = try r.range()
+      self = .collapseRange(inode, offset: range.lowerBound, length: range.length, attributes: try r.attributes(near: stamp))
     case .drop: self = .drop(try r.inode())
     case .epoch: self = .epoch(key: try r.u64())
+    case .reserve: self = .reserve(try r.inode(), range: try r.range(), size: try r.position(), attributes: try r.attributes(near: stamp))
     }
+  }
+
+  private static func create(decoding r: inout ByteReader, _ stamp: UInt64) throws(Malformed) -> Operation {
+    let node = try r.node(), parent = try r.inode(), name = try r.counted(max: Limits.nameBytesMax)
+    // The root alone has neither parent nor name.
+    guard node.inode != .none, name.isEmpty == (parent == .none) else { throw Malformed() }
+    return .create(node, parent: parent, name: name, time: try r.time(near: stamp))
+  }
+
+  private static func clone(decoding r: inout ByteReader, _ stamp: UInt64) throws(Malformed) -> Operation {
+    let inode = try r.inode(), offset = try r.position(), source = try r.inode(), range = try r.range()
+    guard range.length <= Limits.fileBytesMax - offset else { throw Malformed() }
+    return .clone(inode, at: offset, from: source, sourceRange: range, size: try r.position(), attributes: try r.attributes(near: stamp))
   }
 }
 
@@ -165,7 +181,7 @@ extension ByteWriter {
     varint(node.device); counted(node.target); varint(UInt64(node.xattrs.count))
     for pair in node.xattrs { counted(pair.name); counted(pair.value) }
   }
-  fileprivate mutating func range(_ range: Range<UInt64>) { varint(range.lowerBound); varint(range.upperBound - range.lowerBound) }
+  fileprivate mutating func range(_ range: Range<UInt64>) { varint(range.lowerBound); varint(range.length) }
   fileprivate mutating func extent(_ extent: JournalExtent) {
     varint(extent.offset); varint(extent.length)
     switch extent.source {
@@ -195,8 +211,18 @@ extension ByteWriter {
 }
 
 extension ByteReader {
-  fileprivate mutating func inode() throws(Malformed) -> InodeNumber { InodeNumber(try varint()) }
-  fileprivate mutating func name() throws(Malformed) -> [UInt8] { try counted(max: Limits.nameBytesMax) }
+  /// What SQLite can hold, with room for one more.
+  fileprivate mutating func inode() throws(Malformed) -> InodeNumber {
+    let number = try varint()
+    guard number < UInt64(Int64.max) else { throw Malformed() }
+    return InodeNumber(number)
+  }
+  fileprivate mutating func name() throws(Malformed) -> [UInt8] {
+    let name = try counted(max: Limits.nameBytesMax)
+    guard !name.isEmpty else { throw Malformed() }
+    return name
+  }
+  fileprivate mutating func xattrName() throws(Malformed) -> [UInt8] { try counted(max: Limits.xattrNameBytesMax) }
   fileprivate mutating func node() throws(Malformed) -> NewNode {
     var node = NewNode(inode: try inode(), mode: try varint32(), user: try varint32(), group: try varint32(),
                        device: try varint(), target: try counted(max: Limits.targetBytesMax), xattrs: [])
@@ -207,17 +233,39 @@ extension ByteReader {
     }
     return node
   }
+  /// An offset that a file can have, or its size.
+  fileprivate mutating func position() throws(Malformed) -> UInt64 {
+    let position = try varint()
+    guard position <= Limits.fileBytesMax else { throw Malformed() }
+    return position
+  }
   fileprivate mutating func range() throws(Malformed) -> Range<UInt64> {
-    let start = try varint()
-    let (end, overflow) = start.addingReportingOverflow(try varint())
-    guard !overflow else { throw Malformed() }
-    return start..<end
+    let start = try position(), length = try varint()
+    guard length <= Limits.fileBytesMax - start else { throw Malformed() }
+    return start..<start + length
+  }
+  /// In order, not empty, inside `range`.
+  fileprivate mutating func extents(in range: Range<UInt64>) throws(Malformed) -> [JournalExtent] {
+    let count = try varint()
+    guard count <= UInt64(remaining) else { throw Malformed() }
+    var extents: [JournalExtent] = [], at = range.lowerBound
+    for _ in 0..<count {
+      let extent = try extent()
+      guard extent.offset >= at, extent.offset < range.upperBound, extent.length > 0,
+        extent.length <= range.upperBound - extent.offset else { throw Malformed() }
+      extents.append(extent)
+      at = extent.offset + extent.length
+    }
+    return extents
   }
   fileprivate mutating func extent() throws(Malformed) -> JournalExtent {
     let offset = try varint(), length = try varint()
     switch try u8() {
     case 0: return JournalExtent(offset: offset, length: length, source: .reserved)
-    case 1: return JournalExtent(offset: offset, length: length, source: .chunk(try chunkID(), offset: try varint32()))
+    case 1:
+      let id = try chunkID(), within = try varint32()
+      guard length <= UInt64(UInt32.max - within) else { throw Malformed() }
+      return JournalExtent(offset: offset, length: length, source: .chunk(id, offset: within))
     default: throw Malformed()
     }
   }

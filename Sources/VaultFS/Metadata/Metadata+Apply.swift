@@ -17,14 +17,14 @@ extension Metadata {
       let node = try make(new, time: time)
       if node.isDirectory {
         node.parent = parent.inode
-        parent.links += 1
+        try raise(&parent.links)
       }
       try insertEntry(name, of: node, in: parent, born: lsn)
       stamp(parent, time)
     case .link(let inode, let parent, let name, let time):
       let node = try node(inode), parent = try directory(parent)
       if node.links == 0 { try statements.deleteOrphan.run(inode) }
-      node.links += 1
+      try raise(&node.links)
       node.changed = time
       touch(node)
       try insertEntry(name, of: node, in: parent, born: lsn)
@@ -42,39 +42,26 @@ extension Metadata {
     case .setAttributes(let inode, let set):
       try update(inode, set)
     case .setXattr(let inode, let name, let value, let set):
-      let write = statements.writeXattr
-      write.bind(1, inode.value)
-      write.bind(2, copying: name)
-      write.bind(3, copying: value)
-      try write.run()
-      try update(inode, set).hasXattrs = true
+      try writeXattr(name, value, of: try update(inode, set))
     case .removeXattr(let inode, let name, let set):
-      statements.deleteXattr.bind(1, inode.value)
-      statements.deleteXattr.bind(2, copying: name)
-      try statements.deleteXattr.run()
-      let node = try update(inode, set)
-      node.hasXattrs = try !xattrNames(of: node).isEmpty
+      try removeXattr(name, of: try update(inode, set))
     case .content(let inode, let range, let extents, let size, let set):
       let node = try update(inode, set)
       try replace(range, of: node, with: try resolve(extents, known))
       try resize(node, to: size)
     case .clone(let inode, let offset, let source, let range, let size, let set):
       let node = try update(inode, set)
-      let copied = try self.extents(of: try self.node(source), in: range).map { extent in
-        var moved = extent
-        moved.offset = extent.offset - range.lowerBound + offset
-        return moved
-      }
-      try replace(offset..<offset + UInt64(range.count), of: node, with: copied)
+      try copy(range, of: try self.node(source), to: offset, of: node)
       try resize(node, to: size)
     case .insertRange(let inode, let offset, let length, let set):
       let node = try update(inode, set)
       try shift(node, from: offset, by: Int64(length))
-      node.size += length
+      try raise(&node.size, by: length)
+      guard node.size <= Limits.fileBytesMax else { throw damaged("a file beyond the largest") }
     case .collapseRange(let inode, let offset, let length, let set):
       let node = try update(inode, set)
       try shift(node, from: offset, by: -Int64(length))
-      node.size -= length
+      try lower(&node.size, by: length)
     case .drop(let inode):
       try drop(try node(inode))
     case .epoch(let key):
@@ -82,6 +69,10 @@ extension Metadata {
       statements.insertEpoch.bind(1, state.epoch)
       statements.insertEpoch.bind(2, key)
       try statements.insertEpoch.run()
+    case .reserve(let inode, let range, let size, let set):
+      let node = try update(inode, set)
+      try reserve(range, of: node)
+      try resize(node, to: size)
     }
     state.applied = lsn
   }
@@ -90,17 +81,10 @@ extension Metadata {
     let node = Node(inode: new.inode, epoch: state.epoch, mode: new.mode, links: new.mode & S_IFMT == S_IFDIR ? 2 : 1, user: new.user, group: new.group, time: time)
     node.device = new.device
     node.target = new.target
-    for pair in new.xattrs {
-      let write = statements.writeXattr
-      write.bind(1, new.inode.value)
-      write.bind(2, copying: pair.name)
-      write.bind(3, copying: pair.value)
-      try write.run()
-      node.hasXattrs = true
-    }
+    for pair in new.xattrs { try writeXattr(pair.name, pair.value, of: node) }
     insert(node)
     state.nextInode = max(state.nextInode, new.inode.value + 1)
-    state.counters.nodes += 1
+    state.counters.nodes &+= 1
     return node
   }
 
@@ -130,9 +114,9 @@ extension Metadata {
   private func release(_ node: Node, from parent: Node, drops: Bool, _ time: Timestamp) throws(VaultError) {
     if node.isDirectory {
       node.links = 0
-      parent.links -= 1
+      try lower(&parent.links)
     } else {
-      node.links -= 1
+      try lower(&node.links)
     }
     node.changed = time
     touch(node)
@@ -142,7 +126,7 @@ extension Metadata {
 
   private func drop(_ node: Node) throws(VaultError) {
     setAllocated(node, 0)
-    state.counters.nodes -= 1
+    state.counters.nodes &-= 1
     if node.links == 0 { try statements.deleteOrphan.run(node.inode) }
     try remove(node)
   }
@@ -157,7 +141,7 @@ extension Metadata {
     }
     try deleteEntry(row, in: parent)
     try insertEntry(newName, of: node, in: newParent, born: lsn)
-    reparent(node, from: parent, to: newParent)
+    try reparent(node, from: parent, to: newParent)
     node.changed = time
     touch(node)
     stamp(parent, time)
@@ -177,8 +161,8 @@ extension Metadata {
       update.bind(5, row.cookie)
       try update.run()
     }
-    reparent(a, from: parent, to: newParent)
-    reparent(b, from: newParent, to: parent)
+    try reparent(a, from: parent, to: newParent)
+    try reparent(b, from: newParent, to: parent)
     for node in [a, b] {
       node.changed = time
       touch(node)
@@ -187,11 +171,11 @@ extension Metadata {
     stamp(newParent, time)
   }
 
-  private func reparent(_ node: Node, from parent: Node, to newParent: Node) {
+  private func reparent(_ node: Node, from parent: Node, to newParent: Node) throws(VaultError) {
     guard node.isDirectory, parent !== newParent else { return }
     node.parent = newParent.inode
-    parent.links -= 1
-    newParent.links += 1
+    try lower(&parent.links)
+    try raise(&newParent.links)
   }
 
   private func resolve(_ extents: [JournalExtent], _ known: [ChunkID: ChunkNumber]) throws(VaultError) -> [Extent] {
@@ -215,28 +199,5 @@ extension Metadata {
   private func resize(_ node: Node, to size: UInt64) throws(VaultError) {
     if size < node.size { try replace(size..<UInt64.max, of: node, with: []) }
     node.size = size
-  }
-}
-
-// MARK: Extended attributes
-
-extension Metadata {
-  func xattr(_ name: [UInt8], of node: Node) throws(VaultError) -> [UInt8]? {
-    guard node.hasXattrs else { return nil }
-    let select = statements.selectXattr
-    select.bind(1, node.inode.value)
-    select.bind(2, copying: name)
-    defer { select.reset() }
-    return try select.step() ? select.bytes(0) : nil
-  }
-
-  func xattrNames(of node: Node) throws(VaultError) -> [[UInt8]] {
-    guard node.hasXattrs else { return [] }
-    let list = statements.listXattrs
-    list.bind(1, node.inode.value)
-    defer { list.reset() }
-    var names: [[UInt8]] = []
-    while try list.step() { names.append(list.bytes(0)) }
-    return names
   }
 }

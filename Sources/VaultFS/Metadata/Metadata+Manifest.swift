@@ -1,115 +1,224 @@
 // Manifests: the extents of a file, in its row while they are few, in pages of at most 256 otherwise.
 //
-// What must stay true: pages do not overlap; a page's key is at most its first extent's offset; an extent ends before
-// the next page's key. An overwrite inside a big file touches the pages it falls in and no other.
+// What must stay true: pages do not overlap; none is empty; a page's key is at most its first extent's offset; an
+// extent ends before the next page's key. An overwrite inside a big file touches the pages it falls in and no other,
+// and nothing here holds more than a few pages in memory, however long the manifest is.
 
 extension Metadata {
-  /// The extents of a file inside `range`, clipped to it.
+  /// The extents of a file inside `range`, clipped to it. For ranges that are known to be small: a read, a run.
   func extents(of node: Node, in range: Range<UInt64>) throws(VaultError) -> [Extent] {
-    guard node.paged else { return node.extents.clipped(to: range) }
-    return try pages(of: node, in: range).flatMap { $0.extents.clipped(to: range) }
+    var found: [Extent] = []
+    try eachPage(of: node, in: range) { page in
+      found += page.extents.clipped(to: range)
+      return true
+    }
+    return found
   }
 
   /// The next extents at or after `offset`, not all of them; none only where there are none. The first may begin before it.
   func someExtents(of node: Node, from offset: UInt64) throws(VaultError) -> [Extent] {
-    guard node.paged else { return Array(node.extents[node.extents.firstIndex(endingAfter: offset)...]) }
-    var window: UInt64 = 1 << 26
-    while true {
-      let limit = offset > Limits.fileBytesMax - window ? Limits.fileBytesMax : offset + window
-      let found = try pages(of: node, in: offset..<limit).flatMap(\.extents)
-      let index = found.firstIndex(endingAfter: offset)
-      if index < found.count { return Array(found[index...]) }
-      if limit == Limits.fileBytesMax { return [] }
-      window = window > Limits.fileBytesMax / 16 ? Limits.fileBytesMax : window * 16
+    try someExtents(of: node, in: offset..<max(offset, Limits.fileBytesMax), atLeast: 1)
+  }
+
+  func lastExtent(of node: Node) throws(VaultError) -> Extent? { try page(of: node, at: Limits.fileBytesMax)?.extents.last }
+
+  /// Bytes in `range` that are not holes.
+  func allocated(of node: Node, in range: Range<UInt64>) throws(VaultError) -> UInt64 {
+    var sum: UInt64 = 0
+    try eachPage(of: node, in: range) { page in
+      sum += page.extents.clipped(to: range).allocated
+      return true
+    }
+    return sum
+  }
+
+  /// What stands in `range` gives way to `replacement`, which lies within it. Only the pages that the range's ends fall
+  /// in are rewritten; those between go in one piece.
+  func replace(_ range: Range<UInt64>, of node: Node, with replacement: [Extent]) throws(VaultError) {
+    guard !range.isEmpty else { return }
+    let first = try page(of: node, at: range.lowerBound), last = try page(of: node, at: range.upperBound - 1)
+    var new = first?.extents.clipped(to: 0..<range.lowerBound) ?? []
+    for extent in replacement { new.appendMerging(extent) }
+    for extent in last?.extents.clipped(to: range.upperBound..<UInt64.max) ?? [] { new.appendMerging(extent) }
+    let touched = (first?.start ?? range.lowerBound)..<range.upperBound
+    let before = if first?.start == last?.start { first?.extents.allocated ?? 0 } else { try wholeAllocated(of: node, in: touched) }
+    if !node.paged, new.count <= Limits.inlineExtentsMax {
+      node.extents = new
+    } else {
+      if node.paged, last != nil { try deletePages(of: node, in: touched) }
+      (node.extents, node.paged) = ([], true)
+      try writePages(of: node, new)
+    }
+    setAllocated(node, node.allocated &+ new.allocated &- before)
+    touch(node)
+  }
+
+  func setAllocated(_ node: Node, _ allocated: UInt64) {
+    // Clones can make a sum that no 64 bits hold; wrapping, it is right again once some of them are gone.
+    state.counters.logicalBytes &+= Int64(bitPattern: allocated &- node.allocated)
+    node.allocated = allocated
+  }
+}
+
+// MARK: Long ranges, some pages at a time
+
+extension Metadata {
+  /// Extents that are in memory at once.
+  private static let batch = 16 * Limits.pageExtentsMax
+
+  /// Holes in `range` become reserved.
+  func reserve(_ range: Range<UInt64>, of node: Node) throws(VaultError) {
+    try eachBatch(of: node, in: range) { part, extents throws(VaultError) in
+      var filled: [Extent] = [], at = part.lowerBound
+      for extent in extents {
+        if extent.offset > at { filled.append(Extent(offset: at, length: extent.offset - at, source: .reserved)) }
+        filled.append(extent)
+        at = extent.end
+      }
+      if at < part.upperBound { filled.append(Extent(offset: at, length: part.upperBound - at, source: .reserved)) }
+      if filled.count > extents.count { try replace(part, of: node, with: filled) }
     }
   }
 
-  /// What stands in `range` gives way to `replacement`, which lies within it.
-  func replace(_ range: Range<UInt64>, of node: Node, with replacement: [Extent]) throws(VaultError) {
-    guard !range.isEmpty else { return }
-    let before: UInt64, after: UInt64
-    if node.paged {
-      let pages = try pages(of: node, in: range)
-      let old = pages.flatMap(\.extents)
-      let new = old.replacing(range, with: replacement)
-      for page in pages { try deletePage(of: node, page.start) }
-      try writePages(of: node, new, firstStart: min(pages.first?.start ?? UInt64.max, new.first?.offset ?? 0))
-      (before, after) = (old.allocated, new.allocated)
-    } else {
-      before = node.extents.allocated
-      node.extents = node.extents.replacing(range, with: replacement)
-      after = node.extents.allocated
-      if node.extents.count > Limits.inlineExtentsMax {
-        try writePages(of: node, node.extents, firstStart: 0)
-        node.extents = []
-        node.paged = true
-      }
+  /// What stands in `range` of `source` stands, from `offset` on, in `node` too.
+  func copy(_ range: Range<UInt64>, of source: Node, to offset: UInt64, of node: Node) throws(VaultError) {
+    try eachBatch(of: source, in: range) { part, extents throws(VaultError) in
+      let start = part.lowerBound - range.lowerBound + offset
+      try replace(start..<start + part.length, of: node, with: try moved(extents, by: Int64(start) - Int64(part.lowerBound)))
     }
-    setAllocated(node, node.allocated &+ after &- before)
-    touch(node)
   }
 
   /// Moves everything from `offset` on by `shift` bytes; what would come before `offset` is gone.
   func shift(_ node: Node, from offset: UInt64, by shift: Int64) throws(VaultError) {
-    let all = try extents(of: node, in: 0..<UInt64.max)
-    var result = all.clipped(to: 0..<offset)
-    let moved = shift >= 0 ? all.clipped(to: offset..<UInt64.max) : all.clipped(to: offset + shift.magnitude..<UInt64.max)
-    for var extent in moved {
-      extent.offset = UInt64(Int64(extent.offset) + shift)
-      result.appendMerging(extent)
-    }
-    try replace(0..<UInt64.max, of: node, with: result)
+    guard offset <= Limits.fileBytesMax, shift.magnitude <= Limits.fileBytesMax - offset else { throw damaged("a range beyond the largest file") }
+    if shift < 0 { try shiftBack(node, offset..<offset + shift.magnitude) } else { try shiftOn(node, from: offset, by: shift) }
   }
 
+  /// Forwards, so that what moves comes to stand where everything has moved already.
+  private func shiftBack(_ node: Node, _ gone: Range<UInt64>) throws(VaultError) {
+    try replace(gone, of: node, with: [])
+    try eachBatch(of: node, in: gone.upperBound..<Limits.fileBytesMax) { _, extents throws(VaultError) in
+      guard let first = extents.first, let last = extents.last else { return }
+      try replace(first.offset - gone.length..<last.end, of: node, with: try moved(extents, by: -Int64(gone.length)))
+    }
+  }
+
+  /// Backwards, for the same reason.
+  private func shiftOn(_ node: Node, from offset: UInt64, by shift: Int64) throws(VaultError) {
+    var end = Limits.fileBytesMax
+    while end > offset, let page = try page(of: node, at: end - 1) {
+      let extents = try moved(page.extents.clipped(to: offset..<end), by: shift)
+      if let first = extents.first, let last = extents.last {
+        try replace(first.offset - shift.magnitude..<last.end, of: node, with: extents)
+      }
+      end = page.start
+    }
+  }
+
+  /// Calls `body` with one part of `range` after the other, and the extents in it. `body` may change what stands
+  /// before the end of its part, or after the range.
+  private func eachBatch(of node: Node, in range: Range<UInt64>,
+                         _ body: (Range<UInt64>, [Extent]) throws(VaultError) -> Void) throws(VaultError) {
+    var at = range.lowerBound
+    while at < range.upperBound {
+      let found = try someExtents(of: node, in: at..<range.upperBound, atLeast: Self.batch)
+      let part = at..<min(found.last?.end ?? range.upperBound, range.upperBound)
+      try body(part, found.clipped(to: part))
+      at = part.upperBound
+    }
+  }
+
+  /// The first extents in `range`, at least `count` if there are. The first and the last may reach out of it.
+  private func someExtents(of node: Node, in range: Range<UInt64>, atLeast count: Int) throws(VaultError) -> [Extent] {
+    var found: [Extent] = []
+    try eachPage(of: node, in: range) { page in
+      found += page.extents[page.extents.firstIndex(endingAfter: range.lowerBound)...]
+      return found.count < count
+    }
+    return found
+  }
+
+  private func moved(_ extents: [Extent], by shift: Int64) throws(VaultError) -> [Extent] {
+    guard let last = extents.last else { return [] }
+    if shift > 0, last.end > Limits.fileBytesMax - UInt64(shift) { throw damaged("an extent beyond the largest file") }
+    return extents.map { extent in
+      var extent = extent
+      // Neither wraps: it cannot pass the largest file, and what moves back comes from behind what gave way.
+      extent.offset = extent.offset &+ UInt64(bitPattern: shift)
+      return extent
+    }
+  }
+}
+
+// MARK: Pages
+
+extension Metadata {
   private struct Page {
     var start: UInt64
     var extents: [Extent]
   }
 
-  private func pages(of node: Node, in range: Range<UInt64>) throws(VaultError) -> [Page] {
-    let first = statements.selectPage
-    first.bind(1, node.inode.value)
-    first.bind(2, min(range.lowerBound, Limits.fileBytesMax))
-    let start = try first.step() ? first.unsigned(0) : 0
-    first.reset()
+  /// The page that an extent at `offset` would be in: the last that begins at or before it. A manifest in its node's
+  /// row is one page that begins at 0.
+  private func page(of node: Node, at offset: UInt64) throws(VaultError) -> Page? {
+    guard node.paged else { return Page(start: 0, extents: node.extents) }
+    let select = statements.selectPage
+    select.bind(1, node.inode.value)
+    select.bind(2, min(offset, Limits.fileBytesMax))
+    defer { select.reset() }
+    return try select.step() ? try page(select, node) : nil
+  }
+
+  /// Calls `body` with each page that may have extents in `range`, in order, until it returns false. It changes no manifest.
+  private func eachPage(of node: Node, in range: Range<UInt64>, _ body: (Page) throws(VaultError) -> Bool) throws(VaultError) {
+    let first = try page(of: node, at: range.lowerBound)
+    if let first, try !body(first) { return }
+    guard node.paged else { return }
     let list = statements.listPages
     list.bind(1, node.inode.value)
-    list.bind(2, start)
+    list.bind(2, first.map { $0.start + 1 } ?? 0)
     list.bind(3, min(range.upperBound, Limits.fileBytesMax))
     defer { list.reset() }
-    var pages: [Page] = []
-    while try list.step() {
-      var reader = ByteReader(list.raw(1))
-      guard let extents = try? [Extent](decoding: &reader, max: Limits.pageExtentsMax) else {
-        throw damaged("a manifest page of node \(node.inode.value)")
-      }
-      pages.append(Page(start: list.unsigned(0), extents: extents))
+    while try list.step(), try body(try page(list, node)) {}
+  }
+
+  private func page(_ row: Statement, _ node: Node) throws(VaultError) -> Page {
+    var reader = ByteReader(row.raw(1))
+    guard let extents = try? [Extent](decoding: &reader, max: Limits.pageExtentsMax) else {
+      throw damaged("a manifest page of node \(node.inode.value)")
     }
-    return pages
+    return Page(start: row.unsigned(0), extents: extents)
   }
 
-  private func deletePage(of node: Node, _ start: UInt64) throws(VaultError) {
-    statements.deletePage.bind(1, node.inode.value)
-    statements.deletePage.bind(2, start)
-    try statements.deletePage.run()
+  private func wholeAllocated(of node: Node, in range: Range<UInt64>) throws(VaultError) -> UInt64 {
+    var sum: UInt64 = 0
+    try eachPage(of: node, in: range) { page in
+      sum += page.extents.allocated
+      return true
+    }
+    return sum
   }
 
-  private func writePages(of node: Node, _ extents: [Extent], firstStart: UInt64) throws(VaultError) {
+  /// Removes the pages that begin in `range`.
+  func deletePages(of node: Node, in range: Range<UInt64>) throws(VaultError) {
+    let delete = statements.deletePages
+    delete.bind(1, node.inode.value)
+    delete.bind(2, range.lowerBound)
+    delete.bind(3, min(range.upperBound, Limits.fileBytesMax))
+    try delete.run()
+  }
+
+  private func writePages(of node: Node, _ extents: [Extent]) throws(VaultError) {
     // Pages that are split are left three quarters full, so the next few overwrites do not split them again.
     let fill = extents.count <= Limits.pageExtentsMax ? Limits.pageExtentsMax : Limits.pageExtentsMax * 3 / 4
     var index = 0
     while index < extents.count {
       let part = Array(extents[index..<min(index + fill, extents.count)])
       statements.writePage.bind(1, node.inode.value)
-      statements.writePage.bind(2, index == 0 ? firstStart : part[0].offset)
+      statements.writePage.bind(2, part[0].offset)
       statements.writePage.bind(3, copying: part.encoded())
       try statements.writePage.run()
       index += part.count
     }
-  }
-
-  func setAllocated(_ node: Node, _ allocated: UInt64) {
-    state.counters.logicalBytes += Int64(bitPattern: allocated &- node.allocated)
-    node.allocated = allocated
   }
 }

@@ -55,8 +55,8 @@ extension Metadata {
 struct Statements {
   let selectNode, writeNode, deleteNode: Statement
   let selectEntry, listEntries, insertEntry, deleteEntry, retargetEntry: Statement
-  let selectXattr, listXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
-  let selectPage, listPages, writePage, deletePage, deletePages: Statement
+  let selectXattr, listXattrs, countXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
+  let selectPage, listPages, writePage, deletePages: Statement
   let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk, writeContainer, deleteContainer: Statement
   let insertOrphan, deleteOrphan, writeState, insertEpoch, selectEpoch: Statement
 
@@ -71,14 +71,14 @@ struct Statements {
     retargetEntry = try db.prepare("UPDATE entry SET inode = ?, type = ?, born = ? WHERE parent = ? AND cookie = ?")
     selectXattr = try db.prepare("SELECT value FROM xattr WHERE inode = ? AND name = ?")
     listXattrs = try db.prepare("SELECT name FROM xattr WHERE inode = ? ORDER BY name")
+    countXattrs = try db.prepare("SELECT count(*), ifnull(sum(length(name) + 1), 0), ifnull(sum(length(value)), 0) FROM xattr WHERE inode = ?")
     writeXattr = try db.prepare("INSERT OR REPLACE INTO xattr (inode, name, value) VALUES (?, ?, ?)")
     deleteXattr = try db.prepare("DELETE FROM xattr WHERE inode = ? AND name = ?")
     deleteXattrs = try db.prepare("DELETE FROM xattr WHERE inode = ?")
-    selectPage = try db.prepare("SELECT start FROM page WHERE inode = ? AND start <= ? ORDER BY start DESC LIMIT 1")
+    selectPage = try db.prepare("SELECT start, extents FROM page WHERE inode = ? AND start <= ? ORDER BY start DESC LIMIT 1")
     listPages = try db.prepare("SELECT start, extents FROM page WHERE inode = ? AND start >= ? AND start < ? ORDER BY start")
     writePage = try db.prepare("INSERT OR REPLACE INTO page (inode, start, extents) VALUES (?, ?, ?)")
-    deletePage = try db.prepare("DELETE FROM page WHERE inode = ? AND start = ?")
-    deletePages = try db.prepare("DELETE FROM page WHERE inode = ?")
+    deletePages = try db.prepare("DELETE FROM page WHERE inode = ? AND start >= ? AND start < ?")
     selectChunk = try db.prepare("SELECT id, length, container, frame, frame_length, offset FROM chunk WHERE number = ?")
     findChunk = try db.prepare("SELECT number, id, container FROM chunk WHERE number >= ? AND number < ? ORDER BY number")
     deleteChunk = try db.prepare("DELETE FROM chunk WHERE number = ?")

@@ -16,6 +16,8 @@ final class Metadata {
   private var nodes: [UInt64: Node] = [:]
   private var dirty: [Node] = []
   private var clock: UInt64 = 0
+  private static let evictionStep = Limits.nodeCacheCount / 4
+  private var evictionDue = Limits.nodeCacheCount + evictionStep
   private(set) var inTransaction = false
   private(set) var operationsSinceCommit = 0
   var state: State
@@ -63,6 +65,7 @@ final class Metadata {
     guard let node = try? Node(inode: inode, decoding: select.raw(0)) else { throw damaged("the row of node \(inode.value)") }
     node.lastUse = clock
     nodes[inode.value] = node
+    evict()
     return node
   }
 
@@ -90,10 +93,8 @@ final class Metadata {
     nodes[node.inode.value] = nil
     try statements.deleteNode.run(node.inode)
     if node.hasXattrs { try statements.deleteXattrs.run(node.inode) }
-    if node.paged { try statements.deletePages.run(node.inode) }
+    if node.paged { try deletePages(of: node, in: 0..<Limits.fileBytesMax) }
   }
-
-  var openNodes: [Node] { nodes.values.filter { $0.draft != nil } }
 
   // MARK: Entries
 
@@ -109,24 +110,37 @@ final class Metadata {
   /// Cookies below are for `.` and `..`.
   static let cookieFirst: UInt64 = 64
 
+  /// The first of the cookies that a name may have.
   private func cookie(of name: [UInt8]) -> UInt64 {
     max(SipHash.hash(name, key: nameKey) >> 1 & ~(Self.cookieWindow - 1), Self.cookieFirst)
   }
 
-  func entry(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) -> EntryRow? {
-    let first = cookie(of: name)
+  func entry(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) -> EntryRow? { try look(for: name, in: parent).found }
+
+  /// Whether a name can be entered must be known before that is journaled.
+  func checkFree(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
+    let (found, free) = try look(for: name, in: parent)
+    if found != nil { throw .alreadyExists }
+    if free == nil { throw .tooManyLinks }
+  }
+
+  /// A name's row, or the cookie that it can be entered with: nil where all of its window are taken.
+  private func look(for name: [UInt8], in parent: InodeNumber) throws(VaultError) -> (found: EntryRow?, free: UInt64?) {
+    let first = cookie(of: name), end = first + Self.cookieWindow
+    var free = first
     let select = statements.selectEntry
     select.bind(1, parent.value)
     select.bind(2, first)
-    select.bind(3, first + Self.cookieWindow)
+    select.bind(3, end)
     defer { select.reset() }
     while try select.step() {
-      let found = select.raw(1)
-      if found.count == name.count, name.withUnsafeBytes({ memcmp($0.baseAddress!, found.baseAddress!, name.count) == 0 }) {
-        return EntryRow(cookie: select.unsigned(0), name: name, inode: InodeNumber(select.unsigned(2)), type: UInt32(select.integer(3)))
+      let cookie = select.unsigned(0), other = select.raw(1)
+      if other.elementsEqual(name) {
+        return (EntryRow(cookie: cookie, name: name, inode: InodeNumber(select.unsigned(2)), type: UInt32(truncatingIfNeeded: select.integer(3))), nil)
       }
+      if cookie == free { free += 1 }
     }
-    return nil
+    return (nil, free < end ? free : nil)
   }
 
   /// Entries that follow `cookie`, at most `count`.
@@ -138,21 +152,14 @@ final class Metadata {
     defer { select.reset() }
     var rows: [EntryRow] = []
     while try select.step() {
-      rows.append(EntryRow(cookie: select.unsigned(0), name: select.bytes(1), inode: InodeNumber(select.unsigned(2)), type: UInt32(select.integer(3))))
+      rows.append(EntryRow(cookie: select.unsigned(0), name: select.bytes(1), inode: InodeNumber(select.unsigned(2)),
+                           type: UInt32(truncatingIfNeeded: select.integer(3))))
     }
     return rows
   }
 
   func insertEntry(_ name: [UInt8], of node: Node, in parent: Node, born: LSN) throws(VaultError) {
-    let first = cookie(of: name)
-    var free = first
-    let taken = statements.selectEntry
-    taken.bind(1, parent.inode.value)
-    taken.bind(2, first)
-    taken.bind(3, first + Self.cookieWindow)
-    while try taken.step() { if taken.unsigned(0) == free { free += 1 } }
-    taken.reset()
-    guard free < first + Self.cookieWindow else { throw .tooManyLinks }
+    guard let free = try look(for: name, in: parent.inode).free else { throw damaged("there is no place for an entry of node \(parent.inode.value)") }
     let insert = statements.insertEntry
     insert.bind(1, parent.inode.value)
     insert.bind(2, free)
@@ -161,7 +168,7 @@ final class Metadata {
     insert.bind(5, UInt64(node.mode & S_IFMT))
     insert.bind(6, born.value)
     try insert.run()
-    parent.entries += 1
+    try raise(&parent.entries)
   }
 
   func deleteEntry(_ row: EntryRow, in parent: Node) throws(VaultError) {
@@ -169,7 +176,22 @@ final class Metadata {
     delete.bind(1, parent.inode.value)
     delete.bind(2, row.cookie)
     try delete.run()
-    parent.entries -= 1
+    try lower(&parent.entries)
+  }
+
+  // MARK: Counts
+
+  /// Counts come from the database and sums from the journal: one that does not fit is damage and must not be the end
+  /// of the process.
+  func raise<N: FixedWidthInteger>(_ count: inout N, by number: N = 1) throws(VaultError) {
+    let (sum, overflow) = count.addingReportingOverflow(number)
+    if overflow { throw damaged("a count is too large") }
+    count = sum
+  }
+  func lower<N: FixedWidthInteger>(_ count: inout N, by number: N = 1) throws(VaultError) {
+    let (rest, overflow) = count.subtractingReportingOverflow(number)
+    if overflow { throw damaged("a count is too small") }
+    count = rest
   }
 
   // MARK: Transactions
@@ -200,13 +222,23 @@ final class Metadata {
     evict()
   }
 
-  /// Forgets the nodes unused for longest, beyond the limit and a quarter.
+  var nodesInMemory: Int { nodes.count }
+
+  /// Forgets the nodes unused for longest, once there are a quarter more than the limit (or than are in use): so often
+  /// that its cost is small for each node. One that somebody holds a reference to stays: read again from its row, it
+  /// would be two objects that know nothing of each other.
   private func evict() {
-    guard nodes.count > Limits.nodeCacheCount + Limits.nodeCacheCount / 4 else { return }
-    let idle = nodes.values.filter { !$0.isInUse }
-    let excess = nodes.count - Limits.nodeCacheCount
-    guard idle.count > excess else { return nodes = nodes.filter { $0.value.isInUse } }
-    let cut = idle.map(\.lastUse).sorted()[excess]
-    nodes = nodes.filter { $0.value.isInUse || $0.value.lastUse > cut }
+    guard nodes.count > evictionDue else { return }
+    var idle: [(inode: UInt64, lastUse: UInt64)] = []
+    var index = nodes.startIndex
+    while index != nodes.endIndex {
+      if isKnownUniquelyReferenced(&nodes.values[index]), !nodes.values[index].isInUse {
+        idle.append((nodes.keys[index], nodes.values[index].lastUse))
+      }
+      nodes.formIndex(after: &index)
+    }
+    idle.sort { $0.lastUse < $1.lastUse }
+    for (inode, _) in idle.prefix(max(0, nodes.count - Limits.nodeCacheCount)) { nodes[inode] = nil }
+    evictionDue = nodes.count + Self.evictionStep
   }
 }

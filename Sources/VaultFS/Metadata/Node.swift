@@ -37,6 +37,8 @@ final class Node {
   /// The node has ended; its number is no longer in the vault.
   var isDropped = false
   var openCount = 0
+  /// What its attributes take, once somebody has asked.
+  var xattrUse: XattrUse?
   /// Without a name, and nobody can ask for it any more but by open handles.
   var isForgotten = false
   var lastUse: UInt64 = 0
@@ -49,6 +51,7 @@ final class Node {
     var size: UInt64
     var modified: Timestamp?
     var changed: Timestamp?
+    /// As the draft counts them (`Draft.charge`).
     var bytes: UInt64
   }
 
@@ -150,6 +153,7 @@ extension Node {
     self.modified = modified
     accessed = Timestamp(seconds: modified.seconds &+ (try r.signed()), nanoseconds: try r.varint32())
     changed = Timestamp(seconds: born.seconds &+ (try r.signed()), nanoseconds: try r.varint32())
+    guard accessed.nanoseconds < 1_000_000_000, changed.nanoseconds < 1_000_000_000 else { throw Malformed() }
     switch mode & S_IFMT {
     case S_IFREG:
       size = try r.varint()

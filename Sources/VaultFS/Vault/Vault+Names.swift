@@ -30,7 +30,7 @@ extension Vault {
     return try lock.withLock { () throws(VaultError) in
       let directory = try metadata.directory(parent)
       if directory.links == 0 { throw .notFound }
-      if try metadata.entry(name, in: parent) != nil { throw .alreadyExists }
+      try metadata.checkFree(name, in: parent)
       var mode = mode, xattrs: [XattrPair] = []
       try inherit(from: directory, &mode, &xattrs, requester)
       let setgid = directory.mode & S_ISGID != 0
@@ -84,7 +84,7 @@ extension Vault {
       if node.isDirectory { throw .notPermitted }
       if directory.links == 0 || node.links == 0 { throw .notFound }
       if node.links >= Limits.linksMax { throw .tooManyLinks }
-      if try metadata.entry(name, in: parent) != nil { throw .alreadyExists }
+      try metadata.checkFree(name, in: parent)
       try perform(.link(inode, parent: parent, name: name, time: Self.now()))
       return node.info
     }
@@ -145,7 +145,10 @@ extension Vault {
           try checkReplaceable(target, by: node)
           drops = endsWithItsNames(target)
           replaced = target
-        } else if node.isDirectory, from !== to, to.links >= Limits.linksMax { throw .tooManyLinks }
+        } else {
+          if node.isDirectory, from !== to, to.links >= Limits.linksMax { throw .tooManyLinks }
+          try metadata.checkFree(newName, in: newParent)
+        }
         try perform(.rename(parent: parent, name: name, newParent: newParent, newName: newName, drops: drops, time: Self.now()))
         if let replaced { noteUnlinked(replaced) }
       }
@@ -177,10 +180,6 @@ extension Vault {
   /// `lock` is held.
   private func noteUnlinked(_ node: Node) {
     if node.links == 0, !node.isDropped { orphans.insert(node.inode) }
-    // Unsaved bytes of a node that has ended are of no use to anyone.
-    guard node.isDropped, let unsaved = node.unsaved else { return }
-    dirtyBytes.subtract(Int(unsaved.bytes), ordering: .relaxed)
-    setUnsaved(nil, of: node)
   }
 
   func checkName(_ name: [UInt8]) throws(VaultError) {
@@ -197,23 +196,33 @@ public struct DirectoryEntry: Sendable {
   public var inode: InodeNumber
   /// Type bits, as in `st_mode`.
   public var type: UInt32
-  /// There where it was asked for.
+  /// There where it was asked for and the node can be read.
   public var info: NodeInfo?
 }
 
 extension Vault {
   /// Entries after `cookie` (0: from the start), without `.` and `..`.
   public func list(_ directory: InodeNumber, after cookie: UInt64, count: Int, withInfo: Bool) throws(VaultError) -> [DirectoryEntry] {
-    try lock.withLock { () throws(VaultError) in
+    var damage: VaultError?
+    let entries = try lock.withLock { () throws(VaultError) in
       _ = try metadata.directory(directory)
       let rows = try metadata.entries(of: directory, after: max(cookie, Metadata.cookieFirst - 1), count: count)
       var entries: [DirectoryEntry] = []
       entries.reserveCapacity(rows.count)
       for row in rows {
-        entries.append(DirectoryEntry(name: row.name, cookie: row.cookie, inode: row.inode, type: row.type,
-                                      info: withInfo ? try metadata.node(row.inode).info : nil))
+        var entry = DirectoryEntry(name: row.name, cookie: row.cookie, inode: row.inode, type: row.type)
+        // A node that cannot be read must not hide its neighbours: its name is listed all the same.
+        if withInfo { do throws(VaultError) { entry.info = try metadata.node(row.inode).info } catch { damage = named(error, row.inode) } }
+        entries.append(entry)
       }
       return entries
     }
+    if let damage { report(damage) }
+    return entries
+  }
+
+  private func named(_ error: VaultError, _ inode: InodeNumber) -> VaultError {
+    if case .staleNode = error { return metadata.damaged("node \(inode.value) is listed and not there") }
+    return error
   }
 }

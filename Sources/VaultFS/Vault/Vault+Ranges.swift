@@ -3,7 +3,9 @@
 extension Vault {
   public func truncate(_ inode: InodeNumber, to size: UInt64, clearsPrivileges: Bool, isMember: (UInt32) -> Bool = { _ in true }) throws(VaultError) {
     if size > Limits.fileBytesMax { throw .fileTooLarge }
-    try shape(try transient(inode)) { node throws(VaultError) in
+    let file = try open(inode)
+    defer { release(inode) }
+    try shape(file) { node throws(VaultError) in
       if size > node.size { try checkSpace() }
       let gone = size <= node.size ? size..<Limits.fileBytesMax : 0..<0
       try perform(.content(inode, range: gone, extents: [], size: size, attributes: modified(node, clearsPrivileges, isMember)))
@@ -29,45 +31,32 @@ extension Vault {
     if case .punchHole = mode {} else if case .collapse = mode {} else { try checkSpace() }
     try shape(file) { node throws(VaultError) in
       let set = modified(node, clearsPrivileges, isMember), inode = node.inode
-      if case .reserve = mode { try checkRoom(for: try gaps(of: node, in: range)) } else if case .zero = mode { try checkRoom(for: [range]) }
       switch mode {
       case .punchHole:
         try perform(.content(inode, range: range, extents: [], size: node.size, attributes: set))
       case .zero(let keepSize):
+        try checkReservable(length)
         let reserved = JournalExtent(offset: offset, length: length, source: .reserved)
         try perform(.content(inode, range: range, extents: [reserved], size: keepSize ? node.size : max(node.size, range.upperBound), attributes: set))
       case .reserve(let keepSize):
-        let size = keepSize ? node.size : max(node.size, range.upperBound)
-        for gap in try gaps(of: node, in: range) {
-          let reserved = JournalExtent(offset: gap.lowerBound, length: UInt64(gap.count), source: .reserved)
-          try perform(.content(inode, range: gap, extents: [reserved], size: node.size, attributes: AttributeSet()))
-        }
-        try perform(.content(inode, range: 0..<0, extents: [], size: size, attributes: set))
+        try checkReservable(length - (try metadata.allocated(of: node, in: range)))
+        try perform(.reserve(inode, range: range, size: keepSize ? node.size : max(node.size, range.upperBound), attributes: set))
       case .collapse:
         guard offset % Self.shiftUnit == 0, length % Self.shiftUnit == 0, range.upperBound < node.size else { throw .invalidArgument }
         try perform(.collapseRange(inode, offset: offset, length: length, attributes: set))
       case .insert:
         guard offset % Self.shiftUnit == 0, length % Self.shiftUnit == 0, offset < node.size else { throw .invalidArgument }
-        guard node.size <= Limits.fileBytesMax - length else { throw .fileTooLarge }
+        // What was reserved beyond the end moves too.
+        let end = max(node.size, try metadata.lastExtent(of: node)?.end ?? 0)
+        guard end <= Limits.fileBytesMax - length else { throw .fileTooLarge }
         try perform(.insertRange(inode, offset: offset, length: length, attributes: set))
       }
     }
   }
 
   /// Space that is promised must be there now, as far as anyone can tell.
-  private func checkRoom(for ranges: [Range<UInt64>]) throws(VaultError) {
-    let wanted = ranges.reduce(0) { $0 + UInt64($1.count) }
+  private func checkReservable(_ wanted: UInt64) throws(VaultError) {
     if wanted > Limits.reserveBytes, wanted - Limits.reserveBytes > (try reserve.space().available) { throw .diskFull }
-  }
-
-  private func gaps(of node: Node, in range: Range<UInt64>) throws(VaultError) -> [Range<UInt64>] {
-    var at = range.lowerBound, gaps: [Range<UInt64>] = []
-    for extent in try metadata.extents(of: node, in: range) {
-      if extent.offset > at { gaps.append(at..<extent.offset) }
-      at = extent.end
-    }
-    if at < range.upperBound { gaps.append(at..<range.upperBound) }
-    return gaps
   }
 
   /// Makes `length` bytes of `target` the same as those of `source`, by reference.
@@ -140,16 +129,6 @@ extension Vault {
         try body(file.node)
         try dropCapabilities(of: file.node)
       }
-    }
-  }
-
-  /// A file to change without holding it open.
-  private func transient(_ inode: InodeNumber) throws(VaultError) -> OpenFile {
-    try lock.withLock { () throws(VaultError) in
-      let node = try metadata.node(inode)
-      if node.isDirectory { throw .isADirectory }
-      guard node.isRegular else { throw .invalidArgument }
-      return OpenFile(node, node.draft ?? Draft())
     }
   }
 

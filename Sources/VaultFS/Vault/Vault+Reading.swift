@@ -3,13 +3,17 @@
 import Glibc
 import Synchronization
 
-/// A regular file held open. Its node does not end before it is closed.
+/// A regular file held open: by a program, or by the engine for a while. A program's does not end before it is closed.
 public final class OpenFile: @unchecked Sendable {
   // Sendable: `node` is touched under the vault's lock only, `draft` has its own.
   public let inode: InodeNumber
   let node: Node
   let draft: Draft
-  init(_ node: Node, _ draft: Draft) { (inode, self.node, self.draft) = (node.inode, node, draft) }
+  /// A program's: to it the loss of unsaved bytes is told.
+  let isHandle: Bool
+  init(_ node: Node, _ draft: Draft, isHandle: Bool = false) {
+    (inode, self.node, self.draft, self.isHandle) = (node.inode, node, draft, isHandle)
+  }
 }
 
 extension Vault {
@@ -27,14 +31,35 @@ extension Vault {
       let draft = node.draft ?? Draft()
       node.draft = draft
       if !isRetained { node.openCount += 1 }
-      return OpenFile(node, draft)
+      return OpenFile(node, draft, isHandle: true)
     }
   }
 
-  /// The last descriptor of a handle is gone. What could not be saved is lost, and said in the log.
+  /// The last descriptor of a handle is gone. What cannot be saved stays in memory for as long as another handle is
+  /// open; with the last one it is lost, and said in the log.
   public func close(_ file: OpenFile) {
-    do throws(VaultError) { try save(file) } catch { abandon(file, error) }
+    file.draft.saveLock.withLock {
+      do throws(VaultError) { try saveHoldingSaveLock(file, isStreaming: false) } catch { abandon(file, error) }
+    }
     release(file.inode)
+  }
+
+  /// `file.draft.saveLock` is held: nobody is saving what is given up.
+  private func abandon(_ file: OpenFile, _ error: VaultError) {
+    file.draft.lock.writing {
+      let isLast = lock.withLock {
+        guard file.node.openCount == 1 else { return false }
+        // For whoever opens it before `release` has run.
+        file.draft.loss = error
+        setUnsaved(nil, of: file.node)
+        return true
+      }
+      guard isLast else { return }
+      let bytes = file.draft.dirty.reduce(0) { $0 + $1.count }
+      dirtyBytes.subtract(file.draft.charge, ordering: .relaxed)
+      file.draft.dirty = []
+      log("\(bytes) bytes written to node \(file.inode.value) could not be saved and are lost: \(error)")
+    }
   }
 
   public func release(_ inode: InodeNumber) {
@@ -62,18 +87,6 @@ extension Vault {
     if orphans.remove(inode) != nil { _ = try? perform(.drop(inode)) }
   }
 
-  private func abandon(_ file: OpenFile, _ error: VaultError) {
-    file.draft.lock.writing {
-      let bytes = file.draft.dirtyBytes
-      file.draft.dirty = []
-      dirtyBytes.subtract(bytes, ordering: .relaxed)
-      lock.withLock {
-        setUnsaved(nil, of: file.node)
-        log("\(bytes) bytes written to node \(file.inode.value) could not be saved and are lost: \(error)")
-      }
-    }
-  }
-
   /// Where some bytes of a read come from.
   private struct Piece {
     var start: UInt64
@@ -89,28 +102,33 @@ extension Vault {
   /// - Returns: bytes read; fewer than asked only at the end of the file.
   public func read(_ file: OpenFile, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(VaultError) -> Int {
     try file.draft.lock.reading { () throws(VaultError) in
-      noteAccess(file.node)
-      let count = try readSaved(file.node, at: offset, into: buffer, size: \.currentSize)
+      let count = try readSaved(file.node, at: offset, into: buffer, size: \.currentSize, isAccess: true)
       file.draft.overlay(UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count]), at: offset)
       return count
     }
   }
 
+  private static let secondsPerDay: Int64 = 86_400
+
   /// The access time, as `relatime` keeps it (mount(8)): where it would else be older than the content, or a day old.
+  /// `lock` is held.
   private func noteAccess(_ node: Node) {
     if ignoresAccess || isReadOnly { return }
-    lock.withLock {
-      let now = Self.now(), info = node.info
-      guard info.accessed <= info.modified || info.accessed <= info.changed || info.accessed.seconds + 86_400 <= now.seconds,
-        info.accessed < now, failure == nil, !diskIsFull.load(ordering: .relaxed), !node.isDropped else { return }
-      _ = try? perform(.setAttributes(node.inode, AttributeSet(accessed: now)))
-    }
+    let now = Self.now(), info = node.info
+    // The sum is made of the clock's time: a node's may be any number, and would overflow.
+    guard info.accessed <= info.modified || info.accessed <= info.changed || info.accessed.seconds <= now.seconds - Self.secondsPerDay,
+      info.accessed < now, failure == nil, !diskIsFull.load(ordering: .relaxed), !node.isDropped else { return }
+    _ = try? perform(.setAttributes(node.inode, AttributeSet(accessed: now)))
   }
 
   /// Reads what the manifest says, up to a size the node has.
-  func readSaved(_ node: Node, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer,
-                 size: (Node) -> UInt64) throws(VaultError) -> Int {
-    let (count, pieces) = try lock.withLock { () throws(VaultError) in try locate(node, offset, buffer.count, size(node)) }
+  /// - Parameter isAccess: a program reads, and its access time shall show that.
+  func readSaved(_ node: Node, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer, size: (Node) -> UInt64,
+                 isAccess: Bool = false) throws(VaultError) -> Int {
+    let (count, pieces) = try lock.withLock { () throws(VaultError) in
+      if isAccess { noteAccess(node) }
+      return try locate(node, offset, buffer.count, size(node))
+    }
     guard count > 0 else { return 0 }
     let target = UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count])
     fillGaps(target, at: offset, pieces)
@@ -162,6 +180,7 @@ extension Vault {
   /// - Parameter isBase: it is needed to decode another one.
   func frame(at place: FramePlace, in file: any DiskFile, isBase: Bool = false) throws(VaultError) -> DecodedFrame {
     if let cached = frames.frame(place) { return cached }
+    guard place.offset <= UInt64(Int64.max) - UInt64(place.length) else { throw .databaseDamaged(detail: "a chunk's place") }
     let frame = try decoders.with { decoder throws(VaultError) in
       try DecodedFrame(reading: file, at: place, isBase: isBase, decoder: decoder) { base throws(VaultError) in
         try self.frame(at: base, in: try containers.file(base.container), isBase: true)

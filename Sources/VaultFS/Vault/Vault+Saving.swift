@@ -2,7 +2,8 @@
 //
 // What must stay true:
 // 1. A frame's bytes are written before the operation that names its chunks.
-// 2. One thread saves a draft at a time; what it saves stays readable until the operation is applied.
+// 2. One thread saves a draft at a time; what it saves stays readable until all its operations are applied. They may
+//    be applied under several holds of the vault's lock: a reader sees the same bytes whichever of them are done.
 // 3. After a failure the bytes are dirty again: nothing is lost that memory still holds.
 
 import Glibc
@@ -18,6 +19,12 @@ extension Vault {
   /// - Parameter isStreaming: more will follow; what the chunker cannot end yet stays unsaved.
   public func save(_ file: OpenFile, isStreaming: Bool = false) throws(VaultError) {
     try file.draft.saveLock.withLock { () throws(VaultError) in try saveHoldingSaveLock(file, isStreaming: isStreaming) }
+    guard file.isHandle, !isStreaming else { return }
+    let loss = lock.withLock {
+      defer { file.draft.loss = nil }
+      return file.draft.loss
+    }
+    if let loss { throw loss }
   }
 
   /// Calls `body` with the draft saved and nobody writing: for changes of a file's shape.
@@ -31,8 +38,14 @@ extension Vault {
     }
   }
 
-  private func saveHoldingSaveLock(_ file: OpenFile, isStreaming: Bool) throws(VaultError) {
+  /// `file.draft.saveLock` is held.
+  func saveHoldingSaveLock(_ file: OpenFile, isStreaming: Bool) throws(VaultError) {
     let draft = file.draft
+    let charge = draft.lock.reading { draft.charge }
+    guard charge > 0 else { return }
+    // Before anything is written: a vault that failed must not go on filling packs.
+    try lock.withLock { () throws(VaultError) in try checkWritable() }
+    try checkRoom(for: charge)
     var inHurry = false
     // What is planned points into the runs.
     let runs: [DirtyRun] = draft.lock.writing {
@@ -43,18 +56,16 @@ extension Vault {
       draft.hurry = max(0, draft.hurry - 1)
       return draft.saving
     }
-    guard !runs.isEmpty else { return }
     defer { withExtendedLifetime(runs) {} }
     let batch = packs.beginBatch()
     defer { packs.end(batch) }
     do throws(VaultError) {
-      try checkRoom(for: runs.reduce(0) { $0 + $1.count })
       var whole: [DirtyRun] = []
       for (index, run) in runs.enumerated() { whole.append(try widened(run, of: file.node, after: index == 0 ? 0 : runs[index - 1].end)) }
       defer { withExtendedLifetime(whole) {} }
       let planner = SavePlanner(self, whole, inHurry: inHurry)
       let plan = try planner.plan(whole, isStreaming: isStreaming)
-      try lock.withLock { () throws(VaultError) in try commit(plan, to: file.node) }
+      try commit(plan, to: file.node)
       finish(file, saved: runs, leftover: plan.leftover)
       withExtendedLifetime(plan) {}
     } catch {
@@ -65,6 +76,7 @@ extension Vault {
 
   /// A run with the crumbs before it: a log that is synced after every line would else become one chunk a line. Eight
   /// small extents in a row are written again together, so a crumb is rewritten a few times and no more.
+  /// Where the old bytes cannot be read, the new ones are saved as they are: damage must not keep them out.
   /// - Parameter limit: where the run before it in the same save ends; what is saved below is older than that run.
   private func widened(_ run: DirtyRun, of node: Node, after limit: UInt64) throws(VaultError) -> DirtyRun {
     guard run.count < Limits.crumbBytes, run.offset > limit else { return run }
@@ -79,10 +91,11 @@ extension Vault {
       return count >= Limits.crumbsMax ? start : run.offset
     }
     guard crumbs < run.offset else { return run }
-    let before = Buffer(capacity: Int(run.offset - crumbs))
-    before.count = try readSaved(node, at: crumbs, into: UnsafeMutableRawBufferPointer(start: before.base, count: Int(run.offset - crumbs)), size: \.size)
+    let count = Int(run.offset - crumbs), before = Buffer(capacity: count)
     defer { withExtendedLifetime(before) {} }
-    guard before.count == Int(run.offset - crumbs) else { return run }
+    let target = UnsafeMutableRawBufferPointer(start: before.base, count: count)
+    guard let read = try? readSaved(node, at: crumbs, into: target, size: \.size), read == count else { return run }
+    before.count = count
     let whole = DirtyRun(offset: crumbs, before.bytes, streaming: false)
     whole.append(run.bytes)
     return whole
@@ -93,34 +106,53 @@ extension Vault {
     let draft = file.draft
     draft.lock.writing {
       draft.saving = []
-      var balance = -runs.reduce(0) { $0 + $1.count }
+      var balance = -runs.charge
       for (offset, bytes) in leftover { balance += draft.insert(bytes, at: offset, onlyGaps: true) }
       if !draft.dirty.isEmpty, draft.since == 0 { draft.since = monotonicNanoseconds() }
       dirtyBytes.add(balance, ordering: .relaxed)
       lock.withLock {
         defer { saved.signalAll() }
         guard var now = file.node.unsaved else { return }
-        now.bytes = UInt64(draft.dirtyBytes)
+        now.bytes = UInt64(draft.charge)
         setUnsaved(draft.dirty.isEmpty ? nil : now, of: file.node)
         if draft.dirty.isEmpty, file.node.openCount == 0 { file.node.draft = nil }
       }
     }
   }
 
-  /// `lock` is held.
+  /// Rows or operations that are committed under one hold of `lock`: some milliseconds at most.
+  private static var commitsPerHold: Int { 100 }
+  /// Long enough for a thread to wake.
+  private static var pauseMicroseconds: UInt32 { 200 }
+
+  /// Notes the plan's frames, then performs its edits in their order.
   private func commit(_ plan: SavePlan, to node: Node) throws(VaultError) {
-    guard !node.isDropped else { return }
-    try checkWritable()
-    if !plan.packed.isEmpty {
+    try inHolds(plan.packed) { frame throws(VaultError) in
       do throws(VaultError) {
         try metadata.begin()
-        for (header, position) in plan.packed { try metadata.insert(header, at: position.offset, in: position.container) }
+        try metadata.insert(frame.0, at: frame.1.offset, in: frame.1.container)
       } catch { throw fail(error) }
     }
-    for edit in plan.edits where !edit.range.isEmpty {
+    try inHolds(plan.edits) { edit throws(VaultError) in
+      guard !edit.range.isEmpty, !node.isDropped else { return }
       let times = AttributeSet(modified: node.unsaved?.modified, changed: node.unsaved?.changed)
       try perform(.content(node.inode, range: edit.range, extents: edit.extents, size: max(node.size, edit.range.upperBound), attributes: times),
                   frames: edit.frames, known: plan.known)
+    }
+  }
+
+  /// Calls `body` for each item with `lock` held, and lets others have it now and then.
+  private func inHolds<T>(_ items: [T], _ body: (T) throws(VaultError) -> Void) throws(VaultError) {
+    var rest = items[...]
+    while !rest.isEmpty {
+      let part = rest.prefix(Self.commitsPerHold)
+      try lock.withLock { () throws(VaultError) in
+        try checkWritable()
+        for item in part { try body(item) }
+      }
+      rest = rest.dropFirst(part.count)
+      // The lock is not fair: taken again at once, it would be had again before those who wait have woken.
+      if !rest.isEmpty { usleep(Self.pauseMicroseconds) }
     }
   }
 }

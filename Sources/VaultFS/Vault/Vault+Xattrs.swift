@@ -15,13 +15,11 @@ extension Vault {
       if name == AccessControlList.accessName || name == AccessControlList.defaultName {
         return try setAccessList(name, of: node, to: value, requester)
       }
-      let exists = try metadata.xattr(name, of: node) != nil
-      if mode == .create && exists { throw .attributeExists }
-      if mode == .replace && !exists { throw .attributeMissing }
-      if !exists {
-        let listed = try metadata.xattrNames(of: node).reduce(0) { $0 + $1.count + 1 }
-        if listed + name.count + 1 > Limits.xattrListBytesMax { throw .diskFull }
-      }
+      let old = try metadata.xattr(name, of: node)
+      if mode == .create && old != nil { throw .attributeExists }
+      if mode == .replace && old == nil { throw .attributeMissing }
+      let before = try metadata.xattrUse(of: node), use = before.replacing(name, old?.count, by: value.count)
+      if use.names > Limits.xattrListBytesMax || use.bytes > Limits.xattrBytesMax, use.bytes > before.bytes { throw .diskFull }
       try perform(.setXattr(inode, name: name, value: value, attributes: AttributeSet(changed: Self.now())))
       node.unsaved?.changed = nil
     }
