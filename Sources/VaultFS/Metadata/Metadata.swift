@@ -76,6 +76,8 @@ final class Metadata {
   }
 
   func insert(_ node: Node) {
+    clock += 1
+    node.lastUse = clock
     nodes[node.inode.value] = node
     touch(node)
   }
@@ -224,21 +226,19 @@ final class Metadata {
 
   var nodesInMemory: Int { nodes.count }
 
-  /// Forgets the nodes unused for longest, once there are a quarter more than the limit (or than are in use): so often
-  /// that its cost is small for each node. One that somebody holds a reference to stays: read again from its row, it
-  /// would be two objects that know nothing of each other.
+  /// Forgets nodes unused for long, once there are a quarter more than the limit (or than are in use): so often that its
+  /// cost is small for each node. One that somebody holds a reference to stays: read again from its row, it would be
+  /// two objects that know nothing of each other.
   private func evict() {
     guard nodes.count > evictionDue else { return }
-    var idle: [(inode: UInt64, lastUse: UInt64)] = []
-    var index = nodes.startIndex
-    while index != nodes.endIndex {
-      if isKnownUniquelyReferenced(&nodes.values[index]), !nodes.values[index].isInUse {
-        idle.append((nodes.keys[index], nodes.values[index].lastUse))
-      }
-      nodes.formIndex(after: &index)
+    // Every use has a tick of its own, so no more than the limit were used since this one.
+    let old = clock - min(clock, UInt64(Limits.nodeCacheCount))
+    var idle: [UInt64] = []
+    for (inode, node) in nodes where node.lastUse <= old && !node.isInUse { idle.append(inode) }
+    for inode in idle {
+      guard var node = nodes.removeValue(forKey: inode), !isKnownUniquelyReferenced(&node) else { continue }
+      nodes[inode] = node
     }
-    idle.sort { $0.lastUse < $1.lastUse }
-    for (inode, _) in idle.prefix(max(0, nodes.count - Limits.nodeCacheCount)) { nodes[inode] = nil }
-    evictionDue = nodes.count + Self.evictionStep
+    evictionDue = max(nodes.count, Limits.nodeCacheCount) + Self.evictionStep
   }
 }
