@@ -159,7 +159,7 @@ struct ContainerTests {
     #expect((1000...2048).contains(kept), "\(kept) frames")
   }
 
-  @Test func `a footer sums up its pack, and a failed write leaves nothing behind it`() throws {
+  @Test func `a pack is whole if its frames are what its footer sums up`() throws {
     try store { store, _ in
       let pack = PackWriter(containers: store, vault: NodeID(high: 1, low: 2))
       for index in 0..<3 {

@@ -2,9 +2,11 @@
 
 extension Metadata {
   /// Notes the chunks of all packs from `first` on, beginning at `offset` in it.
-  func learnPacks(_ containers: ContainerStore, from first: ContainerNumber, at offset: UInt64, verifyPayload: Bool) throws(VaultError) {
-    for number in containers.numbers(.pack) where number >= first {
-      _ = try PackScanner.frames(of: try containers.file(number), from: number == first ? offset : 0, verifyPayload: verifyPayload) {
+  func learnPacks(_ containers: ContainerStore, from first: ContainerNumber, at offset: UInt64, progress: (Double) -> Void = { _ in }) throws(VaultError) {
+    let packs = containers.numbers(.pack).filter { $0 >= first }
+    for (index, number) in packs.enumerated() {
+      progress(Double(index) / Double(packs.count))
+      _ = try PackScanner.frames(of: try containers.file(number), from: number == first ? offset : 0, verifyPayload: true) {
         header, at throws(VaultError) in
         try begin()
         try insert(header, at: at, in: number)
@@ -63,6 +65,7 @@ extension Vault {
     guard let first = segments.first else { throw .journalDamaged(detail: "\(path)/journal has no segments") }
     try fill("\(path)/\(new)", configuration, containers, packs: packs, first: first, last: segments.last!, log, progress)
     for name in [databaseName + "-wal", databaseName + "-shm", checkpointName] where disk.exists(name) { try disk.remove(name) }
+    for suffix in ["-wal", "-shm"] where disk.exists(new + suffix) { try disk.remove(new + suffix) }
     try disk.rename(new, to: databaseName)
     try disk.syncDirectory(".")
     progress(1)
@@ -73,8 +76,8 @@ extension Vault {
     let database = try Database(path: file)
     try Schema.prepare(database)
     let metadata = try Metadata(database: database, nameKey: configuration.nameKey)
-    try metadata.learnPacks(containers, from: ContainerNumber(0), at: 0, verifyPayload: false)
-    progress(0.3)
+    // Payloads are verified: a frame that a power cut took must not stand in the way of a good one elsewhere.
+    try metadata.learnPacks(containers, from: ContainerNumber(0), at: 0) { progress(0.6 * $0) }
     let reader = JournalReader(containers: containers, vault: configuration.id)
     let end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: true, metadata.replaying(log))
     if let torn = end.torn {

@@ -85,11 +85,15 @@ extension Vault {
       if reason == Self.closedReason { return }
       throw .readOnly(reason: reason)
     }
-    try syncAll()
-    try packs.seal()
-    try checkpoint()
-    try lock.withLock { () throws(VaultError) in try journal.mark() }
-    try sync()
+    if !isReadOnly {
+      try syncAll()
+      try packs.seal()
+      try checkpoint()
+      try lock.withLock { () throws(VaultError) in
+        do throws(VaultError) { try journal.mark() } catch { throw fail(error) }
+      }
+      try sync()
+    }
     if containers.disk.exists(Self.stateName) { try containers.disk.remove(Self.stateName) }
     _ = reserve.giveUp()
     owner.release()
@@ -135,7 +139,7 @@ extension Vault {
       throw .journalDamaged(detail: "the segment \(ContainerStore.path(state.segment, .segment)), which the database names, is missing from \(path)")
     }
     guard try containers.file(state.segment).size() >= offset else { return nil }
-    try metadata.learnPacks(containers, from: state.pack, at: state.packOffset, verifyPayload: true)
+    try metadata.learnPacks(containers, from: state.pack, at: state.packOffset)
     let end = try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, metadata.replaying(log))
     try metadata.commit()
     let packs = try containers.files(containers.numbers(.pack).filter { $0 >= state.pack })
