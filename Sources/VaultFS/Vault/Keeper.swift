@@ -1,6 +1,6 @@
 // The thread that looks after a vault: saves files still being written, commits the view, syncs what is unsynced,
-// checkpoints the database, watches the disk's space, and tells the optimiser when nobody needs the computer. It sleeps without a timeout while there is nothing to do, so an
-// idle vault costs no processor time and no disk traffic.
+// checkpoints the database, watches the disk's space, and tells the optimiser when nobody needs the computer. It sleeps
+// without a timeout while there is nothing to do, so an idle vault costs no processor time and no disk traffic.
 
 import Glibc
 import Synchronization
@@ -73,7 +73,7 @@ final class Keeper: @unchecked Sendable {
   private func work() throws(VaultError) {
     let now = monotonicNanoseconds()
     try? vault.checkRoom(for: 0)
-    try saveOldDrafts(now)
+    saveOldDrafts(now)
     let (lsn, operations, unsynced, anyUnsaved) = vault.lock.withLock {
       (vault.journal.lastLSN, vault.metadata.operationsSinceCommit, vault.journal.bytesUnsynced + vault.packs.bytesUnsynced, !vault.unsaved.isEmpty)
     }
@@ -109,16 +109,17 @@ final class Keeper: @unchecked Sendable {
     }
     try vault.checkpoint()
     let isNew = vault.lock.withLock { vault.journal.lastLSN == lastLSN && vault.failure == nil }
-    if isNew { try vault.lock.withLock { () throws(VaultError) in try vault.journal.mark() } }
+    if isNew { try vault.mark() }
     quiet = 0
     if isNew { optimiser.begin() }
   }
 
-  private func saveOldDrafts(_ now: UInt64) throws(VaultError) {
+  /// One that cannot be saved waits for its writer, who will be told; the others do not wait for it.
+  private func saveOldDrafts(_ now: UInt64) {
     let old = vault.lock.withLock { vault.unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } } }
     for file in old {
       let since = file.draft.lock.reading { file.draft.since }
-      if since > 0, since < now, now - since >= nanoseconds(Limits.draftDelay) { try vault.save(file) }
+      if since > 0, since < now, now - since >= nanoseconds(Limits.draftDelay) { try? vault.save(file) }
     }
   }
 

@@ -90,6 +90,13 @@ extension Vault {
     }
   }
 
+  /// Attests in the journal what is durable.
+  func mark() throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in
+      do throws(VaultError) { try journal.mark() } catch { throw fail(error) }
+    }
+  }
+
   private func checkpointLocked() throws(VaultError) {
     do throws(VaultError) {
       if let failure { throw .readOnly(reason: failure) }

@@ -89,9 +89,7 @@ extension Vault {
       try syncAll()
       try packs.seal()
       try checkpoint()
-      try lock.withLock { () throws(VaultError) in
-        do throws(VaultError) { try journal.mark() } catch { throw fail(error) }
-      }
+      try mark()
       try sync()
     }
     if containers.disk.exists(Self.stateName) { try containers.disk.remove(Self.stateName) }
