@@ -76,12 +76,13 @@ struct MountSettings {
   var allowOther: Bool
   var readOnly: Bool
   var mountOptions: [String] = []
+  var accessTimes = AccessTimes.relative
   /// `vault`, for the engine.
   let vaultText: String
 
   /// What fstab and mount(8) say for themselves, and what is the default anyway.
   private static let ignored: Set<String> = [
-    "defaults", "rw", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "relatime", "norelatime", "strictatime", "diratime", "nodiratime",
+    "defaults", "rw", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "relatime", "norelatime", "diratime", "nodiratime",
     "lazytime", "nolazytime", "iversion", "noiversion", "acl", "noacl", "user_xattr", "silent", "loud", "mand", "nomand", "default_permissions",
   ]
 
@@ -95,7 +96,11 @@ struct MountSettings {
       switch option {
       case "ro": readOnly = true
       case "allow_other": allowOther = true
+      case "strictatime": accessTimes = .always
       case let word where Self.ignored.contains(word) || word.hasPrefix("x-") || word.hasPrefix("comment="): break
+      case "noatime":
+        accessTimes = .never
+        mountOptions.append(option)
       default: mountOptions.append(option)
       }
     }

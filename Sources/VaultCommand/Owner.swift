@@ -43,7 +43,7 @@ enum Owner {
 
   private static func mount(_ vault: Vault, _ settings: MountSettings, _ signals: SignalWatch, _ ready: Ready) throws {
     var options = settings.sessionOptions()
-    vault.ignoresAccess = settings.mountOptions.contains("noatime")
+    vault.accessTimes = settings.accessTimes
     options.readAheadKiB = geteuid() == 0 ? readAheadKiB : nil
     let session = try Session(fileSystem: VaultFileSystem(vault, whenMounted: ready.announce), options: options)
     // The kernel's own attributes only: this waits for no page and no lock, so a handler may say it.

@@ -82,7 +82,8 @@ extension VaultFileSystem {
 
   private func opened(_ file: OpenFile, isForReading: Bool = false) -> Opened {
     let handle = UInt64(UInt(bitPattern: Unmanaged.passRetained(file).toOpaque()))
-    return Opened(handle: HandleNumber(rawValue: handle), keepCache: true, skipsFlush: isForReading)
+    // What the page cache answers, the vault does not see: where each access counts, an opening begins without it.
+    return Opened(handle: HandleNumber(rawValue: handle), keepCache: vault.accessTimes != .always, skipsFlush: isForReading)
   }
 
   /// Where a request does not say so: everybody but root loses set-uid and set-gid of what they change.

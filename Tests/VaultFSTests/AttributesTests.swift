@@ -104,7 +104,7 @@ struct AttributesTests {
       change.accessed = Timestamp(seconds: seconds, nanoseconds: 999_999_999)
       change.modified = Timestamp(seconds: ~seconds, nanoseconds: 0)
       _ = try home.vault.change(file, change)
-      home.vault.ignoresAccess = false
+      home.vault.accessTimes = .relative
       #expect(try home.vault.contents(of: file) == [1, 2, 3])
       try home.vault.put([4], at: 1, in: file)
       #expect(try home.vault.contents(of: file) == [1, 4, 3])
@@ -147,7 +147,7 @@ struct AttributesTests {
         _ = try home.vault.contents(of: file)
         return try accessed() != before
       }
-      home.vault.ignoresAccess = false
+      home.vault.accessTimes = .relative
       #expect(try read())
       #expect(try !read(), "as relatime keeps it: once is enough")
       try home.vault.put([4], in: file)
@@ -155,9 +155,9 @@ struct AttributesTests {
       var change = AttributeChange()
       change.accessed = Timestamp(seconds: 1_000_000, nanoseconds: 0)
       _ = try home.vault.change(file, change)
-      home.vault.ignoresAccess = true
+      home.vault.accessTimes = .never
       #expect(try !read(), "noatime")
-      home.vault.ignoresAccess = false
+      home.vault.accessTimes = .relative
       #expect(try read(), "older than a day")
       let last = try accessed()
       try home.reopen()

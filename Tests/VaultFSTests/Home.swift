@@ -49,7 +49,7 @@ final class Home {
         opened = try Vault.open(at: path, purpose: "tested", readOnly: readOnly,
                                 disk: { path throws(VaultError) in if let disk { disk } else { try RealDisk(path: path) } }, log: messages.add)
         // Tests look at everything, and compare what they saw.
-        opened?.ignoresAccess = true
+        opened?.accessTimes = .never
       } catch {
         attempts += 1
         guard case .owned = error, attempts < 300 else { throw error }
@@ -124,7 +124,7 @@ func temporaryDirectory(in place: String = temporaryPlace) throws -> String {
 /// Opens the vault at `path`, calls `body`, shuts it down.
 func opening<R>(_ path: String, log: Messages = Messages(), _ body: (Vault) throws -> R) throws -> R {
   let vault = try Vault.open(at: path, purpose: "tested", log: log.add)
-  vault.ignoresAccess = true
+  vault.accessTimes = .never
   defer { try? vault.shutDown() }
   return try body(vault)
 }

@@ -61,7 +61,7 @@ struct PowerCutTests {
       }
       let next = try LossyDisk(path: killed, state: state), cut = home.directory + "/cut"
       let vault = try Vault.open(at: killed, purpose: "tested", readOnly: false, disk: { _ in next }, log: { _ in })
-      vault.ignoresAccess = true
+      vault.accessTimes = .never
       defer { try? vault.shutDown() }
       #expect(try tree(of: vault) == last)
       if seed % 3 == 0 { try vault.checkpoint() } else { try vault.sync() }

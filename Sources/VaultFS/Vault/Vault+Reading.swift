@@ -16,6 +16,16 @@ public final class OpenFile: @unchecked Sendable {
   }
 }
 
+/// When a read changes the access time, by the words of mount(8).
+public enum AccessTimes: Sendable {
+  /// noatime.
+  case never
+  /// relatime: where it would else be older than the content, or a day old.
+  case relative
+  /// strictatime.
+  case always
+}
+
 extension Vault {
   /// Holds a node open: it outlives its last name until `close`.
   public func retain(_ inode: InodeNumber) throws(VaultError) {
@@ -110,13 +120,12 @@ extension Vault {
 
   private static let secondsPerDay: Int64 = 86_400
 
-  /// The access time, as `relatime` keeps it (mount(8)): where it would else be older than the content, or a day old.
   /// `lock` is held.
   private func noteAccess(_ node: Node) {
-    if ignoresAccess || isReadOnly { return }
+    if accessTimes == .never || isReadOnly { return }
     let now = Self.now(), info = node.info
     // The sum is made of the clock's time: a node's may be any number, and would overflow.
-    guard info.accessed <= info.modified || info.accessed <= info.changed || info.accessed.seconds <= now.seconds - Self.secondsPerDay,
+    guard accessTimes == .always || info.accessed <= info.modified || info.accessed <= info.changed || info.accessed.seconds <= now.seconds - Self.secondsPerDay,
       info.accessed < now, failure == nil, !diskIsFull.load(ordering: .relaxed), !node.isDropped else { return }
     _ = try? perform(.setAttributes(node.inode, AttributeSet(accessed: now)))
   }

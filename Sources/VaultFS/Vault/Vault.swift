@@ -47,8 +47,7 @@ public final class Vault: @unchecked Sendable {
   public nonisolated(unsafe) var whenModeChanges: (@Sendable (InodeNumber) -> Void)?
   /// A node that was looked up outlives its last name until `forget`. Set before the vault is used.
   public nonisolated(unsafe) var awaitsForget = false
-  /// Reads leave a node's access time alone.
-  public nonisolated(unsafe) var ignoresAccess = false
+  public nonisolated(unsafe) var accessTimes = AccessTimes.relative
   let isReadOnly: Bool
 
   init(configuration: VaultConfiguration, path: String, metadata: Metadata, journal: Journal, containers: ContainerStore,
