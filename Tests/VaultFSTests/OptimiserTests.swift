@@ -244,7 +244,11 @@ struct OptimiserTests {
     try Home.run { home in
       try home.vault.makeFile("text", text)
       try home.close()
-      func makeOld() throws { try Database(path: home.path + "/metadata.db").execute("DROP TABLE container; PRAGMA user_version = 1") }
+      func makeOld() throws {
+        let database = try Database(path: home.path + "/metadata.db")
+        try database.execute("DROP TABLE container; PRAGMA user_version = 1")
+        try database.checkpoint()
+      }
       try makeOld()
       try home.open()
       stopKeeper(home)
