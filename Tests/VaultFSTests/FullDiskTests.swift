@@ -6,24 +6,11 @@ import Testing
 @testable import VaultFS
 
 @Suite(.serialized) struct FullDiskTests {
-  /// A small disk of its own, in memory, with a vault on it.
-  private func onSmallDisk(mebibytes: Int, _ body: (Home, String) throws -> Void) throws {
-    try #require(getuid() == 0, "mounts a small disk: run the tests as root")
-    let place = try temporaryDirectory()
-    try #require(Glibc.mount("tmpfs", place, "tmpfs", 0, "size=\(mebibytes)m") == 0)
-    defer {
-      umount2(place, Int32(MNT_DETACH))
-      rmdir(place)
-    }
-    let home = try Home.make(in: place)
-    defer { home.remove() }
-    try body(home, place)
-  }
-
   private func isFull(_ error: any Error) -> Bool { if case VaultError.diskFull = error { true } else { false } }
 
   @Test func `filled to the last byte it refuses, deletes, goes on, and is sound`() throws {
-    try onSmallDisk(mebibytes: 150) { home, _ in
+    try SmallDisk.run { disk in
+      let home = disk.home
       var random = Random(seed: 1)
       let kept = random.bytes(300_000)
       try home.vault.makeFile("kept", kept)
@@ -54,12 +41,10 @@ import Testing
   }
 
   @Test func `it takes writes again as soon as others have made room`() throws {
-    try onSmallDisk(mebibytes: 150) { home, place in
-      let ballast = place + "/ballast"
+    try SmallDisk.run { disk in
+      let home = disk.home
       try home.vault.makeFile("before", [UInt8]("before"))
-      let descriptor = Glibc.open(ballast, O_CREAT | O_RDWR, 0o600)
-      #expect(posix_fallocate(descriptor, 0, 105 << 20) == 0)
-      Glibc.close(descriptor)
+      try disk.fill(leaving: -(4 << 20))
       // The keeper notices while it works; then everything falls quiet.
       var refusals = 0
       for index in 0..<40 where refusals == 0 {
@@ -68,7 +53,7 @@ import Testing
       }
       #expect(refusals > 0, "less than the reserve is left: nothing new is taken")
       sleep(3)
-      #expect(unlink(ballast) == 0)
+      disk.free()
       var isTaken = false
       for _ in 0..<30 where !isTaken {
         isTaken = (try? home.vault.make("after")) != nil
@@ -79,20 +64,15 @@ import Testing
   }
 
   @Test func `from zero bytes free it deletes, commits and opens again`() throws {
-    try onSmallDisk(mebibytes: 200) { home, place in
+    try SmallDisk.run(mebibytes: 200) { disk in
+      let home = disk.home
       var random = Random(seed: 5)
       for index in 0..<40 { try home.vault.makeFile("file-\(index)", random.bytes(200_000)) }
       try home.vault.syncAll()
       usleep(300_000)
       #expect(FileManager.default.fileExists(atPath: home.path + "/" + Reserve.name), "a small volume has a reserve")
       // Others take all there is.
-      let ballast = Glibc.open(place + "/ballast", O_CREAT | O_RDWR, 0o600)
-      var size = 200 << 20
-      while size > 4096 {
-        var info = Glibc.stat()
-        fstat(ballast, &info)
-        if posix_fallocate(ballast, info.st_size, size) != 0 { size /= 2 }
-      }
+      disk.fillUp()
       for index in 0..<30 { try home.vault.unlink([UInt8]("file-\(index)"), in: .root) }
       try home.vault.sync()
       #expect(home.vault.status().readOnlyReason == nil)
@@ -100,8 +80,7 @@ import Testing
       try home.reopen()
       #expect(try home.vault.names() == copy)
       for index in 30..<35 { try home.vault.unlink([UInt8]("file-\(index)"), in: .root) }
-      Glibc.close(ballast)
-      #expect(unlink(place + "/ballast") == 0)
+      disk.free()
       for _ in 0..<30 where (try? home.vault.make("after")) == nil { usleep(100_000) }
       #expect(try home.vault.find("after") != nil)
       try expectSound(home.vault)
@@ -109,7 +88,8 @@ import Testing
   }
 
   @Test func `what it says of its space is true`() throws {
-    try onSmallDisk(mebibytes: 150) { home, _ in
+    try SmallDisk.run { disk in
+      let home = disk.home
       let before = try home.vault.space()
       #expect(before.total == 150 << 20)
       #expect(before.available + Limits.reserveBytes <= before.total)

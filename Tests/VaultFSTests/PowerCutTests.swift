@@ -7,15 +7,21 @@ import Testing
 @testable import VaultFS
 
 struct PowerCutTests {
-  @Test(arguments: 0..<24)
-  func `a power cut at any moment leaves a moment at or after the last sync`(seed: Int) throws {
-    var random = Random(seed: UInt64(seed) &* 7919 &+ 11)
+  private func onLossyDisk(_ body: (Home, LossyDisk) throws -> Void) throws {
     try Home.run { home in
       try home.close()
       let disk = try LossyDisk(path: home.path)
       home.disk = disk
       try home.open()
       home.disk = nil
+      try body(home, disk)
+    }
+  }
+
+  @Test(arguments: 0..<24)
+  func `a power cut at any moment leaves a moment at or after the last sync`(seed: Int) throws {
+    var random = Random(seed: UInt64(seed) &* 7919 &+ 11)
+    try onLossyDisk { home, disk in
       var moments: [[[UInt8]: Found]] = [try tree(of: home.vault)], synced = 0
       try home.vault.syncAll()
       for step in 0..<30 {
@@ -47,12 +53,7 @@ struct PowerCutTests {
   @Test(arguments: 0..<12)
   func `what a kill left unsynced is durable once the next owner has synced`(seed: Int) throws {
     var random = Random(seed: UInt64(seed) &* 104_729 &+ 3)
-    try Home.run { home in
-      try home.close()
-      let disk = try LossyDisk(path: home.path)
-      home.disk = disk
-      try home.open()
-      home.disk = nil
+    try onLossyDisk { home, disk in
       for step in 0..<8 { try change(home, step, &random) {} }
       let last = try tree(of: home.vault)
       let (killed, state) = try home.vault.lock.withLock { () throws in

@@ -14,22 +14,11 @@ import Testing
 
   /// Calls `body` with a vault on a small disk; `fill` takes its room away, `free` gives it back.
   private func onFillingDisk(_ body: (_ home: Home, _ fill: () throws -> Void, _ free: () -> Void) throws -> Void) throws {
-    try #require(getuid() == 0, "mounts a small disk: run the tests as root")
-    let place = try temporaryDirectory(), ballast = place + "/ballast"
-    try #require(Glibc.mount("tmpfs", place, "tmpfs", 0, "size=150m") == 0)
-    defer {
-      umount2(place, Int32(MNT_DETACH))
-      rmdir(place)
+    try SmallDisk.run { disk in
+      // It would save by itself, sooner or later.
+      disk.home.vault.keeper?.stop()
+      try body(disk.home, { try disk.fill(leaving: -(1 << 20)) }, disk.free)
     }
-    let home = try Home.make(in: place)
-    defer { home.remove() }
-    // It would save by itself, sooner or later.
-    home.vault.keeper?.stop()
-    try body(home, {
-      let descriptor = Glibc.open(ballast, O_CREAT | O_RDWR, 0o600)
-      defer { Glibc.close(descriptor) }
-      try #require(posix_fallocate(descriptor, 0, 120 << 20) == 0)
-    }, { unlink(ballast) })
   }
 
   @Test func `closing a handle does not give up the bytes of another`() throws {
