@@ -8,6 +8,8 @@ let strict: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
   .treatAllWarnings(as: .error),
 ]
+/// Where C is touched: each unsafe expression is marked, so that a reader sees where to look twice.
+let touchesC = strict + [.strictMemorySafety()]
 
 func system(_ name: String, _ pkgConfig: String, apt: String) -> Target {
   .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([apt])])
@@ -30,18 +32,18 @@ let package = Package(
     system("CZstd", "libzstd", apt: "libzstd-dev"),
     system("CDeflate", "libdeflate", apt: "libdeflate-dev"),
 
-    .target(name: "FuseBridge", dependencies: ["CFuse3"], swiftSettings: strict),
+    .target(name: "FuseBridge", dependencies: ["CFuse3"], swiftSettings: touchesC),
     .target(
       name: "VaultFS",
       dependencies: ["CSQLite", "CLZ4", "CZstd", "CDeflate", .product(name: "Crypto", package: "swift-crypto")],
-      swiftSettings: strict),
-    .target(name: "VaultMount", dependencies: ["VaultFS", "FuseBridge"], swiftSettings: strict),
+      swiftSettings: touchesC),
+    .target(name: "VaultMount", dependencies: ["VaultFS", "FuseBridge"], swiftSettings: touchesC),
     .executableTarget(
       name: "VaultCommand",
       dependencies: ["VaultFS", "VaultMount", "FuseBridge", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-      swiftSettings: strict),
+      swiftSettings: touchesC),
 
-    .executableTarget(name: "MemoryFS", dependencies: ["FuseBridge"], path: "Examples/memory-fs", swiftSettings: strict),
+    .executableTarget(name: "MemoryFS", dependencies: ["FuseBridge"], path: "Examples/memory-fs", swiftSettings: touchesC),
     .testTarget(name: "FuseBridgeTests", dependencies: ["FuseBridge", "MemoryFS"], swiftSettings: strict),
     .testTarget(name: "VaultFSTests", dependencies: ["VaultFS"], swiftSettings: strict),
     .testTarget(name: "MountTests", dependencies: ["VaultFS", "FuseBridge", "VaultCommand"], swiftSettings: strict),

@@ -149,7 +149,7 @@ final class MemoryFS: FileSystem {
       let content = try tree.node(node).content
       let start = min(Int(clamping: offset), content.count)
       let part = content[start..<min(start + buffer.count, content.count)]
-      part.withUnsafeBytes { buffer.copyMemory(from: $0) }
+      unsafe part.withUnsafeBytes { unsafe buffer.copyMemory(from: $0) }
       return part.count
     }
   }
@@ -160,7 +160,7 @@ final class MemoryFS: FileSystem {
       try tree.change(node) { (item: inout Node, now: Timestamp) throws(Errno) in
         let end = offset + UInt64(bytes.count)
         if end > item.content.count { try item.resize(to: end, now) }
-        item.content.withUnsafeMutableBytes { UnsafeMutableRawBufferPointer(rebasing: $0[Int(offset)...]).copyMemory(from: bytes) }
+        unsafe item.content.withUnsafeMutableBytes { unsafe UnsafeMutableRawBufferPointer(rebasing: $0[Int(offset)...]).copyMemory(from: bytes) }
         if clearsPrivileges { item.clearPrivileges() }
         item.modified = now
       }

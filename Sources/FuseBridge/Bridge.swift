@@ -16,12 +16,12 @@ final class Bridge: Sendable {
   }
 
   /// What libfuse gets as `userdata`; keeps nothing alive.
-  var userData: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
+  var userData: UnsafeMutableRawPointer { unsafe Unmanaged.passUnretained(self).toOpaque() }
 
-  static func of(_ request: fuse_req_t) -> Bridge { of(userData: fuse_req_userdata(request)) }
+  static func of(_ request: fuse_req_t) -> Bridge { unsafe of(userData: fuse_req_userdata(request)) }
 
   static func of(userData: UnsafeMutableRawPointer?) -> Bridge {
-    Unmanaged<Bridge>.fromOpaque(userData!).takeUnretainedValue()
+    unsafe Unmanaged<Bridge>.fromOpaque(userData!).takeUnretainedValue()
   }
 }
 

@@ -29,7 +29,7 @@ extension MountEntry {
   }
 
   private func unmount(lazily: Bool) -> Refusal? {
-    if point.withCString({ umount2($0, Int32(lazily ? MNT_DETACH : 0)) }) == 0 { return nil }
+    if unsafe point.withCString({ unsafe umount2($0, Int32(lazily ? MNT_DETACH : 0)) }) == 0 { return nil }
     return errno == EBUSY ? .busy : .other("\(Errno.current)")
   }
 
@@ -45,11 +45,11 @@ enum Fusermount {
   /// Where libfuse looks: in its own directory, then in PATH.
   static func find() throws(SessionError) -> String {
     var folders = ["/usr/bin", "/bin", "/usr/local/bin"]
-    if let search = getenv("PATH") { folders += String(cString: search).split(separator: ":").map(String.init) }
+    if let search = unsafe getenv("PATH") { unsafe folders += String(cString: search).split(separator: ":").map(String.init) }
     for folder in folders {
       let helper = folder + "/fusermount3"
       var status = stat()
-      guard stat(helper, &status) == 0, access(helper, X_OK) == 0 else { continue }
+      guard unsafe stat(helper, &status) == 0, unsafe access(helper, X_OK) == 0 else { continue }
       guard status.st_uid == 0, status.st_mode & S_ISUID != 0 else { throw .helperNotPrivileged(path: helper) }
       return helper
     }
@@ -60,28 +60,28 @@ enum Fusermount {
   static func run(_ arguments: [Path]) throws(SessionError) -> (status: Int32, said: String) {
     let helper = try find()
     var ends: [Int32] = [0, 0]
-    guard pipe(&ends) == 0 else { throw .libraryFailed(detail: "no pipe: \(Errno.current)") }
+    guard unsafe pipe(&ends) == 0 else { throw .libraryFailed(detail: "no pipe: \(Errno.current)") }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     defer { close(ends[0]) }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    for output in [1, 2] as [Int32] { posix_spawn_file_actions_adddup2(&actions, ends[1], output) }
-    var words: [UnsafeMutablePointer<CChar>?] = ([Path("fusermount3")] + arguments).map { $0.withCString { strdup($0) } } + [nil]
-    defer { for word in words { free(word) } }
+    var actions = unsafe posix_spawn_file_actions_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+    for output in [1, 2] as [Int32] { unsafe posix_spawn_file_actions_adddup2(&actions, ends[1], output) }
+    var words: [UnsafeMutablePointer<CChar>?] = unsafe ([Path("fusermount3")] + arguments).map { unsafe $0.withCString { unsafe strdup($0) } } + [nil]
+    defer { for unsafe word in unsafe words { unsafe free(word) } }
     var child = pid_t()
-    let failure = posix_spawn(&child, helper, &actions, nil, &words, environ)
+    let failure = unsafe posix_spawn(&child, helper, &actions, nil, &words, environ)
     close(ends[1])
     guard failure == 0 else { return (127, "\(helper): \(Errno(rawValue: failure))") }
     var said: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 1024)
     while true {
-      let count = read(ends[0], &buffer, buffer.count)
+      let count = unsafe read(ends[0], &buffer, buffer.count)
       if count < 0 && errno == EINTR { continue }
       if count <= 0 { break }
       said += buffer[0..<count]
     }
     var status: Int32 = 0
-    while waitpid(child, &status, 0) < 0, errno == EINTR {}
+    while unsafe waitpid(child, &status, 0) < 0, errno == EINTR {}
     return (status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F, said.split(separator: 10).map { printable($0) }.joined(separator: "; "))
   }
 }

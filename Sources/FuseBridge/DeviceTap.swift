@@ -53,13 +53,13 @@ final class DeviceTap: Sendable {
 
   static func hooks() -> fuse_custom_io {
     var hooks = fuse_custom_io()
-    hooks.read = { descriptor, buffer, size, userData in
-      let count = read(descriptor, buffer, size)
-      if count >= MemoryLayout<fuse_in_header>.size { Bridge.of(userData: userData).tap.received(buffer!) }
+    unsafe hooks.read = { descriptor, buffer, size, userData in
+      let count = unsafe read(descriptor, buffer, size)
+      if count >= MemoryLayout<fuse_in_header>.size { unsafe Bridge.of(userData: userData).tap.received(buffer!) }
       return count
     }
-    hooks.writev = { descriptor, parts, count, userData in
-      Bridge.of(userData: userData).tap.send(UnsafeBufferPointer(start: parts, count: Int(count)), to: descriptor)
+    unsafe hooks.writev = { descriptor, parts, count, userData in
+      unsafe Bridge.of(userData: userData).tap.send(UnsafeBufferPointer(start: parts, count: Int(count)), to: descriptor)
     }
     return hooks
   }
@@ -69,21 +69,21 @@ final class DeviceTap: Sendable {
 
 extension DeviceTap {
   private func received(_ message: UnsafeMutableRawPointer) {
-    let header = message.assumingMemoryBound(to: fuse_in_header.self).pointee
-    let body = message + MemoryLayout<fuse_in_header>.size
+    let header = unsafe message.assumingMemoryBound(to: fuse_in_header.self).pointee
+    let body = unsafe message + MemoryLayout<fuse_in_header>.size
     counters.count(header.opcode)
     switch RequestKind(rawValue: header.opcode) {
     case .write:
-      let arguments = body.assumingMemoryBound(to: fuse_write_in.self)
-      mark(&arguments.pointee.flags, if: arguments.pointee.write_flags & UInt32(FUSE_WRITE_KILL_SUIDGID) != 0)
+      let arguments = unsafe body.assumingMemoryBound(to: fuse_write_in.self)
+      unsafe mark(&arguments.pointee.flags, if: arguments.pointee.write_flags & UInt32(FUSE_WRITE_KILL_SUIDGID) != 0)
     case .open:
-      let arguments = body.assumingMemoryBound(to: fuse_open_in.self)
-      mark(&arguments.pointee.flags, if: arguments.pointee.open_flags & UInt32(FUSE_OPEN_KILL_SUIDGID) != 0)
+      let arguments = unsafe body.assumingMemoryBound(to: fuse_open_in.self)
+      unsafe mark(&arguments.pointee.flags, if: arguments.pointee.open_flags & UInt32(FUSE_OPEN_KILL_SUIDGID) != 0)
     case .create:
-      let arguments = body.assumingMemoryBound(to: fuse_create_in.self)
-      mark(&arguments.pointee.flags, if: arguments.pointee.open_flags & UInt32(FUSE_OPEN_KILL_SUIDGID) != 0)
+      let arguments = unsafe body.assumingMemoryBound(to: fuse_create_in.self)
+      unsafe mark(&arguments.pointee.flags, if: arguments.pointee.open_flags & UInt32(FUSE_OPEN_KILL_SUIDGID) != 0)
     case .initialize:
-      noteOffer(body, request: header.unique)
+      unsafe noteOffer(body, request: header.unique)
     default:
       break
     }
@@ -95,13 +95,13 @@ extension DeviceTap {
   }
 
   private func noteOffer(_ body: UnsafeMutableRawPointer, request: UInt64) {
-    let arguments = body.assumingMemoryBound(to: fuse_init_in.self)
-    let major = arguments.pointee.major
-    let minor = arguments.pointee.minor
+    let arguments = unsafe body.assumingMemoryBound(to: fuse_init_in.self)
+    let major = unsafe arguments.pointee.major
+    let minor = unsafe arguments.pointee.minor
     guard major == 7 else { return }  // libfuse answers with its version, and the kernel asks again
-    var flags = UInt64(arguments.pointee.flags)
+    var flags = unsafe UInt64(arguments.pointee.flags)
     // Older kernels send a shorter message: read `flags2` only where they say it is there.
-    if arguments.pointee.flags & UInt32(FUSE_INIT_EXT) != 0 { flags |= UInt64(arguments.pointee.flags2) << 32 }
+    if unsafe arguments.pointee.flags & UInt32(FUSE_INIT_EXT) != 0 { unsafe flags |= UInt64(arguments.pointee.flags2) << 32 }
     offer.withLock { $0 = KernelOffer(major: major, minor: minor, flags: flags) }
     pendingInit.store(request, ordering: .releasing)
   }
@@ -111,10 +111,10 @@ extension DeviceTap {
 
 extension DeviceTap {
   private func send(_ parts: UnsafeBufferPointer<iovec>, to descriptor: Int32) -> Int {
-    let header = parts[0].iov_base.assumingMemoryBound(to: fuse_out_header.self)
+    let header = unsafe parts[0].iov_base.assumingMemoryBound(to: fuse_out_header.self)
     let pending = pendingInit.load(ordering: .acquiring)
-    if pending != 0, header.pointee.unique == pending { return answerInit(parts, header.pointee.error, to: descriptor) }
-    let sent = writev(descriptor, parts.baseAddress, Int32(parts.count))
+    if pending != 0, unsafe header.pointee.unique == pending { return unsafe answerInit(parts, header.pointee.error, to: descriptor) }
+    let sent = unsafe writev(descriptor, parts.baseAddress, Int32(parts.count))
     // A connection that is gone takes no answers, and libfuse would complain about each on
     // standard error. ENOENT is its word for "nobody waits for this answer any more".
     if sent < 0, errno == ENODEV { errno = ENOENT }
@@ -123,19 +123,19 @@ extension DeviceTap {
 
   private func answerInit(_ parts: UnsafeBufferPointer<iovec>, _ error: Int32, to descriptor: Int32) -> Int {
     pendingInit.store(0, ordering: .relaxed)
-    guard error == 0, parts.count > 1, parts[1].iov_len >= MemoryLayout<fuse_init_out>.size,
+    guard error == 0, parts.count > 1, unsafe parts[1].iov_len >= MemoryLayout<fuse_init_out>.size,
           let offer = offer.withLock({ $0 })
-    else { return writev(descriptor, parts.baseAddress, Int32(parts.count)) }
+    else { return unsafe writev(descriptor, parts.baseAddress, Int32(parts.count)) }
 
-    let reply = parts[1].iov_base.assumingMemoryBound(to: fuse_init_out.self)
+    let reply = unsafe parts[1].iov_base.assumingMemoryBound(to: fuse_init_out.self)
     if completesHandshake {
       let missing = UInt64(FUSE_PARALLEL_DIROPS) | UInt64(FUSE_HANDLE_KILLPRIV_V2)
-      reply.pointee.flags |= UInt32(truncatingIfNeeded: offer.flags & missing)
+      unsafe reply.pointee.flags |= UInt32(truncatingIfNeeded: offer.flags & missing)
     }
-    handshake(Capabilities(reply: reply.pointee, offered: offer))
+    unsafe handshake(Capabilities(reply: reply.pointee, offered: offer))
     // Before the reply: other workers answer requests even before our writev returns.
     ready.store(true, ordering: .releasing)
-    let sent = writev(descriptor, parts.baseAddress, Int32(parts.count))
+    let sent = unsafe writev(descriptor, parts.baseAddress, Int32(parts.count))
     settled.store(sent >= 0, ordering: .releasing)
     bell.post()
     return sent

@@ -11,7 +11,7 @@ import Glibc
 /// Takes the entries of a directory until it is full.
 ///
 /// Lives for one call of `FileSystem.readDirectory`, in one thread.
-public struct DirectoryListing: ~Copyable {
+@safe public struct DirectoryListing: ~Copyable {
   private let storage: UnsafeMutableRawBufferPointer
   private var used = 0
   private var damaged = false
@@ -22,12 +22,12 @@ public struct DirectoryListing: ~Copyable {
 
   /// A listing over memory that outlives it. The bridge makes these; tests of a file system may too.
   public init(into storage: UnsafeMutableRawBufferPointer, wantsEntries: Bool) {
-    self.storage = storage
+    unsafe self.storage = unsafe storage
     self.wantsEntries = wantsEntries
   }
 
   /// What was filled so far.
-  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: storage[..<used]) }
+  var bytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(rebasing: storage[..<used]) }
 
   /// A name that no directory can hold was appended; the caller sees EIO.
   var isDamaged: Bool { damaged }
@@ -44,9 +44,9 @@ public struct DirectoryListing: ~Copyable {
     if wantsEntries {
       var parameters = fuse_entry_param()
       parameters.attr = status  // `ino` stays 0: the kernel then makes no node of it
-      return add(name) { fuse_add_direntry_plus(nil, $0, $1, $2, &parameters, off_t(truncatingIfNeeded: cookie)) }
+      return unsafe add(name) { unsafe fuse_add_direntry_plus(nil, $0, $1, $2, &parameters, off_t(truncatingIfNeeded: cookie)) }
     }
-    return add(name) { fuse_add_direntry(nil, $0, $1, $2, &status, off_t(truncatingIfNeeded: cookie)) }
+    return unsafe add(name) { unsafe fuse_add_direntry(nil, $0, $1, $2, &status, off_t(truncatingIfNeeded: cookie)) }
   }
 
   /// Appends a name with its node. Where this returns true and `wantsEntries` holds, the kernel
@@ -57,7 +57,7 @@ public struct DirectoryListing: ~Copyable {
       return append(name, node: entry.attributes.node, mode: entry.attributes.mode, cookie: cookie)
     }
     var parameters = entry.parameters
-    return add(name) { fuse_add_direntry_plus(nil, $0, $1, $2, &parameters, off_t(truncatingIfNeeded: cookie)) }
+    return unsafe add(name) { unsafe fuse_add_direntry_plus(nil, $0, $1, $2, &parameters, off_t(truncatingIfNeeded: cookie)) }
   }
 
   /// Calls `write(place, room, name)`, which returns the size it needs and writes only if that fits.
@@ -66,12 +66,12 @@ public struct DirectoryListing: ~Copyable {
       damaged = true
       return false
     }
-    let room = storage.count - used
-    let place = storage.baseAddress.map { ($0 + used).assumingMemoryBound(to: CChar.self) }
-    let needed = withUnsafeTemporaryAllocation(byteCount: name.count + 1, alignment: 1) { terminated in
-      terminated.copyBytes(from: name)
-      terminated[name.count] = 0
-      return write(place, room, UnsafePointer(terminated.baseAddress!.assumingMemoryBound(to: CChar.self)))
+    let room = unsafe storage.count - used
+    let place = unsafe storage.baseAddress.map { unsafe ($0 + used).assumingMemoryBound(to: CChar.self) }
+    let needed = unsafe withUnsafeTemporaryAllocation(byteCount: name.count + 1, alignment: 1) { terminated in
+      unsafe terminated.copyBytes(from: name)
+      unsafe terminated[name.count] = 0
+      return unsafe write(place, room, UnsafePointer(terminated.baseAddress!.assumingMemoryBound(to: CChar.self)))
     }
     guard needed <= room else { return false }
     used += needed
@@ -99,12 +99,12 @@ extension DirectoryListing {
     while position < used {
       var reference: UInt64 = 0
       if wantsEntries {
-        reference = storage.loadUnaligned(fromByteOffset: position, as: fuse_entry_out.self).nodeid
+        reference = unsafe storage.loadUnaligned(fromByteOffset: position, as: fuse_entry_out.self).nodeid
         position += MemoryLayout<fuse_entry_out>.size
       }
-      let entry = storage.loadUnaligned(fromByteOffset: position, as: fuse_dirent.self)
-      let name = storage[(position + header)..<(position + header + Int(entry.namelen))]
-      items.append(Item(name: [UInt8](name), node: NodeNumber(rawValue: entry.ino), cookie: entry.off, isReference: reference != 0))
+      let entry = unsafe storage.loadUnaligned(fromByteOffset: position, as: fuse_dirent.self)
+      let name = unsafe storage[(position + header)..<(position + header + Int(entry.namelen))]
+      unsafe items.append(Item(name: [UInt8](name), node: NodeNumber(rawValue: entry.ino), cookie: entry.off, isReference: reference != 0))
       position += (header + Int(entry.namelen) + 7) & ~7
     }
     return items

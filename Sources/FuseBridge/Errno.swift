@@ -9,7 +9,7 @@ public struct Errno: Error, RawRepresentable, Hashable, Sendable, CustomStringCo
   public init(rawValue: Int32) { self.rawValue = rawValue }
 
   /// The C library's sentence and the number, such as `No such file or directory (2)`.
-  public var description: String { "\(String(cString: strerror(rawValue))) (\(rawValue))" }
+  public var description: String { unsafe "\(String(cString: strerror(rawValue))) (\(rawValue))" }
 
   /// What the C library's last failing call in this thread left behind.
   static var current: Errno { Errno(rawValue: errno) }

@@ -8,7 +8,7 @@ extension NodeNumber {
 }
 
 extension HandleNumber {
-  init(_ info: UnsafePointer<fuse_file_info>) { self.init(rawValue: info.pointee.fh) }
+  init(_ info: UnsafePointer<fuse_file_info>) { unsafe self.init(rawValue: info.pointee.fh) }
 }
 
 extension Timestamp {
@@ -99,17 +99,17 @@ extension FileName {
 
   /// Copies a name the kernel sent.
   init(checking name: UnsafePointer<CChar>?) throws(Errno) {
-    guard let name else { throw .invalidArgument }
-    let length = strlen(name)
+    guard let name = unsafe name else { throw .invalidArgument }
+    let length = unsafe strlen(name)
     guard length > 0 else { throw .noEntry }
     guard length <= Self.lengthMax else { throw .nameTooLong }
-    guard memchr(name, Int32(UInt8(ascii: "/")), length) == nil else { throw .invalidArgument }
-    self.init([UInt8](UnsafeRawBufferPointer(start: name, count: length)))
+    guard unsafe memchr(name, Int32(UInt8(ascii: "/")), length) == nil else { throw .invalidArgument }
+    unsafe self.init([UInt8](UnsafeRawBufferPointer(start: name, count: length)))
   }
 }
 
 /// The bytes of a C string, without its NUL.
 func bytes(of string: UnsafePointer<CChar>?) -> [UInt8] {
-  guard let string else { return [] }
-  return [UInt8](UnsafeRawBufferPointer(start: string, count: strlen(string)))
+  guard let string = unsafe string else { return [] }
+  return unsafe [UInt8](UnsafeRawBufferPointer(start: string, count: strlen(string)))
 }

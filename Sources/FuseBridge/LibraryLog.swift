@@ -15,10 +15,10 @@ enum LibraryLog {
   static func capture<Result>(_ body: () -> Result) -> (Result, said: String) {
     turn.withLock { _ in
       caught.withLock { $0 = [] }
-      fuse_set_log_func { _, format, arguments in
+      unsafe fuse_set_log_func { _, format, arguments in
         var line = [CChar](repeating: 0, count: 512)
-        vsnprintf(&line, line.count, format!, arguments!)
-        let text = String(decoding: bytes(of: line), as: UTF8.self)
+        unsafe vsnprintf(&line, line.count, format!, arguments!)
+        let text = unsafe String(decoding: bytes(of: line), as: UTF8.self)
         LibraryLog.caught.withLock { $0.append(text.split(separator: "\n").joined(separator: " ")) }
       }
       let result = body()

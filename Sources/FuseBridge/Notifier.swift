@@ -40,12 +40,12 @@ final class Notifier: Sendable {
     defer { state.withLock { $0.underWay -= 1 } }
 
     var message: [UInt8] = []
-    func append<Part: BitwiseCopyable>(_ part: Part) { withUnsafeBytes(of: part) { message += $0 } }
+    func append<Part: BitwiseCopyable>(_ part: Part) { unsafe withUnsafeBytes(of: part) { unsafe message += $0 } }
     let size = MemoryLayout<fuse_out_header>.size + MemoryLayout<Body>.size + (name.map { $0.count + 1 } ?? 0)
     append(fuse_out_header(len: UInt32(size), error: code, unique: 0))  // unique 0: not an answer
     append(body)
     if let name { message += name + [0] }
-    let sent = message.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    let sent = unsafe message.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
     if sent < 0 { throw .current }
   }
 }

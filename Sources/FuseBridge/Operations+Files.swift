@@ -11,64 +11,64 @@ extension Operations {
   }
 
   private static func addOpening(to table: inout fuse_lowlevel_ops) {
-    table.open = { request, node, info in
-      let reply = Reply(to: request)
+    unsafe table.open = { request, node, info in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let opened = try reply.files.open(NodeNumber(node), flags: info!.pointee.flags, by: reply.caller)
-        reply.opened(opened, NodeNumber(node), info!)
+        let opened = try unsafe reply.files.open(NodeNumber(node), flags: info!.pointee.flags, by: reply.caller)
+        unsafe reply.opened(opened, NodeNumber(node), info!)
       } catch { reply.fail(error) }
     }
 
-    table.create = { request, parent, name, mode, info in
-      let reply = Reply(to: request)
+    unsafe table.create = { request, parent, name, mode, info in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let (entry, opened) = try reply.files.create(FileName(checking: name), in: NodeNumber(parent), mode: mode,
+        let (entry, opened) = try unsafe reply.files.create(FileName(checking: name), in: NodeNumber(parent), mode: mode,
                                                      flags: info!.pointee.flags, by: reply.caller)
-        reply.created(entry, opened, info!)
+        unsafe reply.created(entry, opened, info!)
       } catch { reply.fail(error) }
     }
 
-    table.flush = { request, node, info in
-      let reply = Reply(to: request)
+    unsafe table.flush = { request, node, info in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        try reply.files.flush(NodeNumber(node), HandleNumber(info!), lockOwner: info!.pointee.lock_owner)
+        try unsafe reply.files.flush(NodeNumber(node), HandleNumber(info!), lockOwner: info!.pointee.lock_owner)
         reply.done()
       } catch { reply.fail(error) }
     }
 
-    table.release = { request, node, info in
-      let reply = Reply(to: request)
-      reply.files.release(NodeNumber(node), HandleNumber(info!))
+    unsafe table.release = { request, node, info in
+      let reply = unsafe Reply(to: request)
+      unsafe reply.files.release(NodeNumber(node), HandleNumber(info!))
       reply.done()
     }
 
-    table.fsync = { request, node, dataOnly, info in
-      let reply = Reply(to: request)
+    unsafe table.fsync = { request, node, dataOnly, info in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        try reply.files.sync(NodeNumber(node), HandleNumber(info!), dataOnly: dataOnly != 0)
+        try unsafe reply.files.sync(NodeNumber(node), HandleNumber(info!), dataOnly: dataOnly != 0)
         reply.done()
       } catch { reply.fail(error) }
     }
   }
 
   private static func addContent(to table: inout fuse_lowlevel_ops) {
-    table.read = { request, node, size, offset, info in
-      let reply = Reply(to: request)
-      let buffer = WorkerBuffer.bytes(size)
+    unsafe table.read = { request, node, size, offset, info in
+      let reply = unsafe Reply(to: request)
+      let buffer = unsafe WorkerBuffer.bytes(size)
       do throws(Errno) {
-        let count = try reply.files.read(NodeNumber(node), HandleNumber(info!), at: UInt64(offset), flags: info!.pointee.flags,
+        let count = try unsafe reply.files.read(NodeNumber(node), HandleNumber(info!), at: UInt64(offset), flags: info!.pointee.flags,
                                          into: buffer)
         precondition(count <= size, "read returned more than it was asked for")
-        reply.bytes(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+        unsafe reply.bytes(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
       } catch { reply.fail(error) }
     }
 
     // `write`, not `write_buf`: that one makes libfuse prefer splice, which costs more than it saves.
-    table.write = { request, node, bytes, size, offset, info in
-      let reply = Reply(to: request)
+    unsafe table.write = { request, node, bytes, size, offset, info in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let flags = info!.pointee.flags
-        let count = try reply.files.write(
+        let flags = unsafe info!.pointee.flags
+        let count = try unsafe reply.files.write(
           UnsafeRawBufferPointer(start: bytes, count: size), to: NodeNumber(node), HandleNumber(info!), at: UInt64(offset),
           flags: flags & ~OpenFlag.clearsPrivileges, clearsPrivileges: flags & OpenFlag.clearsPrivileges != 0, by: reply.caller)
         precondition(count <= size, "write accepted more than it was given")
@@ -78,18 +78,18 @@ extension Operations {
   }
 
   private static func addRanges(to table: inout fuse_lowlevel_ops) {
-    table.fallocate = { request, node, mode, offset, length, info in
-      let reply = Reply(to: request)
+    unsafe table.fallocate = { request, node, mode, offset, length, info in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
         guard offset >= 0, length > 0 else { throw .invalidArgument }
-        try reply.files.allocate(NodeNumber(node), HandleNumber(info!), offset: UInt64(offset), length: UInt64(length),
+        try unsafe reply.files.allocate(NodeNumber(node), HandleNumber(info!), offset: UInt64(offset), length: UInt64(length),
                                  mode: AllocationMode(rawValue: mode), by: reply.caller)
         reply.done()
       } catch { reply.fail(error) }
     }
 
-    table.lseek = { request, node, offset, whence, info in
-      let reply = Reply(to: request)
+    unsafe table.lseek = { request, node, offset, whence, info in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
         guard offset >= 0 else { throw .noDevice }
         let target: SeekTarget
@@ -98,17 +98,17 @@ extension Operations {
         case 4: target = .hole  // SEEK_HOLE
         default: throw .invalidArgument
         }
-        let found = try reply.files.seek(NodeNumber(node), HandleNumber(info!), from: UInt64(offset), to: target)
+        let found = try unsafe reply.files.seek(NodeNumber(node), HandleNumber(info!), from: UInt64(offset), to: target)
         reply.offset(found)
       } catch { reply.fail(error) }
     }
 
-    table.copy_file_range = { request, node, offset, info, newNode, newOffset, newInfo, length, flags in
-      let reply = Reply(to: request)
+    unsafe table.copy_file_range = { request, node, offset, info, newNode, newOffset, newInfo, length, flags in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
         guard flags == 0, offset >= 0, newOffset >= 0 else { throw .invalidArgument }
         // The answer is 32 bits wide, and a caller must see no more than the kernel's own MAX_RW_COUNT.
-        let count = try reply.files.copyRange(
+        let count = try unsafe reply.files.copyRange(
           from: NodeNumber(node), HandleNumber(info!), at: UInt64(offset),
           to: NodeNumber(newNode), HandleNumber(newInfo!), at: UInt64(newOffset),
           length: UInt64(min(length, 0x7fff_f000)), by: reply.caller)
@@ -117,7 +117,7 @@ extension Operations {
     }
 
     // ENOSYS would reach the caller as it is; programs expect "not a control of this file".
-    table.ioctl = { request, _, _, _, _, _, _, _, _ in Reply(to: request).fail(.noSuchControl) }
+    unsafe table.ioctl = { request, _, _, _, _, _, _, _, _ in unsafe Reply(to: request).fail(.noSuchControl) }
   }
 }
 

@@ -5,10 +5,10 @@ import Glibc
 
 extension Operations {
   static func addNames(to table: inout fuse_lowlevel_ops) {
-    table.lookup = { request, parent, name in
-      let reply = Reply(to: request)
+    unsafe table.lookup = { request, parent, name in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let result = try reply.files.lookup(FileName(checking: name), in: NodeNumber(parent), by: reply.caller)
+        let result = try unsafe reply.files.lookup(FileName(checking: name), in: NodeNumber(parent), by: reply.caller)
         switch result {
         case .found(let entry): reply.entry(entry)
         case .absent(let timeout): reply.absent(timeout: timeout)
@@ -16,60 +16,60 @@ extension Operations {
       } catch { reply.fail(error) }
     }
 
-    table.mknod = { request, parent, name, mode, device in
-      let reply = Reply(to: request)
+    unsafe table.mknod = { request, parent, name, mode, device in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let entry = try reply.files.makeNode(FileName(checking: name), in: NodeNumber(parent), mode: mode,
+        let entry = try unsafe reply.files.makeNode(FileName(checking: name), in: NodeNumber(parent), mode: mode,
                                              device: UInt64(device), by: reply.caller)
         reply.entry(entry)
       } catch { reply.fail(error) }
     }
 
-    table.mkdir = { request, parent, name, mode in
-      let reply = Reply(to: request)
+    unsafe table.mkdir = { request, parent, name, mode in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let entry = try reply.files.makeDirectory(FileName(checking: name), in: NodeNumber(parent), mode: mode, by: reply.caller)
+        let entry = try unsafe reply.files.makeDirectory(FileName(checking: name), in: NodeNumber(parent), mode: mode, by: reply.caller)
         reply.entry(entry)
       } catch { reply.fail(error) }
     }
 
-    table.symlink = { request, target, parent, name in
-      let reply = Reply(to: request)
+    unsafe table.symlink = { request, target, parent, name in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let entry = try reply.files.makeSymlink(FileName(checking: name), in: NodeNumber(parent), target: bytes(of: target),
+        let entry = try unsafe reply.files.makeSymlink(FileName(checking: name), in: NodeNumber(parent), target: bytes(of: target),
                                                 by: reply.caller)
         reply.entry(entry)
       } catch { reply.fail(error) }
     }
 
-    table.link = { request, node, parent, name in
-      let reply = Reply(to: request)
+    unsafe table.link = { request, node, parent, name in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let entry = try reply.files.link(NodeNumber(node), as: FileName(checking: name), in: NodeNumber(parent), by: reply.caller)
+        let entry = try unsafe reply.files.link(NodeNumber(node), as: FileName(checking: name), in: NodeNumber(parent), by: reply.caller)
         reply.entry(entry)
       } catch { reply.fail(error) }
     }
 
-    table.unlink = { request, parent, name in
-      let reply = Reply(to: request)
+    unsafe table.unlink = { request, parent, name in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        try reply.files.unlink(FileName(checking: name), in: NodeNumber(parent), by: reply.caller)
+        try unsafe reply.files.unlink(FileName(checking: name), in: NodeNumber(parent), by: reply.caller)
         reply.done()
       } catch { reply.fail(error) }
     }
 
-    table.rmdir = { request, parent, name in
-      let reply = Reply(to: request)
+    unsafe table.rmdir = { request, parent, name in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        try reply.files.removeDirectory(FileName(checking: name), in: NodeNumber(parent), by: reply.caller)
+        try unsafe reply.files.removeDirectory(FileName(checking: name), in: NodeNumber(parent), by: reply.caller)
         reply.done()
       } catch { reply.fail(error) }
     }
 
-    table.rename = { request, parent, name, newParent, newName, flags in
-      let reply = Reply(to: request)
+    unsafe table.rename = { request, parent, name, newParent, newName, flags in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        try reply.files.rename(FileName(checking: name), in: NodeNumber(parent), to: FileName(checking: newName),
+        try unsafe reply.files.rename(FileName(checking: name), in: NodeNumber(parent), to: FileName(checking: newName),
                                in: NodeNumber(newParent), flags: RenameFlags(rawValue: flags), by: reply.caller)
         reply.done()
       } catch { reply.fail(error) }

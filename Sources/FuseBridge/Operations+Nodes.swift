@@ -5,49 +5,49 @@ import Glibc
 
 extension Operations {
   static func addNodes(to table: inout fuse_lowlevel_ops) {
-    table.forget = { request, node, count in
-      let reply = Reply(to: request)
+    unsafe table.forget = { request, node, count in
+      let reply = unsafe Reply(to: request)
       reply.files.forget(NodeNumber(node), count: count)
       reply.none()
     }
 
-    table.forget_multi = { request, count, list in
-      let reply = Reply(to: request)
+    unsafe table.forget_multi = { request, count, list in
+      let reply = unsafe Reply(to: request)
       let files = reply.files
-      for item in UnsafeBufferPointer(start: list, count: count) {
+      for unsafe item in unsafe UnsafeBufferPointer(start: list, count: count) {
         files.forget(NodeNumber(rawValue: item.ino), count: item.nlookup)
       }
       reply.none()
     }
 
-    table.getattr = { request, node, info in
-      let reply = Reply(to: request)
+    unsafe table.getattr = { request, node, info in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let (attributes, timeout) = try reply.files.attributes(of: NodeNumber(node), handle: info.map { HandleNumber($0) })
+        let (attributes, timeout) = unsafe try reply.files.attributes(of: NodeNumber(node), handle: info.map { unsafe HandleNumber($0) })
         reply.attributes(attributes, timeout: timeout)
       } catch { reply.fail(error) }
     }
 
-    table.setattr = { request, node, new, mask, info in
-      let reply = Reply(to: request)
+    unsafe table.setattr = { request, node, new, mask, info in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let (attributes, timeout) = try reply.files.setAttributes(
-          of: NodeNumber(node), handle: info.map { HandleNumber($0) },
-          to: AttributeChanges(new!.pointee, mask: mask), by: reply.caller)
+        let (attributes, timeout) = unsafe try reply.files.setAttributes(
+          of: NodeNumber(node), handle: info.map { unsafe HandleNumber($0) },
+          to: unsafe AttributeChanges(new!.pointee, mask: mask), by: reply.caller)
         reply.attributes(attributes, timeout: timeout)
       } catch { reply.fail(error) }
     }
 
-    table.readlink = { request, node in
-      let reply = Reply(to: request)
+    unsafe table.readlink = { request, node in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
         let target = try reply.files.readLink(NodeNumber(node))
         reply.target(target)
       } catch { reply.fail(error) }
     }
 
-    table.statfs = { request, node in
-      let reply = Reply(to: request)
+    unsafe table.statfs = { request, node in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
         let statistics = try reply.files.statistics(of: NodeNumber(node))
         reply.statistics(statistics)

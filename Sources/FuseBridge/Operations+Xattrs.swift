@@ -5,8 +5,8 @@ import Glibc
 
 extension Operations {
   static func addXattrs(to table: inout fuse_lowlevel_ops) {
-    table.setxattr = { request, node, name, value, size, flags in
-      let reply = Reply(to: request)
+    unsafe table.setxattr = { request, node, name, value, size, flags in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
         let mode: XattrSetMode
         switch flags {
@@ -15,32 +15,32 @@ extension Operations {
         case Int32(XATTR_REPLACE): mode = .replace
         default: throw .invalidArgument
         }
-        try reply.files.setXattr(bytes(of: name), of: NodeNumber(node), to: [UInt8](UnsafeRawBufferPointer(start: value, count: size)),
+        try unsafe reply.files.setXattr(bytes(of: name), of: NodeNumber(node), to: [UInt8](UnsafeRawBufferPointer(start: value, count: size)),
                                  mode: mode, by: reply.caller)
         reply.done()
       } catch { reply.fail(error) }
     }
 
-    table.getxattr = { request, node, name, size in
-      let reply = Reply(to: request)
+    unsafe table.getxattr = { request, node, name, size in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let value = try reply.files.xattr(bytes(of: name), of: NodeNumber(node), by: reply.caller)
+        let value = try unsafe reply.files.xattr(bytes(of: name), of: NodeNumber(node), by: reply.caller)
         reply.xattr(value, room: size)
       } catch { reply.fail(error) }
     }
 
-    table.listxattr = { request, node, size in
-      let reply = Reply(to: request)
+    unsafe table.listxattr = { request, node, size in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
         let names = try reply.files.xattrNames(of: NodeNumber(node), by: reply.caller)
         reply.xattr(names, room: size)
       } catch { reply.fail(error) }
     }
 
-    table.removexattr = { request, node, name in
-      let reply = Reply(to: request)
+    unsafe table.removexattr = { request, node, name in
+      let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        try reply.files.removeXattr(bytes(of: name), of: NodeNumber(node), by: reply.caller)
+        try unsafe reply.files.removeXattr(bytes(of: name), of: NodeNumber(node), by: reply.caller)
         reply.done()
       } catch { reply.fail(error) }
     }

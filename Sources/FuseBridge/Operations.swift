@@ -14,7 +14,7 @@ import Glibc
 enum Operations {
   static func table() -> fuse_lowlevel_ops {
     var table = fuse_lowlevel_ops()
-    table.`init` = { userData, connection in Bridge.of(userData: userData).negotiate(&connection!.pointee) }
+    unsafe table.`init` = { userData, connection in unsafe Bridge.of(userData: userData).negotiate(&connection!.pointee) }
     addNames(to: &table)
     addNodes(to: &table)
     addFiles(to: &table)

@@ -24,7 +24,7 @@ public struct Path: Hashable, Sendable {
   }
 
   public func withCString<Result>(_ body: (UnsafePointer<CChar>) throws -> Result) rethrows -> Result {
-    try (bytes + [0]).withUnsafeBytes { try body($0.baseAddress!.assumingMemoryBound(to: CChar.self)) }
+    try unsafe (bytes + [0]).withUnsafeBytes { try unsafe body($0.baseAddress!.assumingMemoryBound(to: CChar.self)) }
   }
 }
 
@@ -61,12 +61,12 @@ public func printable(_ bytes: some Sequence<UInt8>) -> String {
 
 /// A file of /proc or a small one of ours, whole; nil where it cannot be read.
 public func contents(of file: String) -> [UInt8]? {
-  let descriptor = open(file, O_RDONLY | O_CLOEXEC)
+  let descriptor = unsafe open(file, O_RDONLY | O_CLOEXEC)
   guard descriptor >= 0 else { return nil }
   defer { close(descriptor) }
   var bytes: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 65536)
   while true {
-    let count = read(descriptor, &buffer, buffer.count)
+    let count = unsafe read(descriptor, &buffer, buffer.count)
     if count < 0 && errno == EINTR { continue }
     if count <= 0 { return count < 0 ? nil : bytes }
     bytes += buffer[0..<count]

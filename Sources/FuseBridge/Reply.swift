@@ -8,18 +8,18 @@
 import CFuse3
 import Glibc
 
-struct Reply: ~Copyable {
+@safe struct Reply: ~Copyable {
   private let request: fuse_req_t
 
   /// - Parameter request: as libfuse hands it to a callback; it belongs to this reply from now on.
-  init(to request: fuse_req_t?) { self.request = request! }
+  init(to request: fuse_req_t?) { unsafe self.request = unsafe request! }
 
-  deinit { fuse_reply_err(request, EIO) }
+  deinit { unsafe fuse_reply_err(request, EIO) }
 
-  var files: any FileSystem { Bridge.of(request).files }
+  var files: any FileSystem { unsafe Bridge.of(request).files }
 
   var caller: Caller {
-    let context = fuse_req_ctx(request)!.pointee
+    let context = unsafe fuse_req_ctx(request)!.pointee
     return Caller(user: context.uid, group: context.gid, process: context.pid, umask: UInt32(context.umask))
   }
 }
@@ -28,18 +28,18 @@ struct Reply: ~Copyable {
 
 extension Reply {
   consuming func fail(_ error: Errno) {
-    fuse_reply_err(request, error.rawValue)
+    unsafe fuse_reply_err(request, error.rawValue)
     discard self
   }
 
   consuming func done() {
-    fuse_reply_err(request, 0)
+    unsafe fuse_reply_err(request, 0)
     discard self
   }
 
   /// For requests that have no answer (forget).
   consuming func none() {
-    fuse_reply_none(request)
+    unsafe fuse_reply_none(request)
     discard self
   }
 
@@ -47,54 +47,54 @@ extension Reply {
     if timeout > 0 {
       var parameters = fuse_entry_param()  // node 0: a negative entry
       parameters.entry_timeout = timeout
-      fuse_reply_entry(request, &parameters)
+      unsafe fuse_reply_entry(request, &parameters)
     } else {
-      fuse_reply_err(request, ENOENT)
+      unsafe fuse_reply_err(request, ENOENT)
     }
     discard self
   }
 
   consuming func attributes(_ attributes: Attributes, timeout: Double) {
     var status = attributes.status
-    fuse_reply_attr(request, &status, timeout)
+    unsafe fuse_reply_attr(request, &status, timeout)
     discard self
   }
 
   consuming func bytes(_ bytes: UnsafeRawBufferPointer) {
-    fuse_reply_buf(request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
+    unsafe fuse_reply_buf(request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
     discard self
   }
 
   consuming func target(_ target: [UInt8]) {
-    target.withUnsafeBytes { _ = fuse_reply_buf(request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count) }
+    unsafe target.withUnsafeBytes { _ = unsafe fuse_reply_buf(request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count) }
     discard self
   }
 
   /// - Parameter count: bytes; at most what the request asked for.
   consuming func written(_ count: Int) {
-    fuse_reply_write(request, count)
+    unsafe fuse_reply_write(request, count)
     discard self
   }
 
   consuming func offset(_ offset: UInt64) {
-    fuse_reply_lseek(request, Int(clamping: offset))
+    unsafe fuse_reply_lseek(request, Int(clamping: offset))
     discard self
   }
 
   consuming func statistics(_ statistics: FileSystemStatistics) {
     var status = statistics.status
-    fuse_reply_statfs(request, &status)
+    unsafe fuse_reply_statfs(request, &status)
     discard self
   }
 
   /// Answers a getxattr or listxattr whose caller has room for `room` bytes; 0 asks for the size.
   consuming func xattr(_ value: [UInt8], room: Int) {
     if room == 0 {
-      fuse_reply_xattr(request, value.count)
+      unsafe fuse_reply_xattr(request, value.count)
     } else if value.count > room {
-      fuse_reply_err(request, ERANGE)
+      unsafe fuse_reply_err(request, ERANGE)
     } else {
-      value.withUnsafeBytes { _ = fuse_reply_buf(request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count) }
+      unsafe value.withUnsafeBytes { _ = unsafe fuse_reply_buf(request, $0.baseAddress?.assumingMemoryBound(to: CChar.self), $0.count) }
     }
     discard self
   }
@@ -106,29 +106,29 @@ extension Reply {
   consuming func entry(_ entry: Entry) {
     let files = self.files
     var parameters = entry.parameters
-    if fuse_reply_entry(request, &parameters) != 0 { files.forget(entry.attributes.node, count: 1) }
+    if unsafe fuse_reply_entry(request, &parameters) != 0 { files.forget(entry.attributes.node, count: 1) }
     discard self
   }
 
   consuming func opened(_ opened: Opened, _ node: NodeNumber, _ info: UnsafeMutablePointer<fuse_file_info>) {
     let files = self.files
-    opened.describe(in: &info.pointee)
-    if fuse_reply_open(request, info) != 0 { files.release(node, opened.handle) }
+    unsafe opened.describe(in: &info.pointee)
+    if unsafe fuse_reply_open(request, info) != 0 { files.release(node, opened.handle) }
     discard self
   }
 
   consuming func openedDirectory(_ opened: Opened, _ node: NodeNumber, _ info: UnsafeMutablePointer<fuse_file_info>) {
     let files = self.files
-    opened.describe(in: &info.pointee)
-    if fuse_reply_open(request, info) != 0 { files.releaseDirectory(node, opened.handle) }
+    unsafe opened.describe(in: &info.pointee)
+    if unsafe fuse_reply_open(request, info) != 0 { files.releaseDirectory(node, opened.handle) }
     discard self
   }
 
   consuming func created(_ entry: Entry, _ opened: Opened, _ info: UnsafeMutablePointer<fuse_file_info>) {
     let files = self.files
     var parameters = entry.parameters
-    opened.describe(in: &info.pointee)
-    if fuse_reply_create(request, &parameters, info) != 0 {
+    unsafe opened.describe(in: &info.pointee)
+    if unsafe fuse_reply_create(request, &parameters, info) != 0 {
       files.release(entry.attributes.node, opened.handle)
       files.forget(entry.attributes.node, count: 1)
     }
@@ -139,14 +139,14 @@ extension Reply {
   ///   kernel gets those, and asks again for the rest.
   consuming func listing(_ listing: borrowing DirectoryListing, failure: Errno?) {
     let files = self.files
-    let bytes = listing.bytes
+    let bytes = unsafe listing.bytes
     let error = listing.isDamaged ? Errno.io : failure
     let delivered: Bool
-    if let error, bytes.isEmpty || listing.isDamaged {
-      fuse_reply_err(request, error.rawValue)
+    if let error, unsafe bytes.isEmpty || listing.isDamaged {
+      unsafe fuse_reply_err(request, error.rawValue)
       delivered = false
     } else {
-      delivered = fuse_reply_buf(request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count) == 0
+      delivered = unsafe fuse_reply_buf(request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count) == 0
     }
     if !delivered {
       for item in listing.items where item.isReference { files.forget(item.node, count: 1) }

@@ -21,27 +21,27 @@ public struct RequestCounts: Sendable {
 }
 
 /// Written by every worker with each request: hence relaxed counters, a few nanoseconds each.
-final class RequestCounters: Sendable {
+@safe final class RequestCounters: Sendable {
   private static let room = 64
   nonisolated(unsafe) private let counters: UnsafeMutablePointer<Atomic<UInt64>>
 
   init() {
-    counters = .allocate(capacity: Self.room)
-    for index in 0..<Self.room { (counters + index).initialize(to: Atomic(0)) }
+    unsafe counters = .allocate(capacity: Self.room)
+    for index in 0..<Self.room { unsafe (counters + index).initialize(to: Atomic(0)) }
   }
 
   deinit {
-    counters.deinitialize(count: Self.room)
-    counters.deallocate()
+    unsafe counters.deinitialize(count: Self.room)
+    unsafe counters.deallocate()
   }
 
   func count(_ opcode: UInt32) {
-    if opcode < Self.room { counters[Int(opcode)].add(1, ordering: .relaxed) }
+    if opcode < Self.room { unsafe counters[Int(opcode)].add(1, ordering: .relaxed) }
   }
 
   var snapshot: RequestCounts {
     var snapshot = RequestCounts()
-    for kind in RequestKind.allCases { snapshot.counts[kind] = counters[Int(kind.rawValue)].load(ordering: .relaxed) }
+    for kind in RequestKind.allCases { snapshot.counts[kind] = unsafe counters[Int(kind.rawValue)].load(ordering: .relaxed) }
     return snapshot
   }
 }

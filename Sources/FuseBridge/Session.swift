@@ -19,7 +19,7 @@ import Synchronization
 /// ```
 /// All methods may be called from any thread. SIGUSR2 belongs to `run`. Nothing in this process may
 /// use a path below the mount while it is there: a process that waits for itself waits for ever.
-public final class Session: Sendable {
+@safe public final class Session: Sendable {
   private struct State {
     var mountPoint: MountPoint?
     /// Our mount as the kernel lists it; nil where there is no /proc to tell.
@@ -43,21 +43,21 @@ public final class Session: Sendable {
     try options.validate(isRoot: geteuid() == 0)
     let bridge = Bridge(files: fileSystem, options: options)
     var table = Operations.table()
-    var arguments = fuse_args()
-    defer { fuse_opt_free_args(&arguments) }
-    for argument in options.arguments { fuse_opt_add_arg(&arguments, argument) }
-    let (made, said) = LibraryLog.capture {
-      fuse_session_new(&arguments, &table, MemoryLayout<fuse_lowlevel_ops>.size, bridge.userData)
+    var arguments = unsafe fuse_args()
+    defer { unsafe fuse_opt_free_args(&arguments) }
+    for argument in options.arguments { unsafe fuse_opt_add_arg(&arguments, argument) }
+    let (made, said) = unsafe LibraryLog.capture {
+      unsafe fuse_session_new(&arguments, &table, MemoryLayout<fuse_lowlevel_ops>.size, bridge.userData)
     }
-    guard let made else { throw .libraryFailed(detail: said) }
+    guard let made = unsafe made else { throw .libraryFailed(detail: said) }
     self.bridge = bridge
-    session = made
-    workers = Workers(session: made, threadCount: options.threads, bell: bridge.tap.bell)
+    unsafe session = unsafe made
+    workers = unsafe Workers(session: made, threadCount: options.threads, bell: bridge.tap.bell)
   }
 
   deinit {
     unmount()
-    fuse_session_destroy(session)
+    unsafe fuse_session_destroy(session)
   }
 
   /// Mounts. Users of the mount wait from now on until `run` answers them.
@@ -68,17 +68,17 @@ public final class Session: Sendable {
     try state.withLock { state throws(SessionError) in
       if let old = state.mountPoint { throw .alreadyMounted(path: old.path.description) }
       precondition(!state.wasMounted, "a session mounts once; make another")
-      let (failure, said) = LibraryLog.capture { place.path.withCString { fuse_session_mount(session, $0) } }
+      let (failure, said) = LibraryLog.capture { unsafe place.path.withCString { unsafe fuse_session_mount(session, $0) } }
       guard failure == 0 else { throw .mountFailed(path: place.path.description, detail: said) }
       var hooks = DeviceTap.hooks()
-      guard fuse_session_custom_io(session, &hooks, fuse_session_fd(session)) == 0 else {
-        fuse_session_unmount(session)
+      guard unsafe fuse_session_custom_io(session, &hooks, fuse_session_fd(session)) == 0 else {
+        unsafe fuse_session_unmount(session)
         throw .libraryFailed(detail: "no memory")
       }
       state.mountPoint = place
       state.entry = MountTable.read().top(at: place.path)
       state.wasMounted = true
-      notifier.open(descriptor: fuse_session_fd(session), tap: bridge.tap)
+      unsafe notifier.open(descriptor: fuse_session_fd(session), tap: bridge.tap)
     }
   }
 
@@ -135,7 +135,7 @@ public final class Session: Sendable {
   /// libfuse unmounts whatever lies on top of the place: it may only where that is ours.
   private func takeAway(_ entry: MountEntry?, from path: Path) {
     guard entry == nil || MountTable.read().top(at: path) == entry else { return closeDevice() }
-    fuse_session_unmount(session)
+    unsafe fuse_session_unmount(session)
     // It takes a connection that was aborted (`umount -f`, or through /sys/fs/fuse) for one that was
     // unmounted, and would leave the dead mount behind.
     try? entry?.detach(lazily: true)
@@ -143,10 +143,10 @@ public final class Session: Sendable {
 
   /// Ends the connection, and leaves its number taken: libfuse closes that when the session ends.
   private func closeDevice() {
-    let nothing = open("/dev/null", O_RDWR | O_CLOEXEC)
+    let nothing = unsafe open("/dev/null", O_RDWR | O_CLOEXEC)
     guard nothing >= 0 else { return }
-    dup2(nothing, fuse_session_fd(session))
-    _ = fcntl(fuse_session_fd(session), F_SETFD, FD_CLOEXEC)
+    unsafe dup2(nothing, fuse_session_fd(session))
+    _ = unsafe fcntl(fuse_session_fd(session), F_SETFD, FD_CLOEXEC)
     close(nothing)
   }
 

@@ -13,28 +13,28 @@ public struct SignalWatch: Sendable {
   public init(_ signals: [Int32]) {
     self.signals = signals
     var set = Self.set(signals)
-    pthread_sigmask(SIG_BLOCK, &set, nil)
+    unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
   }
 
   /// Calls `body` for each signal that comes, one after the other, in a thread that lives as long
   /// as the process. `body` may lock, allocate and call `Session.stop`. Call it once.
   public func start(_ body: @escaping @Sendable (Int32) -> Void) {
     var thread = pthread_t()
-    let passed = Unmanaged.passRetained(Work(signals, body))
-    let failure = pthread_create(&thread, nil, { argument in
-      let work = Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue()
+    let passed = unsafe Unmanaged.passRetained(Work(signals, body))
+    let failure = unsafe pthread_create(&thread, nil, { argument in
+      let work = unsafe Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue()
       var set = SignalWatch.set(work.signals)
       var signal: Int32 = 0
-      while true { if sigwait(&set, &signal) == 0 { work.body(signal) } }
-    }, passed.toOpaque())
+      while true { if unsafe sigwait(&set, &signal) == 0 { work.body(signal) } }
+    }, unsafe passed.toOpaque())
     precondition(failure == 0, "no thread left to wait for signals")
     pthread_detach(thread)
   }
 
   private static func set(_ signals: [Int32]) -> sigset_t {
     var set = sigset_t()
-    sigemptyset(&set)
-    for signal in signals { sigaddset(&set, signal) }
+    unsafe sigemptyset(&set)
+    for signal in signals { unsafe sigaddset(&set, signal) }
     return set
   }
 

@@ -11,7 +11,7 @@ enum WorkerBuffer {
 
   private static let key: pthread_key_t = {
     var key = pthread_key_t()
-    let failure = pthread_key_create(&key) { free($0) }
+    let failure = unsafe pthread_key_create(&key) { unsafe free($0) }
     precondition(failure == 0, "no pthread key left")
     return key
   }()
@@ -19,9 +19,9 @@ enum WorkerBuffer {
   /// The first `count` bytes of this thread's buffer, with what the last request left in them.
   static func bytes(_ count: Int) -> UnsafeMutableRawBufferPointer {
     precondition(count <= capacity, "a request larger than libfuse can carry")
-    if let known = pthread_getspecific(key) { return UnsafeMutableRawBufferPointer(start: known, count: count) }
-    guard let fresh = aligned_alloc(4096, capacity) else { fatalError("no memory for a 1 MiB reply buffer") }
-    pthread_setspecific(key, fresh)
-    return UnsafeMutableRawBufferPointer(start: fresh, count: count)
+    if let known = unsafe pthread_getspecific(key) { return unsafe UnsafeMutableRawBufferPointer(start: known, count: count) }
+    guard let fresh = unsafe aligned_alloc(4096, capacity) else { fatalError("no memory for a 1 MiB reply buffer") }
+    unsafe pthread_setspecific(key, fresh)
+    return unsafe UnsafeMutableRawBufferPointer(start: fresh, count: count)
   }
 }

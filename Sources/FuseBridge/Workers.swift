@@ -16,7 +16,7 @@ import CFuse3
 import Glibc
 import Synchronization
 
-final class Workers: Sendable {
+@safe final class Workers: Sendable {
   /// Interrupts a worker's read. The process must not use it for anything else.
   static let wakeSignal = SIGUSR2
 
@@ -29,7 +29,7 @@ final class Workers: Sendable {
 
   /// - Parameter bell: rings where something happened that `run` should look at.
   init(session: OpaquePointer, threadCount: Int, bell: Semaphore) {
-    self.session = session
+    unsafe self.session = unsafe session
     self.threadCount = threadCount
     self.bell = bell
   }
@@ -48,8 +48,8 @@ final class Workers: Sendable {
   /// - Throws: why threads could not start, or the device could not be read.
   func run(rung: () -> Void, beforeStop: () -> Void) throws(Errno) {
     var action = sigaction()
-    action.__sigaction_handler.sa_handler = { _ in }  // without SA_RESTART: read(2) must return
-    sigaction(Self.wakeSignal, &action, nil)
+    unsafe action.__sigaction_handler.sa_handler = { _ in }  // without SA_RESTART: read(2) must return
+    unsafe sigaction(Self.wakeSignal, &action, nil)
 
     var started: [(worker: Worker, thread: pthread_t)] = []
     for _ in 0..<threadCount {
@@ -81,14 +81,14 @@ final class Workers: Sendable {
   private func start(_ worker: Worker) -> pthread_t? {
     running.add(1, ordering: .acquiringAndReleasing)
     var thread = pthread_t()
-    let passed = Unmanaged.passRetained(worker)
-    let failure = pthread_create(&thread, nil, { argument in
-      let worker = Unmanaged<Worker>.fromOpaque(argument!).takeRetainedValue()
+    let passed = unsafe Unmanaged.passRetained(worker)
+    let failure = unsafe pthread_create(&thread, nil, { argument in
+      let worker = unsafe Unmanaged<Worker>.fromOpaque(argument!).takeRetainedValue()
       worker.workers.work(as: worker)
       return nil
-    }, passed.toOpaque())
+    }, unsafe passed.toOpaque())
     if failure == 0 { return thread }
-    passed.release()
+    unsafe passed.release()
     running.subtract(1, ordering: .acquiringAndReleasing)
     return nil
   }
@@ -96,14 +96,14 @@ final class Workers: Sendable {
   private func work(as worker: Worker) {
     // Signals are the business of the process's own threads; a handler must not run on top of a request.
     var blocked = sigset_t()
-    sigfillset(&blocked)
-    sigdelset(&blocked, Self.wakeSignal)
-    pthread_sigmask(SIG_SETMASK, &blocked, nil)
+    unsafe sigfillset(&blocked)
+    unsafe sigdelset(&blocked, Self.wakeSignal)
+    unsafe pthread_sigmask(SIG_SETMASK, &blocked, nil)
 
-    var buffer = fuse_buf()
-    while !stopping.load(ordering: .acquiring), fuse_session_exited(session) == 0 {
+    var buffer = unsafe fuse_buf()
+    while !stopping.load(ordering: .acquiring), unsafe fuse_session_exited(session) == 0 {
       worker.isReceiving.store(true, ordering: .releasing)
-      let received = fuse_session_receive_buf(session, &buffer)
+      let received = unsafe fuse_session_receive_buf(session, &buffer)
       worker.isReceiving.store(false, ordering: .releasing)
       if received == -EINTR || received == -EAGAIN { continue }
       if received == 0 { break }  // unmounted, or the connection was aborted
@@ -111,9 +111,9 @@ final class Workers: Sendable {
         failure.store(-received, ordering: .releasing)
         break
       }
-      fuse_session_process_buf(session, &buffer)
+      unsafe fuse_session_process_buf(session, &buffer)
     }
-    free(buffer.mem)
+    unsafe free(buffer.mem)
     running.subtract(1, ordering: .acquiringAndReleasing)
     stop()  // where one worker has nothing left to do, none has
   }
@@ -127,31 +127,31 @@ private final class Worker: Sendable {
 }
 
 /// A counting semaphore. `post` may be called from anywhere, even a signal handler.
-final class Semaphore: Sendable {
+@safe final class Semaphore: Sendable {
   nonisolated(unsafe) private let semaphore: UnsafeMutablePointer<sem_t>
 
   init() {
-    semaphore = .allocate(capacity: 1)
-    semaphore.initialize(to: sem_t())
-    sem_init(semaphore, 0, 0)
+    unsafe semaphore = .allocate(capacity: 1)
+    unsafe semaphore.initialize(to: sem_t())
+    unsafe sem_init(semaphore, 0, 0)
   }
 
   deinit {
-    sem_destroy(semaphore)
-    semaphore.deallocate()
+    unsafe sem_destroy(semaphore)
+    unsafe semaphore.deallocate()
   }
 
-  func post() { sem_post(semaphore) }
+  func post() { unsafe sem_post(semaphore) }
 
   /// Returns after a post, or early because of a signal.
-  func wait() { sem_wait(semaphore) }
+  func wait() { unsafe sem_wait(semaphore) }
 
   /// Returns after a post, the time, or early because of a signal.
   func wait(milliseconds: Int) {
     var until = timespec()
-    clock_gettime(CLOCK_REALTIME, &until)
+    unsafe clock_gettime(CLOCK_REALTIME, &until)
     until.tv_nsec += milliseconds * 1_000_000
     (until.tv_sec, until.tv_nsec) = (until.tv_sec + until.tv_nsec / 1_000_000_000, until.tv_nsec % 1_000_000_000)
-    sem_timedwait(semaphore, &until)
+    unsafe sem_timedwait(semaphore, &until)
   }
 }

@@ -15,30 +15,30 @@ final class ControlSocket: Sendable {
 
   /// - Parameter requests: how many of each kind the kernel has sent.
   init(_ vault: Vault, requests: @escaping @Sendable () -> [String: UInt64]) throws {
-    directory = open(vault.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    directory = unsafe open(vault.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     guard directory >= 0, descriptor >= 0 else { throw Failure("cannot make a socket in \(vault.path): \(systemWords(errno))") }
-    unlinkat(directory, Self.name, 0)
-    guard Self.withAddress(in: directory, { bind(descriptor, $0, $1) }) == 0, fchmodat(directory, Self.name, 0o600, 0) == 0,
+    unsafe unlinkat(directory, Self.name, 0)
+    guard unsafe Self.withAddress(in: directory, { unsafe bind(descriptor, $0, $1) }) == 0, unsafe fchmodat(directory, Self.name, 0o600, 0) == 0,
       listen(descriptor, 16) == 0 else {
       throw Failure("cannot listen on \(vault.path)/\(Self.name): \(systemWords(errno))")
     }
     let listener = descriptor
     var thread = pthread_t()
-    let work = Unmanaged.passRetained(Work(listener, vault, requests))
-    let failure = pthread_create(&thread, nil, { raw in
-      Unmanaged<Work>.fromOpaque(raw!).takeRetainedValue().serve()
+    let work = unsafe Unmanaged.passRetained(Work(listener, vault, requests))
+    let failure = unsafe pthread_create(&thread, nil, { raw in
+      unsafe Unmanaged<Work>.fromOpaque(raw!).takeRetainedValue().serve()
       return nil
-    }, work.toOpaque())
+    }, unsafe work.toOpaque())
     guard failure == 0 else {
-      work.release()
+      unsafe work.release()
       throw Failure("no thread left to answer on \(vault.path)/\(Self.name): \(systemWords(failure))")
     }
     pthread_detach(thread)
   }
 
   func close() {
-    unlinkat(directory, Self.name, 0)
+    unsafe unlinkat(directory, Self.name, 0)
     Glibc.close(directory)
     shutdown(descriptor, Int32(SHUT_RDWR))
     Glibc.close(descriptor)
@@ -46,19 +46,19 @@ final class ControlSocket: Sendable {
 
   /// Asks the owner of the vault at `vault`; nil if nobody answers within five seconds.
   static func ask(_ vault: Path, _ request: String) -> String? {
-    let directory = vault.withCString { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+    let directory = unsafe vault.withCString { unsafe open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
     guard directory >= 0 else { return nil }
     defer { Glibc.close(directory) }
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     guard descriptor >= 0 else { return nil }
     defer { Glibc.close(descriptor) }
     setTimeout(descriptor)
-    guard withAddress(in: directory, { connect(descriptor, $0, $1) }) == 0 else { return nil }
+    guard unsafe withAddress(in: directory, { unsafe connect(descriptor, $0, $1) }) == 0 else { return nil }
     let bytes = Array("\(request)\n".utf8)
-    guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else { return nil }
+    guard unsafe send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else { return nil }
     var answer: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 65536)
     while true {
-      let count = read(descriptor, &buffer, buffer.count)
+      let count = unsafe read(descriptor, &buffer, buffer.count)
       if count < 0, errno == EINTR { continue }
       if count <= 0 { return answer.isEmpty ? nil : String(decoding: answer, as: UTF8.self) }
       answer += buffer[0..<count]
@@ -97,31 +97,31 @@ final class ControlSocket: Sendable {
 
     private func answer(_ client: Int32) {
       var peer = PeerCredentials(), length = socklen_t(MemoryLayout<PeerCredentials>.size)
-      guard getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0, peer.user == 0 || peer.user == geteuid() else { return }
+      guard unsafe getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0, peer.user == 0 || peer.user == geteuid() else { return }
       ControlSocket.setTimeout(client)
       var request = [UInt8](repeating: 0, count: 256)
-      let count = read(client, &request, request.count)
+      let count = unsafe read(client, &request, request.count)
       guard count > 0 else { return }
       let reply = switch String(decoding: request[0..<count], as: UTF8.self) {
       case "status\n": StatusReport(vault.status(), requests: requests()).json
       default: #"{"error":"unknown request"}"#
       }
       let bytes = Array(reply.utf8)
-      _ = send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+      _ = unsafe send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL))
     }
   }
 
   private static func setTimeout(_ descriptor: Int32) {
     var limit = timeval(tv_sec: 5, tv_usec: 0)
-    for option in [SO_RCVTIMEO, SO_SNDTIMEO] { setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size)) }
+    for option in [SO_RCVTIMEO, SO_SNDTIMEO] { unsafe setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size)) }
   }
 
   private static func withAddress<R>(in directory: Int32, _ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: "/proc/self/fd/\(directory)/\(name)".utf8) }
-    return withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+    unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: "/proc/self/fd/\(directory)/\(name)".utf8) }
+    return unsafe withUnsafePointer(to: &address) {
+      unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
     }
   }
 }

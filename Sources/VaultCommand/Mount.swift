@@ -64,7 +64,7 @@ struct Mount: ParsableCommand {
   /// statfs(2) always asks the owner; stat(2) may be answered by what the kernel remembers.
   private static func isDead(_ entry: MountEntry) -> Bool {
     var info = statvfs()
-    return entry.point.withCString { statvfs($0, &info) } != 0 && (errno == ENOTCONN || errno == ECONNABORTED)
+    return unsafe entry.point.withCString { unsafe statvfs($0, &info) } != 0 && (errno == ENOTCONN || errno == ECONNABORTED)
   }
 }
 

@@ -19,7 +19,7 @@ enum Owner {
       let settings = try settings()
       ready.leave()
       // The paths are resolved; where we were started is nobody's to keep.
-      _ = chdir("/")
+      _ = unsafe chdir("/")
       try own(settings, signals, ready)
     } catch {
       ready.refuse("\(error)")
@@ -43,12 +43,12 @@ enum Owner {
 
   private static func mount(_ vault: Vault, _ settings: MountSettings, _ signals: SignalWatch, _ ready: Ready) throws {
     var options = settings.sessionOptions()
-    vault.accessTimes = settings.accessTimes
+    unsafe vault.accessTimes = settings.accessTimes
     options.readAheadKiB = geteuid() == 0 ? readAheadKiB : nil
     let session = try Session(fileSystem: VaultFileSystem(vault, whenMounted: ready.announce), options: options)
     // The kernel's own attributes only: this waits for no page and no lock, so a handler may say it.
-    vault.whenModeChanges = { [weak session] inode in try? session?.invalidate(node: NodeNumber(rawValue: inode.value), offset: -1, length: 0) }
-    defer { vault.whenModeChanges = nil }
+    unsafe vault.whenModeChanges = { [weak session] inode in try? session?.invalidate(node: NodeNumber(rawValue: inode.value), offset: -1, length: 0) }
+    defer { unsafe vault.whenModeChanges = nil }
     // Whatever can fail comes before the mount: nothing may stay mounted that nobody serves.
     let control = try ControlSocket(vault) {
       let counts = session.requestCounts
@@ -103,7 +103,7 @@ final class Ready: Sendable {
     let descriptor = descriptor.exchange(Self.none, ordering: .acquiringAndReleasing)
     guard descriptor >= 0 else { return true }
     defer { close(descriptor) }
-    return write(descriptor, bytes, bytes.count) == bytes.count
+    return unsafe write(descriptor, bytes, bytes.count) == bytes.count
   }
 
   /// Away from whoever started us, if they wait: a session of our own, and none of the descriptors they may wait on the
@@ -112,13 +112,13 @@ final class Ready: Sendable {
     let kept = descriptor.load(ordering: .acquiring)
     guard kept >= 0 else { return }
     setsid()
-    guard let directory = opendir("/proc/self/fd") else { return }
+    guard let directory = unsafe opendir("/proc/self/fd") else { return }
     var inherited: [Int32] = []
-    while let entry = readdir(directory) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-      if let number = Int32(name), number > 2, number != kept, number != dirfd(directory) { inherited.append(number) }
+    while let entry = unsafe readdir(directory) {
+      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if let number = Int32(name), number > 2, number != kept, unsafe number != dirfd(directory) { inherited.append(number) }
     }
-    closedir(directory)
+    unsafe closedir(directory)
     for number in inherited { close(number) }
   }
 }
@@ -126,9 +126,9 @@ final class Ready: Sendable {
 /// Lines for standard error: the vault's `log`, or the terminal with --foreground.
 enum Log {
   @Sendable static func say(_ message: String) {
-    var now = time(nil), parts = tm(), text = [CChar](repeating: 0, count: 40)
-    gmtime_r(&now, &parts)
-    strftime(&text, text.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
+    var now = time(nil), parts = unsafe tm(), text = [CChar](repeating: 0, count: 40)
+    unsafe gmtime_r(&now, &parts)
+    unsafe strftime(&text, text.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
     let stamp = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     complain(message, prefix: "\(stamp) vaultfs[\(getpid())]: ")
   }

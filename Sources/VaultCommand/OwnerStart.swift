@@ -20,14 +20,14 @@ struct OwnerStart {
     let log = try openLog()
     defer { close(log) }
     var ends: [Int32] = [0, 0]
-    guard pipe(&ends) == 0 else { throw Failure("cannot make a pipe: \(systemWords(errno))") }
+    guard unsafe pipe(&ends) == 0 else { throw Failure("cannot make a pipe: \(systemWords(errno))") }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     defer { close(ends[0]) }
     let child = try spawn(ready: ends[1], log: log)
     close(ends[1])
     var said: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 4096)
     while true {
-      let count = read(ends[0], &buffer, buffer.count)
+      let count = unsafe read(ends[0], &buffer, buffer.count)
       if count < 0 && errno == EINTR { continue }
       if count <= 0 { break }
       said += buffer[0..<count]
@@ -39,35 +39,35 @@ struct OwnerStart {
   }
 
   private func spawn(ready: Int32, log: Int32) throws -> pid_t {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, log, 2)
-    posix_spawn_file_actions_adddup2(&actions, ready, Self.readyDescriptor)
+    var actions = unsafe posix_spawn_file_actions_t()
+    unsafe posix_spawn_file_actions_init(&actions)
+    defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+    unsafe posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    unsafe posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+    unsafe posix_spawn_file_actions_adddup2(&actions, log, 2)
+    unsafe posix_spawn_file_actions_adddup2(&actions, ready, Self.readyDescriptor)
     var words = ["vaultfs", "mount"].map { Path($0) } + [settings.vault, settings.directory]
     words += ["--foreground", "--ready-descriptor", "\(Self.readyDescriptor)"].map { Path($0) }
     if settings.allowOther { words.append(Path("--allow-other")) }
     if settings.readOnly { words.append(Path("--read-only")) }
     for option in options { words += [Path("-o"), Path(Arguments.bytes(of: option))] }
-    var argv: [UnsafeMutablePointer<CChar>?] = words.map { $0.withCString { strdup($0) } } + [nil]
-    defer { for argument in argv { free(argument) } }
+    var argv: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe $0.withCString { unsafe strdup($0) } } + [nil]
+    defer { for unsafe argument in unsafe argv { unsafe free(argument) } }
     var child = pid_t()
     // By its own name, which ps(1) and top(1) then show; by the kernel's where that was replaced meanwhile.
     let kernels = Path("/proc/self/exe"), own = kernels.resolved()
-    let program = own.withCString { access($0, X_OK) } == 0 ? own : kernels
-    let code = program.withCString { posix_spawn(&child, $0, &actions, nil, &argv, environ) }
+    let program = unsafe own.withCString { unsafe access($0, X_OK) } == 0 ? own : kernels
+    let code = unsafe program.withCString { unsafe posix_spawn(&child, $0, &actions, nil, &argv, environ) }
     guard code == 0 else { throw Failure("cannot start the owner of \(settings.vault): \(systemWords(code))") }
     return child
   }
 
   /// The vault's `log`, and never what a symlink of that name leads to.
   private func openLog() throws -> Int32 {
-    let directory = settings.vault.withCString { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+    let directory = unsafe settings.vault.withCString { unsafe open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
     guard directory >= 0 else { throw Failure("cannot open \(settings.vault): \(systemWords(errno))") }
     defer { close(directory) }
-    let log = openat(directory, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0o600)
+    let log = unsafe openat(directory, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0o600)
     guard log >= 0 else {
       let failure = errno
       switch failure {

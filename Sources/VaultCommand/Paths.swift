@@ -58,14 +58,14 @@ extension Path {
   private static let vaultBytesMax = 480
 
   private static var current: Path {
-    guard let text = getcwd(nil, 0) else { return Path("/") }
-    defer { free(text) }
-    return Path(UnsafeBufferPointer(start: text, count: strlen(text)).map { UInt8(bitPattern: $0) })
+    guard let text = unsafe getcwd(nil, 0) else { return Path("/") }
+    defer { unsafe free(text) }
+    return unsafe Path(UnsafeBufferPointer(start: text, count: strlen(text)).map { UInt8(bitPattern: $0) })
   }
 
   private var linkTarget: Path? {
     var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
-    let count = withCString { path in target.withUnsafeMutableBytes { readlink(path, $0.baseAddress!, $0.count) } }
+    let count = unsafe withCString { path in unsafe target.withUnsafeMutableBytes { unsafe readlink(path, $0.baseAddress!, $0.count) } }
     return count > 0 ? Path(target.prefix(count)) : nil
   }
 }
@@ -78,8 +78,8 @@ enum Arguments {
   private static let stand: UInt32 = 0x10FF00
 
   static var given: [String] {
-    UnsafeBufferPointer(start: CommandLine.unsafeArgv, count: Int(CommandLine.argc)).compactMap { word in
-      word.map { text(of: UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
+    unsafe UnsafeBufferPointer(start: CommandLine.unsafeArgv, count: Int(CommandLine.argc)).compactMap { word in
+      unsafe word.map { unsafe text(of: UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
     }
   }
 

@@ -59,7 +59,7 @@ struct Vaultfs: ParsableCommand {
   /// What every command stands on.
   private static func settle() {
     // Files opened later must not become standard input or output.
-    while case let descriptor = open("/dev/null", O_RDWR), descriptor >= 0 {
+    while case let descriptor = unsafe open("/dev/null", O_RDWR), descriptor >= 0 {
       if descriptor > 2 {
         close(descriptor)
         break
@@ -83,7 +83,7 @@ struct Failure: Error, CustomStringConvertible {
 func say(_ text: String) throws {
   var rest = Array("\(text)\n".utf8)[...]
   while !rest.isEmpty {
-    let count = rest.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }
+    let count = unsafe rest.withUnsafeBytes { unsafe write(1, $0.baseAddress, $0.count) }
     if count < 0, errno == EINTR { continue }
     guard count >= 0 else { throw Failure("cannot write to standard output: \(systemWords(errno))") }
     rest = rest.dropFirst(count)
@@ -93,7 +93,7 @@ func say(_ text: String) throws {
 /// Words for standard error, a line of their own unless said otherwise.
 func complain(_ message: String, prefix: String = "vaultfs: ", end: String = "\n") {
   let bytes = Array("\(prefix)\(message)\(end)".utf8)
-  _ = write(2, bytes, bytes.count)
+  _ = unsafe write(2, bytes, bytes.count)
 }
 
-func systemWords(_ code: Int32) -> String { String(cString: strerror(code)) }
+func systemWords(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }

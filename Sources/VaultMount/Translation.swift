@@ -59,10 +59,10 @@ extension Caller {
   var isMember: @Sendable (UInt32) -> Bool {
     { [group, process] wanted in
       if wanted == group { return true }
-      guard let file = fopen("/proc/\(process)/status", "re") else { return false }
-      defer { fclose(file) }
+      guard let file = unsafe fopen("/proc/\(process)/status", "re") else { return false }
+      defer { unsafe fclose(file) }
       var line = [CChar](repeating: 0, count: 65536)
-      while fgets(&line, Int32(line.count), file) != nil {
+      while unsafe fgets(&line, Int32(line.count), file) != nil {
         let text = String(decoding: line.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         if text.hasPrefix("Groups:") { return text.dropFirst(7).split(separator: " ").contains { UInt32($0.drop { $0 == "\t" }) == wanted } }
       }

@@ -28,13 +28,13 @@ extension VaultFileSystem {
 
   public func read(_ node: NodeNumber, _ handle: HandleNumber, at offset: UInt64, flags: Int32,
                    into buffer: UnsafeMutableRawBufferPointer) throws(FuseBridge.Errno) -> Int {
-    try answer { () throws(VaultError) in try vault.read(handle.file, at: offset, into: buffer) }
+    try answer { () throws(VaultError) in try unsafe vault.read(handle.file, at: offset, into: buffer) }
   }
 
   public func write(_ bytes: UnsafeRawBufferPointer, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
                     flags: Int32, clearsPrivileges: Bool, by caller: Caller) throws(FuseBridge.Errno) -> Int {
     try answer { () throws(VaultError) in
-      try vault.write(bytes, to: handle.file, at: offset, clearsPrivileges: clearsPrivileges, isMember: caller.isMember)
+      try unsafe vault.write(bytes, to: handle.file, at: offset, clearsPrivileges: clearsPrivileges, isMember: caller.isMember)
       return bytes.count
     }
   }
@@ -46,7 +46,7 @@ extension VaultFileSystem {
     try answer { () throws(VaultError) in try vault.sync(handle.file) }
   }
   public func release(_ node: NodeNumber, _ handle: HandleNumber) {
-    vault.close(Unmanaged<OpenFile>.fromOpaque(handle.pointer).takeRetainedValue())
+    unsafe vault.close(Unmanaged<OpenFile>.fromOpaque(handle.pointer).takeRetainedValue())
   }
 
   public func allocate(_ node: NodeNumber, _ handle: HandleNumber, offset: UInt64, length: UInt64, mode: AllocationMode,
@@ -81,9 +81,9 @@ extension VaultFileSystem {
   }
 
   private func opened(_ file: OpenFile, isForReading: Bool = false) -> Opened {
-    let handle = UInt64(UInt(bitPattern: Unmanaged.passRetained(file).toOpaque()))
+    let handle = unsafe UInt64(UInt(bitPattern: Unmanaged.passRetained(file).toOpaque()))
     // What the page cache answers, the vault does not see: where each access counts, an opening begins without it.
-    return Opened(handle: HandleNumber(rawValue: handle), keepCache: vault.accessTimes != .always, skipsFlush: isForReading)
+    return unsafe Opened(handle: HandleNumber(rawValue: handle), keepCache: vault.accessTimes != .always, skipsFlush: isForReading)
   }
 
   /// Where a request does not say so: everybody but root loses set-uid and set-gid of what they change.
@@ -91,7 +91,7 @@ extension VaultFileSystem {
 }
 
 extension HandleNumber {
-  fileprivate var pointer: UnsafeMutableRawPointer { UnsafeMutableRawPointer(bitPattern: UInt(rawValue))! }
+  fileprivate var pointer: UnsafeMutableRawPointer { unsafe UnsafeMutableRawPointer(bitPattern: UInt(rawValue))! }
   /// The engine's file; the kernel keeps a handle until it releases it.
-  fileprivate var file: OpenFile { Unmanaged<OpenFile>.fromOpaque(pointer).takeUnretainedValue() }
+  fileprivate var file: OpenFile { unsafe Unmanaged<OpenFile>.fromOpaque(pointer).takeUnretainedValue() }
 }

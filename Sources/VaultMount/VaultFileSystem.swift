@@ -19,7 +19,7 @@ public struct VaultFileSystem: FileSystem {
   public init(_ vault: Vault, whenMounted: @escaping @Sendable () -> Void) {
     self.vault = vault
     self.whenMounted = whenMounted
-    vault.awaitsForget = true
+    unsafe vault.awaitsForget = true
   }
 
   public func mounted(_ capabilities: Capabilities) {

@@ -15,27 +15,27 @@ enum Chunker {
   static func firstCut(_ bytes: UnsafeRawBufferPointer) -> Int {
     let count = min(bytes.count, Limits.chunkBytesMax)
     guard count > Limits.chunkBytesMin else { return count }
-    let base = bytes.baseAddress!.assumingMemoryBound(to: UInt8.self)
-    return gear.withUnsafeBufferPointer { table in
+    let base = unsafe bytes.baseAddress!.assumingMemoryBound(to: UInt8.self)
+    return unsafe gear.withUnsafeBufferPointer { table in
       let table = table.baseAddress!
       let hard: UInt64 = ~0 << (64 - hardBits)
       let easy: UInt64 = ~0 << (64 - easyBits)
       var hash: UInt64 = 0
       // A gear hash remembers 64 bytes: fed before the first test, the cut depends on content alone.
-      for warm in Limits.chunkBytesMin - 64..<Limits.chunkBytesMin { hash = (hash &<< 1) &+ table[Int(base[warm])] }
+      for warm in Limits.chunkBytesMin - 64..<Limits.chunkBytesMin { hash = unsafe (hash &<< 1) &+ table[Int(base[warm])] }
       var at = Limits.chunkBytesMin
       let normal = min(count, Limits.chunkBytesAverage)
       while at + 1 < normal {
-        let first = (hash &<< 1) &+ table[Int(base[at])]
+        let first = unsafe (hash &<< 1) &+ table[Int(base[at])]
         if first & hard == 0 { return at + 1 }
-        hash = (first &<< 1) &+ table[Int(base[at + 1])]
+        hash = unsafe (first &<< 1) &+ table[Int(base[at + 1])]
         if hash & hard == 0 { return at + 2 }
         at += 2
       }
       while at + 1 < count {
-        let first = (hash &<< 1) &+ table[Int(base[at])]
+        let first = unsafe (hash &<< 1) &+ table[Int(base[at])]
         if first & easy == 0 { return at + 1 }
-        hash = (first &<< 1) &+ table[Int(base[at + 1])]
+        hash = unsafe (first &<< 1) &+ table[Int(base[at + 1])]
         if hash & easy == 0 { return at + 2 }
         at += 2
       }

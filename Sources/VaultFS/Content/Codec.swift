@@ -17,34 +17,34 @@ enum Codec: UInt8 {
 }
 
 /// Compressor state of one thread at a time; not thread-safe.
-final class Encoder {
+@safe final class Encoder {
   private var target = Buffer(capacity: 1 << 16)
   private var check = Buffer(capacity: 1 << 16)
-  private lazy var zstd = ZSTD_createCCtx()
+  private lazy var zstd = unsafe ZSTD_createCCtx()
   private let decoder = Decoder()
-  deinit { ZSTD_freeCCtx(zstd) }
+  deinit { unsafe ZSTD_freeCCtx(zstd) }
 
   /// Hands over the smallest faithful form of `plain`: raw unless lz4 saves at least 1/32.
   /// - Parameter inHurry: raw too where a quick look promises little.
   func lz4(_ plain: UnsafeRawBufferPointer, inHurry: Bool = false) -> (Codec, UnsafeRawBufferPointer) {
     let limit = plain.count - plain.count / 32 - 1
-    guard plain.count > 64, limit > 0 else { return (.raw, plain) }
-    if inHurry, !saves(3, of: 10, plain) { return (.raw, plain) }
-    guard let length = lz4(plain, limit: limit, acceleration: 1) else { return (.raw, plain) }
-    return verified(.lz4, plain, length, prefix: nil)
+    guard plain.count > 64, limit > 0 else { return unsafe (.raw, plain) }
+    if inHurry, unsafe !saves(3, of: 10, plain) { return unsafe (.raw, plain) }
+    guard let length = unsafe lz4(plain, limit: limit, acceleration: 1) else { return unsafe (.raw, plain) }
+    return unsafe verified(.lz4, plain, length, prefix: nil)
   }
 
   /// Whether a quick look at the beginning of `plain` promises that lz4 saves so many parts of so many.
   func saves(_ part: Int, of parts: Int, _ plain: UnsafeRawBufferPointer) -> Bool {
-    let sample = UnsafeRawBufferPointer(rebasing: plain.prefix(Self.sampleBytes))
-    return lz4(sample, limit: sample.count * (parts - part) / parts, acceleration: 8) != nil
+    let sample = unsafe UnsafeRawBufferPointer(rebasing: plain.prefix(Self.sampleBytes))
+    return unsafe lz4(sample, limit: sample.count * (parts - part) / parts, acceleration: 8) != nil
   }
   static let sampleBytes = 8 << 10
 
   /// - Returns: bytes in `target`; nil where they would be more than `limit`.
   private func lz4(_ plain: UnsafeRawBufferPointer, limit: Int, acceleration: Int32) -> Int? {
     if target.capacity < plain.count { target = Buffer(capacity: plain.count) }
-    let length = LZ4_compress_fast(plain.baseAddress!.assumingMemoryBound(to: CChar.self),
+    let length = unsafe LZ4_compress_fast(plain.baseAddress!.assumingMemoryBound(to: CChar.self),
                                    target.base.assumingMemoryBound(to: CChar.self), Int32(plain.count), Int32(limit), acceleration)
     return length > 0 ? Int(length) : nil
   }
@@ -52,57 +52,57 @@ final class Encoder {
   /// The same with zstd. The optimiser has time: `level` trades its CPU for space.
   /// - Parameter prefix: plain bytes of the frame that decoding will have at hand.
   func zstd(_ plain: UnsafeRawBufferPointer, level: Int32, prefix: UnsafeRawBufferPointer? = nil) -> (Codec, UnsafeRawBufferPointer) {
-    guard plain.count > 64 else { return (.raw, plain) }
+    guard plain.count > 64 else { return unsafe (.raw, plain) }
     let limit = ZSTD_compressBound(plain.count)
     if target.capacity < limit { target = Buffer(capacity: limit) }
-    ZSTD_CCtx_reset(zstd, ZSTD_reset_session_and_parameters)
-    ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, level)
-    if let prefix {
+    unsafe ZSTD_CCtx_reset(zstd, ZSTD_reset_session_and_parameters)
+    unsafe ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, level)
+    if let prefix = unsafe prefix {
       // The window must reach back over the whole prefix.
       let span = UInt64(prefix.count + plain.count)
-      ZSTD_CCtx_setParameter(zstd, ZSTD_c_windowLog, Int32(64 - (span - 1).leadingZeroBitCount))
-      ZSTD_CCtx_refPrefix(zstd, prefix.baseAddress, prefix.count)
+      unsafe ZSTD_CCtx_setParameter(zstd, ZSTD_c_windowLog, Int32(64 - (span - 1).leadingZeroBitCount))
+      unsafe ZSTD_CCtx_refPrefix(zstd, prefix.baseAddress, prefix.count)
     }
-    let length = ZSTD_compress2(zstd, target.base, limit, plain.baseAddress, plain.count)
-    guard ZSTD_isError(length) == 0, length < plain.count - plain.count / 32 else { return (.raw, plain) }
-    return verified(prefix == nil ? .zstd : .zstdDelta, plain, length, prefix: prefix)
+    let length = unsafe ZSTD_compress2(zstd, target.base, limit, plain.baseAddress, plain.count)
+    guard ZSTD_isError(length) == 0, length < plain.count - plain.count / 32 else { return unsafe (.raw, plain) }
+    return unsafe verified(prefix == nil ? .zstd : .zstdDelta, plain, length, prefix: prefix)
   }
 
   private func verified(_ codec: Codec, _ plain: UnsafeRawBufferPointer, _ length: Int, prefix: UnsafeRawBufferPointer?)
     -> (Codec, UnsafeRawBufferPointer) {
-    let stored = UnsafeRawBufferPointer(start: target.base, count: length)
+    let stored = unsafe UnsafeRawBufferPointer(start: target.base, count: length)
     if check.capacity < plain.count { check = Buffer(capacity: plain.count) }
-    let back = UnsafeMutableRawBufferPointer(start: check.base, count: plain.count)
-    guard decoder.decode(codec, stored, into: back, prefix: prefix), memcmp(back.baseAddress!, plain.baseAddress!, plain.count) == 0 else {
-      return (.raw, plain)
+    let back = unsafe UnsafeMutableRawBufferPointer(start: check.base, count: plain.count)
+    guard unsafe decoder.decode(codec, stored, into: back, prefix: prefix), unsafe memcmp(back.baseAddress!, plain.baseAddress!, plain.count) == 0 else {
+      return unsafe (.raw, plain)
     }
-    return (codec, stored)
+    return unsafe (codec, stored)
   }
 }
 
 /// Decompressor state of one thread at a time; not thread-safe.
-final class Decoder {
-  private lazy var zstd = ZSTD_createDCtx()
-  deinit { ZSTD_freeDCtx(zstd) }
+@safe final class Decoder {
+  private lazy var zstd = unsafe ZSTD_createDCtx()
+  deinit { unsafe ZSTD_freeDCtx(zstd) }
 
   /// - Returns: whether `stored` decoded to exactly `plain.count` bytes.
   func decode(_ codec: Codec, _ stored: UnsafeRawBufferPointer, into plain: UnsafeMutableRawBufferPointer, prefix: UnsafeRawBufferPointer?) -> Bool {
     switch codec {
     case .raw:
       guard stored.count == plain.count else { return false }
-      if !stored.isEmpty { plain.copyMemory(from: stored) }
+      if unsafe !stored.isEmpty { unsafe plain.copyMemory(from: stored) }
       return true
     case .lz4:
-      return LZ4_decompress_safe(stored.baseAddress!.assumingMemoryBound(to: CChar.self),
+      return unsafe LZ4_decompress_safe(stored.baseAddress!.assumingMemoryBound(to: CChar.self),
                                  plain.baseAddress!.assumingMemoryBound(to: CChar.self),
                                  Int32(stored.count), Int32(plain.count)) == Int32(plain.count)
     case .zstd:
-      return ZSTD_decompressDCtx(zstd, plain.baseAddress, plain.count, stored.baseAddress, stored.count) == plain.count
+      return unsafe ZSTD_decompressDCtx(zstd, plain.baseAddress, plain.count, stored.baseAddress, stored.count) == plain.count
     case .zstdDelta:
-      guard let prefix else { return false }
-      ZSTD_DCtx_reset(zstd, ZSTD_reset_session_only)
-      ZSTD_DCtx_refPrefix(zstd, prefix.baseAddress, prefix.count)
-      return ZSTD_decompressDCtx(zstd, plain.baseAddress, plain.count, stored.baseAddress, stored.count) == plain.count
+      guard let prefix = unsafe prefix else { return false }
+      unsafe ZSTD_DCtx_reset(zstd, ZSTD_reset_session_only)
+      unsafe ZSTD_DCtx_refPrefix(zstd, prefix.baseAddress, prefix.count)
+      return unsafe ZSTD_decompressDCtx(zstd, plain.baseAddress, plain.count, stored.baseAddress, stored.count) == plain.count
     }
   }
 }
@@ -111,9 +111,9 @@ extension ChunkID {
   /// Names `plain`: its SHA-256 (FIPS 180-4).
   init(of plain: UnsafeRawBufferPointer) {
     var hasher = SHA256()
-    hasher.update(bufferPointer: plain)
-    let words = hasher.finalize().withUnsafeBytes { digest in
-      (0..<4).map { UInt64(bigEndian: digest.loadUnaligned(fromByteOffset: 8 * $0, as: UInt64.self)) }
+    unsafe hasher.update(bufferPointer: plain)
+    let words = unsafe hasher.finalize().withUnsafeBytes { digest in
+      (0..<4).map { unsafe UInt64(bigEndian: digest.loadUnaligned(fromByteOffset: 8 * $0, as: UInt64.self)) }
     }
     self.init(words[0], words[1], words[2], words[3])
   }
@@ -124,6 +124,6 @@ extension UnsafeRawBufferPointer {
   var isAllZero: Bool {
     guard let base = baseAddress, count > 0 else { return true }
     // Comparing the run with itself one byte on lets memcmp stop at the first byte that is not zero.
-    return base.load(as: UInt8.self) == 0 && (count == 1 || memcmp(base, base + 1, count - 1) == 0)
+    return unsafe base.load(as: UInt8.self) == 0 && (count == 1 || memcmp(base, base + 1, count - 1) == 0)
   }
 }

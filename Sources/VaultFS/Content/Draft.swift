@@ -43,10 +43,10 @@ final class Draft {
     let end = offset + UInt64(bytes.count)
     while at < end {
       let index = dirty.firstIndex(endingAfter: at)
-      let source = UnsafeRawBufferPointer(rebasing: bytes[Int(at - offset)...])
+      let source = unsafe UnsafeRawBufferPointer(rebasing: bytes[Int(at - offset)...])
       if index < dirty.count, dirty[index].offset <= at {
         let run = dirty[index], count = Int(min(run.end, end) - at)
-        if !onlyGaps { run.overwrite(at: at, UnsafeRawBufferPointer(rebasing: source[0..<count])) }
+        if !onlyGaps { unsafe run.overwrite(at: at, UnsafeRawBufferPointer(rebasing: source[0..<count])) }
         at += UInt64(count)
         continue
       }
@@ -55,17 +55,17 @@ final class Draft {
       if index > 0, dirty[index - 1].end == at, dirty[index - 1].count < Self.runBytesMax {
         let taken = min(gap, Self.runBytesMax - dirty[index - 1].count)
         added -= dirty[index - 1].charge
-        dirty[index - 1].append(UnsafeRawBufferPointer(rebasing: source[0..<taken]))
+        unsafe dirty[index - 1].append(UnsafeRawBufferPointer(rebasing: source[0..<taken]))
         added += dirty[index - 1].charge
         at += UInt64(taken)
-      } else if index < dirty.count, dirty[index].offset == limit, let growth = dirty[index].prepend(UnsafeRawBufferPointer(rebasing: source[0..<gap])) {
+      } else if index < dirty.count, dirty[index].offset == limit, let growth = unsafe dirty[index].prepend(UnsafeRawBufferPointer(rebasing: source[0..<gap])) {
         at = limit
         added += growth
       } else {
         let taken = min(gap, Self.runBytesMax)
         // A run that goes on after a full one belongs to a stream: the chunker will leave something over before it.
         let streaming = saving.last?.end == at || (index > 0 && dirty[index - 1].end == at)
-        dirty.insert(DirtyRun(offset: at, UnsafeRawBufferPointer(rebasing: source[0..<taken]), streaming: streaming), at: index)
+        unsafe dirty.insert(DirtyRun(offset: at, UnsafeRawBufferPointer(rebasing: source[0..<taken]), streaming: streaming), at: index)
         at += UInt64(taken)
         added += dirty[index].charge
       }
@@ -79,7 +79,7 @@ final class Draft {
     for runs in [saving, dirty] {
       var index = runs.firstIndex(endingAfter: offset)
       while index < runs.count, runs[index].offset < end {
-        runs[index].copy(into: buffer, at: offset)
+        unsafe runs[index].copy(into: buffer, at: offset)
         index += 1
       }
     }
@@ -113,24 +113,24 @@ final class DirtyRun {
   private static let chargeMin = 4096
   /// What it is counted as: no run is smaller in memory.
   var charge: Int { max(count, Self.chargeMin) }
-  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: buffer.base + start, count: count) }
+  var bytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: buffer.base + start, count: count) }
 
   init(offset: UInt64, _ bytes: UnsafeRawBufferPointer, streaming: Bool) {
     self.offset = offset
     start = streaming ? Draft.headroom : 0
     buffer = Buffer(capacity: streaming ? Self.fullCapacity : max(Self.chargeMin, bytes.count))
     count = 0
-    append(bytes)
+    unsafe append(bytes)
   }
 
   func append(_ bytes: UnsafeRawBufferPointer) {
     let needed = start + count + bytes.count
     if needed > buffer.capacity {
       let larger = Buffer(capacity: needed > 256 << 10 ? Self.fullCapacity : max(needed, buffer.capacity * 2))
-      memcpy(larger.base + start, buffer.base + start, count)
+      unsafe memcpy(larger.base + start, buffer.base + start, count)
       buffer = larger
     }
-    memcpy(buffer.base + start + count, bytes.baseAddress!, bytes.count)
+    unsafe memcpy(buffer.base + start + count, bytes.baseAddress!, bytes.count)
     count += bytes.count
   }
 
@@ -139,19 +139,19 @@ final class DirtyRun {
     guard bytes.count <= start else { return nil }
     let before = charge
     start -= bytes.count
-    memcpy(buffer.base + start, bytes.baseAddress!, bytes.count)
+    unsafe memcpy(buffer.base + start, bytes.baseAddress!, bytes.count)
     count += bytes.count
     offset -= UInt64(bytes.count)
     return charge - before
   }
 
   func overwrite(at position: UInt64, _ bytes: UnsafeRawBufferPointer) {
-    memcpy(buffer.base + start + Int(position - offset), bytes.baseAddress!, bytes.count)
+    unsafe memcpy(buffer.base + start + Int(position - offset), bytes.baseAddress!, bytes.count)
   }
 
   func copy(into target: UnsafeMutableRawBufferPointer, at targetOffset: UInt64) {
     let from = max(offset, targetOffset), to = min(end, targetOffset + UInt64(target.count))
     guard from < to else { return }
-    memcpy(target.baseAddress! + Int(from - targetOffset), bytes.baseAddress! + Int(from - offset), Int(to - from))
+    unsafe memcpy(target.baseAddress! + Int(from - targetOffset), bytes.baseAddress! + Int(from - offset), Int(to - from))
   }
 }

@@ -55,13 +55,13 @@ struct FrameHeader {
       writer.u32(chunk.length)
       writer.u32(chunk.crc)
     }
-    let crc = writer.bytes.withUnsafeBytes { Checksum.crc32(UnsafeRawBufferPointer(rebasing: $0[start...])) }
+    let crc = unsafe writer.bytes.withUnsafeBytes { unsafe Checksum.crc32(UnsafeRawBufferPointer(rebasing: $0[start...])) }
     writer.u32(crc)
   }
 
   /// - Throws: `Malformed` where `bytes` does not begin with a whole, valid header.
   init(decoding bytes: UnsafeRawBufferPointer) throws(Malformed) {
-    var reader = ByteReader(bytes)
+    var reader = unsafe ByteReader(bytes)
     guard try reader.u32() == Self.magic, let codec = Codec(rawValue: try reader.u8()), try reader.u8() == 0 else { throw Malformed() }
     let count = Int(try reader.u16())
     plainLength = Int(try reader.u32())
@@ -81,13 +81,13 @@ struct FrameHeader {
       sum += Int(chunk.length)
       chunks.append(chunk)
     }
-    let crc = Checksum.crc32(UnsafeRawBufferPointer(rebasing: bytes[0..<reader.offset]))
+    let crc = unsafe Checksum.crc32(UnsafeRawBufferPointer(rebasing: bytes[0..<reader.offset]))
     guard try reader.u32() == crc, sum == plainLength else { throw Malformed() }
   }
 
   init(codec: Codec, plain: Int, stored: UnsafeRawBufferPointer, base: FramePlace? = nil, chunks: [FrameChunk]) {
     (self.codec, plainLength, storedLength, self.base, self.chunks) = (codec, plain, stored.count, codec == .zstdDelta ? base : nil, chunks)
-    payloadCRC = Checksum.crc32(stored)
+    payloadCRC = unsafe Checksum.crc32(stored)
   }
 }
 
@@ -113,7 +113,7 @@ final class DecodedFrame: Sendable {
   /// The frame's plain bytes, for as long as `body` runs.
   func withBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
     defer { withExtendedLifetime(self) {} }
-    return body(buffer.bytes)
+    return unsafe body(buffer.bytes)
   }
 
   /// Reads, checks and decodes the frame at `place`, which is in `file`.
@@ -125,30 +125,30 @@ final class DecodedFrame: Sendable {
     guard place.isPossible else { throw damaged("length or place") }
     let length = Int(place.length), raw = Buffer(capacity: length)
     defer { withExtendedLifetime(raw) {} }
-    raw.count = try file.read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: length), at: place.offset)
-    guard raw.count == length, let header = try? FrameHeader(decoding: raw.bytes), header.totalLength == length else { throw damaged("header") }
+    raw.count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: length), at: place.offset)
+    guard raw.count == length, let header = try? unsafe FrameHeader(decoding: raw.bytes), header.totalLength == length else { throw damaged("header") }
     // Bases that have bases could go round in a circle.
     guard !isBase || header.base == nil else { throw damaged("base") }
-    let payload = UnsafeRawBufferPointer(rebasing: raw.bytes[header.headerLength..<length])
-    guard Checksum.crc32(payload) == header.payloadCRC else { throw damaged("payload checksum") }
+    let payload = unsafe UnsafeRawBufferPointer(rebasing: raw.bytes[header.headerLength..<length])
+    guard unsafe Checksum.crc32(payload) == header.payloadCRC else { throw damaged("payload checksum") }
     buffer = Buffer(capacity: header.plainLength)
     buffer.count = header.plainLength
-    let plain = UnsafeMutableRawBufferPointer(start: buffer.base, count: buffer.count)
+    let plain = unsafe UnsafeMutableRawBufferPointer(start: buffer.base, count: buffer.count)
     let decoded: Bool
     if let place = header.base {
       let base = try base(place)
       guard !base.hasBase else { throw damaged("base") }
-      decoded = base.withBytes { decoder.decode(header.codec, payload, into: plain, prefix: $0) }
+      decoded = unsafe base.withBytes { unsafe decoder.decode(header.codec, payload, into: plain, prefix: $0) }
     } else {
-      decoded = decoder.decode(header.codec, payload, into: plain, prefix: nil)
+      decoded = unsafe decoder.decode(header.codec, payload, into: plain, prefix: nil)
     }
     guard decoded else { throw damaged("encoding") }
     chunks = header.chunks
     hasBase = header.base != nil
     var at = 0
     for chunk in chunks {
-      let plain = UnsafeRawBufferPointer(rebasing: buffer.bytes[at..<at + Int(chunk.length)])
-      guard Checksum.crc32(plain) == chunk.crc else { throw damaged("content") }
+      let plain = unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[at..<at + Int(chunk.length)])
+      guard unsafe Checksum.crc32(plain) == chunk.crc else { throw damaged("content") }
       at += Int(chunk.length)
     }
   }
@@ -161,7 +161,7 @@ final class DecodedFrame: Sendable {
     for chunk in chunks {
       if at == offset {
         guard chunk.id == id else { return nil }
-        return body(UnsafeRawBufferPointer(rebasing: buffer.bytes[Int(at)..<Int(at) + Int(chunk.length)]))
+        return unsafe body(UnsafeRawBufferPointer(rebasing: buffer.bytes[Int(at)..<Int(at) + Int(chunk.length)]))
       }
       at += chunk.length
     }

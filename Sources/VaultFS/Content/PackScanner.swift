@@ -38,20 +38,20 @@ enum PackScanner {
   private static func isPayloadValid(_ header: FrameHeader, at offset: UInt64, of file: any DiskFile) throws(VaultError) -> Bool {
     let payload = Buffer(capacity: header.storedLength)
     defer { withExtendedLifetime(payload) {} }
-    payload.count = try file.read(into: UnsafeMutableRawBufferPointer(start: payload.base, count: header.storedLength), at: offset + UInt64(header.headerLength))
-    return payload.count == header.storedLength && Checksum.crc32(payload.bytes) == header.payloadCRC
+    payload.count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(start: payload.base, count: header.storedLength), at: offset + UInt64(header.headerLength))
+    return unsafe payload.count == header.storedLength && Checksum.crc32(payload.bytes) == header.payloadCRC
   }
 
   /// Reads the header at `offset`: first as if it named one chunk, and again if it names more.
   private static func header(of file: any DiskFile, at offset: UInt64, _ buffer: Buffer) throws(VaultError) -> FrameHeader? {
-    buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: FrameHeader.headerLength(chunks: 1)), at: offset)
+    buffer.count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: FrameHeader.headerLength(chunks: 1)), at: offset)
     guard buffer.count >= FrameHeader.fixedBytes else { return nil }
-    let count = Int(UInt16(littleEndian: buffer.bytes.loadUnaligned(fromByteOffset: 6, as: UInt16.self)))
+    let count = unsafe Int(UInt16(littleEndian: buffer.bytes.loadUnaligned(fromByteOffset: 6, as: UInt16.self)))
     let length = FrameHeader.headerLength(chunks: count)
     guard count > 0, length <= buffer.capacity else { return nil }
     if length > buffer.count {
-      buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: length), at: offset)
+      buffer.count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: length), at: offset)
     }
-    return try? FrameHeader(decoding: buffer.bytes)
+    return try? unsafe FrameHeader(decoding: buffer.bytes)
   }
 }

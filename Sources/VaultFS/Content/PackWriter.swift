@@ -16,7 +16,7 @@ struct PackHeader {
   static func encoded(vault: NodeID, number: ContainerNumber) -> [UInt8] {
     var w = ByteWriter(capacity: length)
     w.u32(magic); w.u16(version); w.u16(0); w.id(vault); w.u64(number.value)
-    w.u32(w.bytes.withUnsafeBytes { Checksum.crc32($0) })
+    unsafe w.u32(w.bytes.withUnsafeBytes { unsafe Checksum.crc32($0) })
     return w.bytes
   }
 
@@ -24,8 +24,8 @@ struct PackHeader {
   static func check(_ file: any DiskFile, vault: NodeID, number: ContainerNumber) throws(VaultError) -> Bool {
     let buffer = Buffer(capacity: length)
     defer { withExtendedLifetime(buffer) {} }
-    buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: length), at: 0)
-    return encoded(vault: vault, number: number).withUnsafeBytes { $0.elementsEqual(buffer.bytes) }
+    buffer.count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: length), at: 0)
+    return unsafe encoded(vault: vault, number: number).withUnsafeBytes { unsafe $0.elementsEqual(buffer.bytes) }
   }
 }
 
@@ -52,13 +52,13 @@ struct PackFooter: Equatable {
   mutating func add(_ header: FrameHeader, encoded: [UInt8]) {
     frames &+= 1
     end += UInt64(header.totalLength)
-    crc = encoded.withUnsafeBytes { Checksum.crc32(UnsafeRawBufferPointer(rebasing: $0.suffix(4)), seed: crc) }
+    crc = unsafe encoded.withUnsafeBytes { unsafe Checksum.crc32(UnsafeRawBufferPointer(rebasing: $0.suffix(4)), seed: crc) }
   }
 
   func encoded() -> [UInt8] {
     var w = ByteWriter(capacity: Self.length)
     w.u32(Self.magic); w.u32(frames); w.u64(end); w.u32(crc)
-    w.u32(w.bytes.withUnsafeBytes { Checksum.crc32($0) })
+    unsafe w.u32(w.bytes.withUnsafeBytes { unsafe Checksum.crc32($0) })
     return w.bytes
   }
 
@@ -68,14 +68,14 @@ struct PackFooter: Equatable {
     guard size >= UInt64(PackHeader.length + Self.length) else { return nil }
     let buffer = Buffer(capacity: Self.length)
     defer { withExtendedLifetime(buffer) {} }
-    buffer.count = try file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: Self.length), at: size - UInt64(Self.length))
+    buffer.count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: Self.length), at: size - UInt64(Self.length))
     do throws(Malformed) {
-      var r = ByteReader(buffer.bytes)
+      var r = unsafe ByteReader(buffer.bytes)
       guard try r.u32() == Self.magic else { return nil }
       (frames, end, crc) = (try r.u32(), try r.u64(), try r.u32())
     } catch { return nil }
     // Its own checksum, and that it stands where the frames end.
-    guard encoded().elementsEqual(buffer.bytes), end == size - UInt64(Self.length) else { return nil }
+    guard unsafe encoded().elementsEqual(buffer.bytes), end == size - UInt64(Self.length) else { return nil }
   }
 }
 
@@ -157,7 +157,7 @@ final class PackWriter: Sendable {
         if state.end >= bytesMax { try seal(&state) }
         if state.file == nil { try start(&state) }
         let position = Position(container: state.number, offset: state.end)
-        try write(bytes, payload, to: state.file!, at: state.end)
+        try unsafe write(bytes, payload, to: state.file!, at: state.end)
         state.bytesUnsynced += UInt64(header.totalLength)
         state.footer!.add(header, encoded: bytes)
         return .success(position)
@@ -170,7 +170,7 @@ final class PackWriter: Sendable {
   private func write(_ header: [UInt8], _ payload: UnsafeRawBufferPointer, to file: any DiskFile, at end: UInt64) throws(VaultError) {
     do throws(VaultError) {
       try writeAll(header, to: file, at: end)
-      try file.write(payload, at: end + UInt64(header.count))
+      try unsafe file.write(payload, at: end + UInt64(header.count))
     } catch {
       try? file.truncate(to: end)
       throw error
@@ -221,8 +221,8 @@ final class PackWriter: Sendable {
 }
 
 func writeAll(_ bytes: [UInt8], to file: any DiskFile, at offset: UInt64) throws(VaultError) {
-  let error: VaultError? = bytes.withUnsafeBytes { raw in
-    do throws(VaultError) { try file.write(raw, at: offset); return nil } catch { return error }
+  let error: VaultError? = unsafe bytes.withUnsafeBytes { raw in
+    do throws(VaultError) { try unsafe file.write(raw, at: offset); return nil } catch { return error }
   }
   if let error { throw error }
 }

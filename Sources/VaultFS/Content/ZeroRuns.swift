@@ -8,12 +8,12 @@ enum ZeroRuns {
   /// - Parameter offset: where the bytes are in the file; blocks are the file's, so the same zeros are found however
   ///   the bytes arrive.
   static func split(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) -> [(range: Range<Int>, isZero: Bool)] {
-    if bytes.isEmpty { return [] }
-    if bytes.count <= block * blocksMin { return [(0..<bytes.count, bytes.isAllZero)] }
+    if unsafe bytes.isEmpty { return [] }
+    if bytes.count <= block * blocksMin { return unsafe [(0..<bytes.count, bytes.isAllZero)] }
     var parts: [(range: Range<Int>, isZero: Bool)] = []
     var dataStart = 0, at = (block - Int(offset % UInt64(block))) % block
     while at < bytes.count {
-      let zeros = zeroBlocks(bytes, from: at)
+      let zeros = unsafe zeroBlocks(bytes, from: at)
       let end = min(at + zeros * block, bytes.count)
       if zeros >= blocksMin || zeros > 0 && end == bytes.count && dataStart == at {
         if dataStart < at { parts.append((dataStart..<at, false)) }
@@ -30,7 +30,7 @@ enum ZeroRuns {
     var count = 0
     while start + count * block < bytes.count {
       let at = start + count * block
-      guard UnsafeRawBufferPointer(rebasing: bytes[at..<min(at + block, bytes.count)]).isAllZero else { break }
+      guard unsafe UnsafeRawBufferPointer(rebasing: bytes[at..<min(at + block, bytes.count)]).isAllZero else { break }
       count += 1
     }
     return count

@@ -17,8 +17,8 @@ struct AccessControlList {
   /// - Returns: nil where `bytes` is not such a list.
   init?(_ bytes: [UInt8]) {
     var entries: [Entry] = []
-    let sound = bytes.withUnsafeBytes { raw in
-      var r = ByteReader(raw)
+    let sound = unsafe bytes.withUnsafeBytes { raw in
+      var r = unsafe ByteReader(raw)
       do throws(Malformed) {
         guard try r.u32() == 2 else { return false }
         while !r.isAtEnd {

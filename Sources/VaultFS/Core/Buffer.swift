@@ -10,7 +10,7 @@ import Synchronization
 ///
 /// Swift may release an object after its last use, though a pointer into it is still in use: whoever makes a buffer and
 /// uses its `bytes` in the same function ends with `withExtendedLifetime(buffer) {}`.
-final class Buffer: @unchecked Sendable {
+@safe final class Buffer: @unchecked Sendable {
   // Sendable: whoever holds a buffer that others can reach guards it by the lock of what holds it; a decoded
   // frame's buffer is written once, before it is shared.
   let base: UnsafeMutableRawPointer
@@ -21,25 +21,25 @@ final class Buffer: @unchecked Sendable {
   init(capacity: Int) {
     if capacity > PagePool.smallMax {
       self.capacity = (capacity + PagePool.unit - 1) / PagePool.unit * PagePool.unit
-      base = PagePool.shared.take(self.capacity)
+      unsafe base = unsafe PagePool.shared.take(self.capacity)
     } else {
       self.capacity = max(capacity, 1)
-      base = UnsafeMutableRawPointer.allocate(byteCount: self.capacity, alignment: 16)
+      unsafe base = UnsafeMutableRawPointer.allocate(byteCount: self.capacity, alignment: 16)
     }
   }
   deinit {
-    if capacity > PagePool.smallMax { PagePool.shared.give(base, capacity) } else { base.deallocate() }
+    if capacity > PagePool.smallMax { unsafe PagePool.shared.give(base, capacity) } else { unsafe base.deallocate() }
   }
 
   /// There must be room.
   func append(_ more: UnsafeRawBufferPointer) {
     precondition(count + more.count <= capacity)
-    if let source = more.baseAddress { memcpy(base + count, source, more.count) }
+    if let source = more.baseAddress { unsafe memcpy(base + count, source, more.count) }
     count += more.count
   }
 
-  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
-  var space: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(start: base, count: capacity) }
+  var bytes: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(start: base, count: count) }
+  var space: UnsafeMutableRawBufferPointer { unsafe UnsafeMutableRawBufferPointer(start: base, count: capacity) }
 }
 
 private final class PagePool: @unchecked Sendable {
@@ -50,33 +50,33 @@ private final class PagePool: @unchecked Sendable {
   /// Kept for reuse, bytes.
   private static let keptMax = 16 << 20
 
-  private struct State: @unchecked Sendable {
-    var pieces: [Int: [UnsafeMutableRawPointer]] = [:]
+  @safe private struct State: @unchecked Sendable {
+    var pieces: [Int: [UnsafeMutableRawPointer]] = unsafe [:]
     var bytes = 0
   }
   private let state = Mutex(State())
 
   func take(_ capacity: Int) -> UnsafeMutableRawPointer {
     let kept: UInt? = state.withLock { state in
-      guard let piece = state.pieces[capacity]?.popLast() else { return nil }
+      guard let piece = unsafe state.pieces[capacity]?.popLast() else { return nil }
       state.bytes -= capacity
       return UInt(bitPattern: piece)
     }
-    if let kept { return UnsafeMutableRawPointer(bitPattern: kept)! }
-    guard let fresh = mmap(nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), fresh != MAP_FAILED else {
+    if let kept { return unsafe UnsafeMutableRawPointer(bitPattern: kept)! }
+    guard let fresh = unsafe mmap(nil, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), unsafe fresh != MAP_FAILED else {
       fatalError("no memory for \(capacity) bytes")
     }
-    return fresh
+    return unsafe fresh
   }
 
   func give(_ piece: UnsafeMutableRawPointer, _ capacity: Int) {
     let address = UInt(bitPattern: piece)
     let isKept = state.withLock { state in
       guard state.bytes + capacity <= Self.keptMax else { return false }
-      state.pieces[capacity, default: []].append(UnsafeMutableRawPointer(bitPattern: address)!)
+      unsafe state.pieces[capacity, default: []].append(UnsafeMutableRawPointer(bitPattern: address)!)
       state.bytes += capacity
       return true
     }
-    if !isKept { munmap(piece, capacity) }
+    if !isKept { unsafe munmap(piece, capacity) }
   }
 }

@@ -22,7 +22,7 @@ struct ByteWriter {
   }
   mutating func signed(_ value: Int64) { varint(UInt64(bitPattern: (value << 1) ^ (value >> 63))) }
   mutating func raw(_ value: some Sequence<UInt8>) { bytes.append(contentsOf: value) }
-  mutating func raw(_ value: UnsafeRawBufferPointer) { bytes.append(contentsOf: value) }
+  mutating func raw(_ value: UnsafeRawBufferPointer) { unsafe bytes.append(contentsOf: value) }
   mutating func counted(_ value: [UInt8]) { varint(UInt64(value.count)); bytes.append(contentsOf: value) }
   mutating func id(_ value: ChunkID) {
     for word in [value.words.0, value.words.1, value.words.2, value.words.3] { fixed(word.bigEndian) }
@@ -35,16 +35,16 @@ struct ByteWriter {
   }
   mutating func pad(to alignment: Int) { while bytes.count % alignment != 0 { bytes.append(0) } }
   private mutating func fixed<T: FixedWidthInteger>(_ value: T) {
-    withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
+    unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
   }
 }
 
-struct ByteReader {
+@safe struct ByteReader {
   private let base: UnsafeRawBufferPointer
   private(set) var offset = 0
   /// `base` must outlive the reader.
-  init(_ base: UnsafeRawBufferPointer) { self.base = base }
-  var remaining: Int { base.count - offset }
+  init(_ base: UnsafeRawBufferPointer) { unsafe self.base = unsafe base }
+  var remaining: Int { unsafe base.count - offset }
   var isAtEnd: Bool { remaining == 0 }
 
   mutating func u8() throws(Malformed) -> UInt8 { try fixed() }
@@ -73,12 +73,12 @@ struct ByteReader {
   mutating func counted(max: Int) throws(Malformed) -> [UInt8] {
     let count = try varint()
     guard count <= UInt64(max), count <= UInt64(remaining) else { throw Malformed() }
-    return Array(try take(Int(count)))
+    return unsafe Array(try take(Int(count)))
   }
   mutating func take(_ count: Int) throws(Malformed) -> UnsafeRawBufferPointer {
     guard count >= 0, count <= remaining else { throw Malformed() }
     defer { offset += count }
-    return UnsafeRawBufferPointer(rebasing: base[offset..<offset + count])
+    return unsafe UnsafeRawBufferPointer(rebasing: base[offset..<offset + count])
   }
   mutating func chunkID() throws(Malformed) -> ChunkID {
     ChunkID(UInt64(bigEndian: try fixed()), UInt64(bigEndian: try fixed()),
@@ -96,7 +96,7 @@ struct ByteReader {
   private mutating func fixed<T: FixedWidthInteger>() throws(Malformed) -> T {
     guard MemoryLayout<T>.size <= remaining else { throw Malformed() }
     defer { offset += MemoryLayout<T>.size }
-    return T(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: T.self))
+    return unsafe T(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: T.self))
   }
 }
 
@@ -104,6 +104,6 @@ struct ByteReader {
 func systemMessage(_ code: Int32) -> String {
   var buffer = [CChar](repeating: 0, count: 128)
   // The POSIX form of strerror_r, which is what Glibc's module shows.
-  guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
+  guard unsafe strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
   return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

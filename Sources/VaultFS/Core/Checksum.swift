@@ -8,6 +8,6 @@ enum Checksum {
   ///   a recycled file from ever validating.
   static func crc32(_ bytes: UnsafeRawBufferPointer, seed: UInt32 = 0) -> UInt32 {
     guard let base = bytes.baseAddress else { return seed }
-    return libdeflate_crc32(seed, base, bytes.count)
+    return unsafe libdeflate_crc32(seed, base, bytes.count)
   }
 }

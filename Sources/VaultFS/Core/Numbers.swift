@@ -85,7 +85,7 @@ public struct Timestamp: Hashable, Sendable, Comparable {
   /// By the computer's clock.
   public static var now: Timestamp {
     var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
+    unsafe clock_gettime(CLOCK_REALTIME, &time)
     return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(time.tv_nsec))
   }
 }

@@ -11,14 +11,14 @@ enum SipHash {
       v0 = v0 &+ v3; v3 = (v3 << 21 | v3 >> 43) ^ v0
       v2 = v2 &+ v1; v1 = (v1 << 17 | v1 >> 47) ^ v2; v2 = v2 << 32 | v2 >> 32
     }
-    bytes.withUnsafeBytes { raw in
+    unsafe bytes.withUnsafeBytes { raw in
       let whole = raw.count / 8
       for index in 0..<whole {
-        let word = UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: 8 * index, as: UInt64.self))
+        let word = unsafe UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: 8 * index, as: UInt64.self))
         v3 ^= word; round(); v0 ^= word
       }
       var last = UInt64(raw.count & 0xFF) << 56
-      for (shift, byte) in raw[(8 * whole)...].enumerated() { last |= UInt64(byte) << (8 * UInt64(shift)) }
+      for unsafe (shift, byte) in unsafe raw[(8 * whole)...].enumerated() { last |= UInt64(byte) << (8 * UInt64(shift)) }
       v3 ^= last; round(); v0 ^= last
     }
     v2 ^= 0xFF

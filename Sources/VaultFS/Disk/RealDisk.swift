@@ -9,7 +9,7 @@ final class RealDisk: Disk {
 
   init(path: String) throws(VaultError) {
     self.path = path
-    root = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    root = unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if root < 0 { throw failure("open", path) }
   }
   deinit { close(root) }
@@ -20,21 +20,21 @@ final class RealDisk: Disk {
     case .update: O_RDWR
     case .create: O_RDWR | O_CREAT | O_EXCL
     }
-    let descriptor = retrying { openat(root, path, flags | O_CLOEXEC | O_NOFOLLOW, 0o600) }
+    let descriptor = retrying { unsafe openat(root, path, flags | O_CLOEXEC | O_NOFOLLOW, 0o600) }
     if descriptor < 0 { throw failure("open", path) }
     return RealFile(descriptor, path: path)
   }
 
-  func exists(_ path: String) -> Bool { faccessat(root, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 }
+  func exists(_ path: String) -> Bool { unsafe faccessat(root, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 }
 
   func list(_ directory: String) throws(VaultError) -> [String] {
-    let descriptor = openat(root, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0, let stream = fdopendir(descriptor) else { throw failure("list", directory) }
-    defer { closedir(stream) }
+    let descriptor = unsafe openat(root, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0, let stream = unsafe fdopendir(descriptor) else { throw failure("list", directory) }
+    defer { unsafe closedir(stream) }
     var names: [String] = []
-    while let entry = readdir(stream) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+    while let entry = unsafe readdir(stream) {
+      let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+        unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
       }
       if name != "." && name != ".." { names.append(name) }
     }
@@ -42,23 +42,23 @@ final class RealDisk: Disk {
   }
 
   func makeDirectory(_ path: String) throws(VaultError) {
-    if mkdirat(root, path, 0o700) != 0 { throw failure("make directory", path) }
+    if unsafe mkdirat(root, path, 0o700) != 0 { throw failure("make directory", path) }
   }
   func rename(_ path: String, to newPath: String) throws(VaultError) {
-    if renameat(root, path, root, newPath) != 0 { throw failure("rename", path) }
+    if unsafe renameat(root, path, root, newPath) != 0 { throw failure("rename", path) }
   }
   func remove(_ path: String) throws(VaultError) {
-    if unlinkat(root, path, 0) != 0 { throw failure("remove", path) }
+    if unsafe unlinkat(root, path, 0) != 0 { throw failure("remove", path) }
   }
   func syncDirectory(_ path: String) throws(VaultError) {
-    let descriptor = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let descriptor = unsafe openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if descriptor < 0 { throw failure("open", path) }
     defer { close(descriptor) }
     if fsync(descriptor) != 0 { throw failure("sync", path) }
   }
   func space() throws(VaultError) -> (total: UInt64, free: UInt64, available: UInt64) {
     var info = statvfs()
-    if fstatvfs(root, &info) != 0 { throw failure("stat the volume of", path) }
+    if unsafe fstatvfs(root, &info) != 0 { throw failure("stat the volume of", path) }
     let unit = UInt64(info.f_frsize)
     return (UInt64(info.f_blocks) * unit, UInt64(info.f_bfree) * unit, UInt64(info.f_bavail) * unit)
   }
@@ -72,13 +72,13 @@ private final class RealFile: DiskFile {
 
   func size() throws(VaultError) -> UInt64 {
     var info = stat()
-    if fstat(descriptor, &info) != 0 { throw failure("stat", path) }
+    if unsafe fstat(descriptor, &info) != 0 { throw failure("stat", path) }
     return UInt64(info.st_size)
   }
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(VaultError) -> Int {
     var done = 0
     while done < buffer.count {
-      let got = retrying { pread(descriptor, buffer.baseAddress! + done, buffer.count - done, Int(offset) + done) }
+      let got = retrying { unsafe pread(descriptor, buffer.baseAddress! + done, buffer.count - done, Int(offset) + done) }
       if got < 0 { throw failure("read", path) }
       if got == 0 { break }
       done += got
@@ -88,7 +88,7 @@ private final class RealFile: DiskFile {
   func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(VaultError) {
     var done = 0
     while done < bytes.count {
-      let put = retrying { pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, Int(offset) + done) }
+      let put = retrying { unsafe pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, Int(offset) + done) }
       if put <= 0 { throw failure("write", path) }
       done += put
     }

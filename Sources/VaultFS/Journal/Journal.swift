@@ -83,12 +83,12 @@ final class Journal {
       var body = ByteWriter(capacity: frame.header.headerLength)
       frame.header.encode(into: &body)
       let record = RecordHeader(kind: .frame, bodyLength: frame.header.totalLength, lsn: lsn, stamp: newStamp, durable: durable)
-      frame.payload.withUnsafeBytes { record.encode(into: &buffer, body: body.bytes, $0, seed: seed) }
+      unsafe frame.payload.withUnsafeBytes { unsafe record.encode(into: &buffer, body: body.bytes, $0, seed: seed) }
     }
     var body = ByteWriter(capacity: 256)
     operation.encode(into: &body, stamp: newStamp)
     guard body.count <= Limits.recordBytesMax else { throw .invalidArgument }
-    RecordHeader(kind: .operation, bodyLength: body.count, lsn: lsn, stamp: newStamp, durable: durable)
+    unsafe RecordHeader(kind: .operation, bodyLength: body.count, lsn: lsn, stamp: newStamp, durable: durable)
       .encode(into: &buffer, body: body.bytes, seed: seed)
     try write()
     lastLSN = lsn
@@ -99,7 +99,7 @@ final class Journal {
   /// Attests in the log what is durable: the witness that a later damage of the tail is damage.
   func mark() throws(VaultError) {
     buffer.removeAll()
-    RecordHeader(kind: .mark, bodyLength: 0, lsn: lastLSN, stamp: stamp, durable: durable).encode(into: &buffer, body: [], seed: seed)
+    unsafe RecordHeader(kind: .mark, bodyLength: 0, lsn: lastLSN, stamp: stamp, durable: durable).encode(into: &buffer, body: [], seed: seed)
     try write()
   }
 
@@ -120,7 +120,7 @@ final class Journal {
 
   private func now() -> UInt64 {
     var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
+    unsafe clock_gettime(CLOCK_REALTIME, &time)
     return UInt64(max(time.tv_sec, 0)) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
   }
 }

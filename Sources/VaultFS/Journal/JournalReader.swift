@@ -96,17 +96,17 @@ struct JournalReader {
     }
     place.at = max(place.at, SegmentHeader.length)
     while place.at < segment.count {
-      guard let (record, body) = segment.record(at: place.at) else { return "\(segment.count - place.at) bytes of no record" }
+      guard let (record, body) = unsafe segment.record(at: place.at) else { return "\(segment.count - place.at) bytes of no record" }
       end.durable = max(end.durable, record.durable)
       end.stamp = max(end.stamp, record.stamp)
       switch record.kind {
       case .mark: break
       case .frame where record.lsn > end.lastLSN:
-        guard let frame = try? FrameHeader(decoding: body) else { return "a frame" }
+        guard let frame = try? unsafe FrameHeader(decoding: body) else { return "a frame" }
         try visitor.frame(frame, UInt64(place.at + RecordHeader.length), segment.number)
       case .operation where record.lsn > end.lastLSN:
         guard record.lsn == end.lastLSN.next else { return "operation \(record.lsn.value), which does not follow \(end.lastLSN.value)," }
-        var reader = ByteReader(body)
+        var reader = unsafe ByteReader(body)
         guard let operation = try? Operation(decoding: &reader, stamp: record.stamp), reader.isAtEnd else { return "operation \(record.lsn.value)" }
         if place.afterPowerCut, try !visitor.isComplete(operation), try !isAttested(record.lsn, at: place) {
           return "operation \(record.lsn.value), whose content did not reach the disk,"

@@ -24,7 +24,7 @@ struct SegmentHeader {
     var w = ByteWriter(capacity: Self.length)
     w.u32(Self.magic); w.u16(Self.version); w.u16(0); w.id(vault); w.u64(salt); w.u64(firstLSN.value)
     w.u64(device); w.u32(incarnation)
-    w.u32(w.bytes.withUnsafeBytes { Checksum.crc32($0) })
+    unsafe w.u32(w.bytes.withUnsafeBytes { unsafe Checksum.crc32($0) })
     return w.bytes
   }
 
@@ -34,14 +34,14 @@ struct SegmentHeader {
 
   init(decoding bytes: UnsafeRawBufferPointer) throws(Malformed) {
     guard bytes.count >= Self.length else { throw Malformed() }
-    var r = ByteReader(bytes)
+    var r = unsafe ByteReader(bytes)
     guard try r.u32() == Self.magic, try r.u16() == Self.version, try r.u16() == 0 else { throw Malformed() }
     vault = try r.nodeID(); salt = try r.u64(); firstLSN = LSN(try r.u64()); device = try r.u64(); incarnation = try r.u32()
-    let crc = Checksum.crc32(UnsafeRawBufferPointer(rebasing: bytes[0..<r.offset]))
+    let crc = unsafe Checksum.crc32(UnsafeRawBufferPointer(rebasing: bytes[0..<r.offset]))
     guard try r.u32() == crc else { throw Malformed() }
   }
 
-  var seed: UInt32 { withUnsafeBytes(of: salt.littleEndian) { Checksum.crc32($0) } }
+  var seed: UInt32 { unsafe withUnsafeBytes(of: salt.littleEndian) { unsafe Checksum.crc32($0) } }
 }
 
 struct RecordHeader {
@@ -70,16 +70,16 @@ struct RecordHeader {
     w.u32(Self.magic); w.u8(kind.rawValue); w.u8(0); w.u16(0); w.u32(UInt32(bodyLength)); w.u32(0)
     w.u64(lsn.value); w.u64(stamp); w.u64(durable.value)
     w.raw(body)
-    if let more { w.raw(more) }
-    let crc = w.bytes.withUnsafeBytes { Self.checksum(UnsafeRawBufferPointer(rebasing: $0[start...]), seed: seed) }
+    if let more = unsafe more { unsafe w.raw(more) }
+    let crc = unsafe w.bytes.withUnsafeBytes { unsafe Self.checksum(UnsafeRawBufferPointer(rebasing: $0[start...]), seed: seed) }
     w.patch(u32: crc, at: start + 12)
     w.pad(to: 8)
   }
 
   /// Of a record's bytes without padding, its own checksum field left out.
   private static func checksum(_ record: UnsafeRawBufferPointer, seed: UInt32) -> UInt32 {
-    let head = Checksum.crc32(UnsafeRawBufferPointer(rebasing: record[0..<12]), seed: seed)
-    return Checksum.crc32(UnsafeRawBufferPointer(rebasing: record[16...]), seed: head)
+    let head = unsafe Checksum.crc32(UnsafeRawBufferPointer(rebasing: record[0..<12]), seed: seed)
+    return unsafe Checksum.crc32(UnsafeRawBufferPointer(rebasing: record[16...]), seed: head)
   }
 
   init(kind: Kind, bodyLength: Int, lsn: LSN, stamp: UInt64, durable: LSN) {
@@ -88,7 +88,7 @@ struct RecordHeader {
 
   /// - Throws: `Malformed` where `bytes` does not begin with a whole, valid record.
   init(decoding bytes: UnsafeRawBufferPointer, seed: UInt32) throws(Malformed) {
-    var r = ByteReader(bytes)
+    var r = unsafe ByteReader(bytes)
     guard try r.u32() == Self.magic, let kind = Kind(rawValue: try r.u8()), try r.u8() == 0, try r.u16() == 0 else { throw Malformed() }
     let length = try r.u32(), crc = try r.u32()
     guard length <= Limits.recordBytesMax else { throw Malformed() }
@@ -96,6 +96,6 @@ struct RecordHeader {
     bodyLength = Int(length)
     lsn = LSN(try r.u64()); stamp = try r.u64(); durable = LSN(try r.u64())
     guard Self.length + bodyLength <= bytes.count,
-      Self.checksum(UnsafeRawBufferPointer(rebasing: bytes[0..<Self.length + bodyLength]), seed: seed) == crc else { throw Malformed() }
+      unsafe Self.checksum(UnsafeRawBufferPointer(rebasing: bytes[0..<Self.length + bodyLength]), seed: seed) == crc else { throw Malformed() }
   }
 }

@@ -14,7 +14,7 @@ extension Metadata {
     find.bind(2, first + Self.numberWindow)
     defer { find.reset() }
     while try find.step() {
-      var reader = ByteReader(find.raw(1))
+      var reader = unsafe ByteReader(find.raw(1))
       if let found = try? reader.chunkID(), found == id { return find.unsigned(2) == Self.nowhere.value ? nil : ChunkNumber(find.unsigned(0)) }
     }
     return nil
@@ -25,7 +25,7 @@ extension Metadata {
 
   /// Notes that a chunk is not stored any more. The same content written again heals it.
   func insertMissing(_ id: ChunkID) throws(VaultError) {
-    let header = FrameHeader(codec: .raw, plain: 0, stored: UnsafeRawBufferPointer(start: nil, count: 0), chunks: [FrameChunk(id: id, length: 0, crc: 0)])
+    let header = unsafe FrameHeader(codec: .raw, plain: 0, stored: UnsafeRawBufferPointer(start: nil, count: 0), chunks: [FrameChunk(id: id, length: 0, crc: 0)])
     try insert(header, at: 0, in: Self.nowhere)
   }
 
@@ -42,7 +42,7 @@ extension Metadata {
       find.bind(1, first)
       find.bind(2, first + Self.numberWindow)
       while try find.step() {
-        var reader = ByteReader(find.raw(1))
+        var reader = unsafe ByteReader(find.raw(1))
         if let found = try? reader.chunkID(), found == chunk.id {
           if find.unsigned(2) == Self.nowhere.value { missing = find.unsigned(0) } else { known = true }
         }
@@ -87,7 +87,7 @@ extension Metadata {
     select.bind(1, number.value)
     defer { select.reset() }
     guard try select.step() else { throw damaged("chunk \(number.value) is referred to and not there") }
-    var reader = ByteReader(select.raw(0))
+    var reader = unsafe ByteReader(select.raw(0))
     guard let id = try? reader.chunkID() else { throw damaged("the row of chunk \(number.value)") }
     return ChunkRow(id: id, length: UInt32(truncatingIfNeeded: select.integer(1)),
       place: ChunkPlace(frame: FramePlace(container: ContainerNumber(select.unsigned(2)), offset: select.unsigned(3), length: UInt32(truncatingIfNeeded: select.integer(4))),

@@ -183,7 +183,7 @@ extension Metadata {
   }
 
   private func page(_ row: Statement, _ node: Node) throws(VaultError) -> Page {
-    var reader = ByteReader(row.raw(1))
+    var reader = unsafe ByteReader(row.raw(1))
     guard let extents = try? [Extent](decoding: &reader, max: Limits.pageExtentsMax) else {
       throw damaged("a manifest page of node \(node.inode.value)")
     }

@@ -62,7 +62,7 @@ final class Metadata {
     select.bind(1, inode.value)
     defer { select.reset() }
     guard try select.step() else { throw .staleNode }
-    guard let node = try? Node(inode: inode, decoding: select.raw(0)) else { throw damaged("the row of node \(inode.value)") }
+    guard let node = try? unsafe Node(inode: inode, decoding: select.raw(0)) else { throw damaged("the row of node \(inode.value)") }
     node.lastUse = clock
     nodes[inode.value] = node
     evict()
@@ -136,8 +136,8 @@ final class Metadata {
     select.bind(3, end)
     defer { select.reset() }
     while try select.step() {
-      let cookie = select.unsigned(0), other = select.raw(1)
-      if other.elementsEqual(name) {
+      let cookie = select.unsigned(0), other = unsafe select.raw(1)
+      if unsafe other.elementsEqual(name) {
         return (EntryRow(cookie: cookie, name: name, inode: InodeNumber(select.unsigned(2)), type: UInt32(truncatingIfNeeded: select.integer(3))), nil)
       }
       if cookie == free { free += 1 }

@@ -142,7 +142,7 @@ extension Node {
   }
 
   convenience init(inode: InodeNumber, decoding bytes: UnsafeRawBufferPointer) throws(Malformed) {
-    var r = ByteReader(bytes)
+    var r = unsafe ByteReader(bytes)
     let flags = try r.u8()
     let epoch = try r.varint()
     let mode = try r.varint32(), links = try r.varint32(), user = try r.varint32(), group = try r.varint32()

@@ -21,31 +21,31 @@ enum PageChecksums {
 
   /// Whether the header of the database at `path` reserves room for checksums; true of an empty one, which will.
   static func isProtected(_ path: String) -> Bool {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return true }
     defer { close(descriptor) }
     var header = [UInt8](repeating: 0, count: 100)
-    let count = pread(descriptor, &header, header.count, 0)
+    let count = unsafe pread(descriptor, &header, header.count, 0)
     return count == 0 || count == 100 && header[reservedOffset] == UInt8(reservedBytes)
   }
 
   private static let registration: Bool = {
-    guard let system = sqlite3_vfs_find(nil) else { return false }
+    guard let system = unsafe sqlite3_vfs_find(nil) else { return false }
     let ours = UnsafeMutablePointer<sqlite3_vfs>.allocate(capacity: 1)
-    ours.initialize(to: system.pointee)
-    ours.pointee.pNext = nil
-    ours.pointee.zName = UnsafePointer(strdup(vfsName))
-    ours.pointee.szOsFile = Int32(CheckedFile.headBytes) + system.pointee.szOsFile
-    ours.pointee.xOpen = { _, name, file, flags, outFlags in
-      let system = sqlite3_vfs_find(nil)!
-      guard flags & SQLITE_OPEN_MAIN_DB != 0 else { return system.pointee.xOpen(system, name, file, flags, outFlags) }
-      let inner = CheckedFile.inner(file!)
-      inner.pointee.pMethods = nil
-      let code = system.pointee.xOpen(system, name, inner, flags, outFlags)
-      file!.pointee.pMethods = code == SQLITE_OK ? CheckedFile.methods : nil
+    unsafe ours.initialize(to: system.pointee)
+    unsafe ours.pointee.pNext = nil
+    unsafe ours.pointee.zName = unsafe UnsafePointer(strdup(vfsName))
+    unsafe ours.pointee.szOsFile = unsafe Int32(CheckedFile.headBytes) + system.pointee.szOsFile
+    unsafe ours.pointee.xOpen = { _, name, file, flags, outFlags in
+      let system = unsafe sqlite3_vfs_find(nil)!
+      guard flags & SQLITE_OPEN_MAIN_DB != 0 else { return unsafe system.pointee.xOpen(system, name, file, flags, outFlags) }
+      let inner = unsafe CheckedFile.inner(file!)
+      unsafe inner.pointee.pMethods = nil
+      let code = unsafe system.pointee.xOpen(system, name, inner, flags, outFlags)
+      unsafe file!.pointee.pMethods = unsafe code == SQLITE_OK ? CheckedFile.methods : nil
       return code
     }
-    return sqlite3_vfs_register(ours, 0) == SQLITE_OK
+    return unsafe sqlite3_vfs_register(ours, 0) == SQLITE_OK
   }()
 }
 
@@ -54,7 +54,7 @@ private enum CheckedFile {
   static let headBytes = 64
 
   static func inner(_ file: UnsafeMutablePointer<sqlite3_file>) -> UnsafeMutablePointer<sqlite3_file> {
-    (UnsafeMutableRawPointer(file) + headBytes).assumingMemoryBound(to: sqlite3_file.self)
+    unsafe (UnsafeMutableRawPointer(file) + headBytes).assumingMemoryBound(to: sqlite3_file.self)
   }
 
   /// Reads of whole pages are checked; SQLite's first look at the header is not one.
@@ -64,46 +64,46 @@ private enum CheckedFile {
 
   /// Covers the page and its place, so that a page in another's place is noticed too.
   private static func checksum(_ page: UnsafeRawBufferPointer, at offset: Int64) -> UInt64 {
-    let body = UnsafeRawBufferPointer(rebasing: page[0..<page.count - Int(PageChecksums.reservedBytes)])
-    let low = Checksum.crc32(body, seed: withUnsafeBytes(of: offset.littleEndian) { Checksum.crc32($0) })
-    let half = UnsafeRawBufferPointer(rebasing: body[(body.count / 2)...])
-    return UInt64(low) | UInt64(Checksum.crc32(half, seed: ~low)) << 32
+    let body = unsafe UnsafeRawBufferPointer(rebasing: page[0..<page.count - Int(PageChecksums.reservedBytes)])
+    let low = unsafe Checksum.crc32(body, seed: withUnsafeBytes(of: offset.littleEndian) { unsafe Checksum.crc32($0) })
+    let half = unsafe UnsafeRawBufferPointer(rebasing: body[(body.count / 2)...])
+    return unsafe UInt64(low) | UInt64(Checksum.crc32(half, seed: ~low)) << 32
   }
 
   nonisolated(unsafe) static let methods: UnsafePointer<sqlite3_io_methods> = {
     let table = UnsafeMutablePointer<sqlite3_io_methods>.allocate(capacity: 1)
-    table.initialize(to: sqlite3_io_methods())
-    table.pointee.iVersion = 2
-    table.pointee.xClose = { inner($0!).pointee.pMethods.pointee.xClose(inner($0!)) }
-    table.pointee.xRead = { file, buffer, count, offset in
-      let code = inner(file!).pointee.pMethods.pointee.xRead(inner(file!), buffer, count, offset)
+    unsafe table.initialize(to: sqlite3_io_methods())
+    unsafe table.pointee.iVersion = 2
+    unsafe table.pointee.xClose = { unsafe inner($0!).pointee.pMethods.pointee.xClose(inner($0!)) }
+    unsafe table.pointee.xRead = { file, buffer, count, offset in
+      let code = unsafe inner(file!).pointee.pMethods.pointee.xRead(inner(file!), buffer, count, offset)
       guard code == SQLITE_OK, isPage(count, offset) else { return code }
-      let page = UnsafeRawBufferPointer(start: buffer, count: Int(count))
-      let stored = page.loadUnaligned(fromByteOffset: page.count - Int(PageChecksums.reservedBytes), as: UInt64.self)
-      return UInt64(littleEndian: stored) == checksum(page, at: offset) ? SQLITE_OK : SQLITE_IOERR | 32 << 8  // SQLITE_IOERR_DATA
+      let page = unsafe UnsafeRawBufferPointer(start: buffer, count: Int(count))
+      let stored = unsafe page.loadUnaligned(fromByteOffset: page.count - Int(PageChecksums.reservedBytes), as: UInt64.self)
+      return unsafe UInt64(littleEndian: stored) == checksum(page, at: offset) ? SQLITE_OK : SQLITE_IOERR | 32 << 8  // SQLITE_IOERR_DATA
     }
-    table.pointee.xWrite = { file, buffer, count, offset in
-      guard isPage(count, offset) else { return inner(file!).pointee.pMethods.pointee.xWrite(inner(file!), buffer, count, offset) }
+    unsafe table.pointee.xWrite = { file, buffer, count, offset in
+      guard isPage(count, offset) else { return unsafe inner(file!).pointee.pMethods.pointee.xWrite(inner(file!), buffer, count, offset) }
       // SQLite's own copy stays as it is: it may be shared with its cache.
-      return withUnsafeTemporaryAllocation(byteCount: Int(count), alignment: 16) { page in
-        page.copyMemory(from: UnsafeRawBufferPointer(start: buffer, count: Int(count)))
-        page.storeBytes(of: checksum(UnsafeRawBufferPointer(page), at: offset).littleEndian, toByteOffset: page.count - Int(PageChecksums.reservedBytes), as: UInt64.self)
-        return inner(file!).pointee.pMethods.pointee.xWrite(inner(file!), page.baseAddress, count, offset)
+      return unsafe withUnsafeTemporaryAllocation(byteCount: Int(count), alignment: 16) { page in
+        unsafe page.copyMemory(from: UnsafeRawBufferPointer(start: buffer, count: Int(count)))
+        unsafe page.storeBytes(of: checksum(UnsafeRawBufferPointer(page), at: offset).littleEndian, toByteOffset: page.count - Int(PageChecksums.reservedBytes), as: UInt64.self)
+        return unsafe inner(file!).pointee.pMethods.pointee.xWrite(inner(file!), page.baseAddress, count, offset)
       }
     }
-    table.pointee.xTruncate = { inner($0!).pointee.pMethods.pointee.xTruncate(inner($0!), $1) }
-    table.pointee.xSync = { inner($0!).pointee.pMethods.pointee.xSync(inner($0!), $1) }
-    table.pointee.xFileSize = { inner($0!).pointee.pMethods.pointee.xFileSize(inner($0!), $1) }
-    table.pointee.xLock = { inner($0!).pointee.pMethods.pointee.xLock(inner($0!), $1) }
-    table.pointee.xUnlock = { inner($0!).pointee.pMethods.pointee.xUnlock(inner($0!), $1) }
-    table.pointee.xCheckReservedLock = { inner($0!).pointee.pMethods.pointee.xCheckReservedLock(inner($0!), $1) }
-    table.pointee.xFileControl = { inner($0!).pointee.pMethods.pointee.xFileControl(inner($0!), $1, $2) }
-    table.pointee.xSectorSize = { inner($0!).pointee.pMethods.pointee.xSectorSize(inner($0!)) }
-    table.pointee.xDeviceCharacteristics = { inner($0!).pointee.pMethods.pointee.xDeviceCharacteristics(inner($0!)) }
-    table.pointee.xShmMap = { inner($0!).pointee.pMethods.pointee.xShmMap(inner($0!), $1, $2, $3, $4) }
-    table.pointee.xShmLock = { inner($0!).pointee.pMethods.pointee.xShmLock(inner($0!), $1, $2, $3) }
-    table.pointee.xShmBarrier = { inner($0!).pointee.pMethods.pointee.xShmBarrier(inner($0!)) }
-    table.pointee.xShmUnmap = { inner($0!).pointee.pMethods.pointee.xShmUnmap(inner($0!), $1) }
-    return UnsafePointer(table)
+    unsafe table.pointee.xTruncate = { unsafe inner($0!).pointee.pMethods.pointee.xTruncate(inner($0!), $1) }
+    unsafe table.pointee.xSync = { unsafe inner($0!).pointee.pMethods.pointee.xSync(inner($0!), $1) }
+    unsafe table.pointee.xFileSize = { unsafe inner($0!).pointee.pMethods.pointee.xFileSize(inner($0!), $1) }
+    unsafe table.pointee.xLock = { unsafe inner($0!).pointee.pMethods.pointee.xLock(inner($0!), $1) }
+    unsafe table.pointee.xUnlock = { unsafe inner($0!).pointee.pMethods.pointee.xUnlock(inner($0!), $1) }
+    unsafe table.pointee.xCheckReservedLock = { unsafe inner($0!).pointee.pMethods.pointee.xCheckReservedLock(inner($0!), $1) }
+    unsafe table.pointee.xFileControl = { unsafe inner($0!).pointee.pMethods.pointee.xFileControl(inner($0!), $1, $2) }
+    unsafe table.pointee.xSectorSize = { unsafe inner($0!).pointee.pMethods.pointee.xSectorSize(inner($0!)) }
+    unsafe table.pointee.xDeviceCharacteristics = { unsafe inner($0!).pointee.pMethods.pointee.xDeviceCharacteristics(inner($0!)) }
+    unsafe table.pointee.xShmMap = { unsafe inner($0!).pointee.pMethods.pointee.xShmMap(inner($0!), $1, $2, $3, $4) }
+    unsafe table.pointee.xShmLock = { unsafe inner($0!).pointee.pMethods.pointee.xShmLock(inner($0!), $1, $2, $3) }
+    unsafe table.pointee.xShmBarrier = { unsafe inner($0!).pointee.pMethods.pointee.xShmBarrier(inner($0!)) }
+    unsafe table.pointee.xShmUnmap = { unsafe inner($0!).pointee.pMethods.pointee.xShmUnmap(inner($0!), $1) }
+    return unsafe UnsafePointer(table)
   }()
 }

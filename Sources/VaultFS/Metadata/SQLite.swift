@@ -4,7 +4,7 @@
 
 internal import CSQLite
 
-final class Database {
+@safe final class Database {
   fileprivate let handle: OpaquePointer
   let path: String
 
@@ -14,19 +14,19 @@ final class Database {
     PageChecksums.register()
     guard PageChecksums.isProtected(path) else { throw .databaseDamaged(detail: "\(path): its header is damaged") }
     var opened: OpaquePointer?
-    let code = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, PageChecksums.vfsName)
-    guard code == SQLITE_OK, let opened else {
-      defer { sqlite3_close_v2(opened) }
-      throw Self.error(code, opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory", path)
+    let code = unsafe sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, PageChecksums.vfsName)
+    guard code == SQLITE_OK, let opened = unsafe opened else {
+      defer { unsafe sqlite3_close_v2(opened) }
+      throw unsafe Self.error(code, opened.map { unsafe String(cString: sqlite3_errmsg($0)) } ?? "out of memory", path)
     }
-    handle = opened
-    sqlite3_extended_result_codes(handle, 1)
+    unsafe handle = unsafe opened
+    unsafe sqlite3_extended_result_codes(handle, 1)
     // The log enters the database when we say so (`checkpoint`), never because someone looked and left.
-    vaultfs_no_checkpoint_on_close(handle)
+    unsafe vaultfs_no_checkpoint_on_close(handle)
     var reserved = PageChecksums.reservedBytes
-    sqlite3_file_control(handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved)
+    unsafe sqlite3_file_control(handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved)
   }
-  deinit { sqlite3_close_v2(handle) }
+  deinit { unsafe sqlite3_close_v2(handle) }
 
   /// The error that ended an open transaction by itself (SQLite does so after many): what it held is gone from here,
   /// so nothing is read or written any more. The journal has it all.
@@ -44,15 +44,15 @@ final class Database {
 
   func execute(_ sql: String) throws(VaultError) {
     try checkWhole()
-    let code = sqlite3_exec(handle, sql, nil, nil, nil)
+    let code = unsafe sqlite3_exec(handle, sql, nil, nil, nil)
     if code != SQLITE_OK { throw failure(code) }
   }
 
   func prepare(_ sql: String) throws(VaultError) -> Statement {
     var statement: OpaquePointer?
-    let code = sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
-    guard code == SQLITE_OK, let statement else { throw failure(code) }
-    return Statement(statement, of: self)
+    let code = unsafe sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
+    guard code == SQLITE_OK, let statement = unsafe statement else { throw failure(code) }
+    return unsafe Statement(statement, of: self)
   }
 
   func integer(_ sql: String) throws(VaultError) -> Int64? {
@@ -63,13 +63,13 @@ final class Database {
 
   /// Copies the write-ahead log into the database and empties it.
   func checkpoint() throws(VaultError) {
-    let code = sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
+    let code = unsafe sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
     if code != SQLITE_OK { throw failure(code) }
   }
 
   fileprivate func failure(_ code: Int32) -> VaultError {
-    let error = Self.error(code, String(cString: sqlite3_errmsg(handle)), path)
-    if isInTransaction, sqlite3_get_autocommit(handle) != 0 { lost = error }
+    let error = unsafe Self.error(code, String(cString: sqlite3_errmsg(handle)), path)
+    if isInTransaction, unsafe sqlite3_get_autocommit(handle) != 0 { lost = error }
     return error
   }
 
@@ -87,23 +87,23 @@ final class Database {
   }
 }
 
-final class Statement {
+@safe final class Statement {
   private let handle: OpaquePointer
   private unowned let database: Database
-  fileprivate init(_ handle: OpaquePointer, of database: Database) { (self.handle, self.database) = (handle, database) }
-  deinit { sqlite3_finalize(handle) }
+  fileprivate init(_ handle: OpaquePointer, of database: Database) { unsafe (self.handle, self.database) = unsafe (handle, database) }
+  deinit { unsafe sqlite3_finalize(handle) }
 
   /// Binds in order from parameter 1; bytes are copied.
-  func bind(_ index: Int32, _ value: UInt64) { sqlite3_bind_int64(handle, index, Int64(bitPattern: value)) }
+  func bind(_ index: Int32, _ value: UInt64) { unsafe sqlite3_bind_int64(handle, index, Int64(bitPattern: value)) }
   func bind(_ index: Int32, copying value: [UInt8]) {
-    value.withUnsafeBytes { raw in
+    unsafe value.withUnsafeBytes { raw in
       // SQLite takes a null pointer for NULL; an empty blob needs some address.
-      let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
-      if raw.count == 0 { sqlite3_bind_zeroblob(handle, index, 0) } else { sqlite3_bind_blob(handle, index, raw.baseAddress, Int32(raw.count), transient) }
+      let transient = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+      if raw.count == 0 { unsafe sqlite3_bind_zeroblob(handle, index, 0) } else { unsafe sqlite3_bind_blob(handle, index, raw.baseAddress, Int32(raw.count), transient) }
     }
   }
   func bind(_ index: Int32, text value: String) {
-    sqlite3_bind_text(handle, index, value, -1, unsafeBitCast(-1, to: sqlite3_destructor_type.self))
+    unsafe sqlite3_bind_text(handle, index, value, -1, unsafeBitCast(-1, to: sqlite3_destructor_type.self))
   }
   func bind(_ index: Int32, _ value: ChunkID) {
     var w = ByteWriter(capacity: 32)
@@ -114,30 +114,30 @@ final class Statement {
   /// - Returns: whether there is a row.
   func step() throws(VaultError) -> Bool {
     try database.checkWhole()
-    let code = sqlite3_step(handle)
+    let code = unsafe sqlite3_step(handle)
     switch code {
     case SQLITE_ROW: return true
     case SQLITE_DONE: return false
     default:
       let error = database.failure(code)
-      sqlite3_reset(handle)
+      unsafe sqlite3_reset(handle)
       throw error
     }
   }
 
   /// Runs a statement that answers nothing.
   func run() throws(VaultError) {
-    defer { sqlite3_reset(handle) }
+    defer { unsafe sqlite3_reset(handle) }
     _ = try step()
   }
 
-  func reset() { sqlite3_reset(handle) }
-  func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
-  func unsigned(_ column: Int32) -> UInt64 { UInt64(bitPattern: sqlite3_column_int64(handle, column)) }
+  func reset() { unsafe sqlite3_reset(handle) }
+  func integer(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(handle, column) }
+  func unsigned(_ column: Int32) -> UInt64 { unsafe UInt64(bitPattern: sqlite3_column_int64(handle, column)) }
   /// Valid until the next step or reset.
   func raw(_ column: Int32) -> UnsafeRawBufferPointer {
-    let base = sqlite3_column_blob(handle, column)
-    return UnsafeRawBufferPointer(start: base, count: base == nil ? 0 : Int(sqlite3_column_bytes(handle, column)))
+    let base = unsafe sqlite3_column_blob(handle, column)
+    return unsafe UnsafeRawBufferPointer(start: base, count: base == nil ? 0 : Int(sqlite3_column_bytes(handle, column)))
   }
-  func bytes(_ column: Int32) -> [UInt8] { Array(raw(column)) }
+  func bytes(_ column: Int32) -> [UInt8] { unsafe Array(raw(column)) }
 }

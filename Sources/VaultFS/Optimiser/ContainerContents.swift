@@ -35,18 +35,18 @@ struct ContainerContents {
     let segment = try Segment(number, in: vault.containers, vault: id)
     defer { withExtendedLifetime(segment) {} }
     guard let header = segment.header else { return false }
-    records = Array(segment.bytes.prefix(SegmentHeader.length))
+    records = unsafe Array(segment.bytes.prefix(SegmentHeader.length))
     var at = SegmentHeader.length, expected = header.firstLSN
-    while at < segment.count, let (record, body) = segment.record(at: at) {
+    while at < segment.count, let (record, body) = unsafe segment.record(at: at) {
       if record.kind == .operation {
         guard record.lsn == expected, expected < limit else { return false }
         expected = expected.next
       }
       if record.kind == .frame {
-        guard let frame = try? FrameHeader(decoding: body), frame.totalLength == body.count else { return false }
+        guard let frame = try? unsafe FrameHeader(decoding: body), frame.totalLength == body.count else { return false }
         frames.append((frame, UInt64(at + RecordHeader.length)))
       } else {
-        records += segment.bytes[at..<min(at + record.paddedLength, segment.count)]
+        unsafe records += segment.bytes[at..<min(at + record.paddedLength, segment.count)]
       }
       at += record.paddedLength
     }

@@ -47,20 +47,20 @@ final class FrameBuilder {
   }
 
   func add(_ chunk: FrameChunk, _ plain: UnsafeRawBufferPointer) throws(VaultError) {
-    guard plain.count >= Sketch.bytesMin else { return try append(chunk, plain, sketch: nil, to: &solid) }
-    let sketch = Sketch(of: plain)
-    guard let base = index.frame(like: sketch) else { return try append(chunk, plain, sketch: sketch, to: &solid) }
+    guard plain.count >= Sketch.bytesMin else { return try unsafe append(chunk, plain, sketch: nil, to: &solid) }
+    let sketch = unsafe Sketch(of: plain)
+    guard let base = index.frame(like: sketch) else { return try unsafe append(chunk, plain, sketch: sketch, to: &solid) }
     clock += 1
     if let found = deltas.firstIndex(where: { $0.base == base }) {
       deltas[found].used = clock
-      try append(chunk, plain, sketch: nil, to: &deltas[found])
+      try unsafe append(chunk, plain, sketch: nil, to: &deltas[found])
     } else {
       if deltas.count == Self.deltaGroupsMax, let oldest = deltas.indices.min(by: { deltas[$0].used < deltas[$1].used }) {
         var group = deltas.remove(at: oldest)
         try write(&group)
       }
       var group = Group(base: base, used: clock)
-      try append(chunk, plain, sketch: nil, to: &group)
+      try unsafe append(chunk, plain, sketch: nil, to: &group)
       deltas.append(group)
     }
   }
@@ -77,7 +77,7 @@ final class FrameBuilder {
 
   private func append(_ chunk: FrameChunk, _ plain: UnsafeRawBufferPointer, sketch: Sketch?, to group: inout Group) throws(VaultError) {
     if group.buffer.count + plain.count > Self.plainBytes || group.chunks.count >= Limits.frameChunksMax { try write(&group) }
-    UnsafeMutableRawBufferPointer(rebasing: group.buffer.space[group.buffer.count...]).copyMemory(from: plain)
+    unsafe UnsafeMutableRawBufferPointer(rebasing: group.buffer.space[group.buffer.count...]).copyMemory(from: plain)
     group.buffer.count += plain.count
     group.chunks.append(chunk)
     if let sketch { group.sketches.append(sketch) }
@@ -90,13 +90,13 @@ final class FrameBuilder {
     let codec: Codec, stored: UnsafeRawBufferPointer
     // A base that cannot be read is none: what resembles it must not suffer with it.
     if let base = group.base, let frame = try? vault.frame(at: base, in: try vault.containers.file(base.container), isBase: true) {
-      (codec, stored) = frame.withBytes { encoder.zstd(buffer.bytes, level: Self.level, prefix: $0) }
+      unsafe (codec, stored) = unsafe frame.withBytes { unsafe encoder.zstd(buffer.bytes, level: Self.level, prefix: $0) }
     } else {
-      (codec, stored) = encoder.zstd(buffer.bytes, level: Self.level)
+      unsafe (codec, stored) = unsafe encoder.zstd(buffer.bytes, level: Self.level)
     }
-    let header = FrameHeader(codec: codec, plain: buffer.count, stored: stored, base: group.base, chunks: group.chunks)
+    let header = unsafe FrameHeader(codec: codec, plain: buffer.count, stored: stored, base: group.base, chunks: group.chunks)
     if let base = header.base { bases.insert(base.container) }
-    let position = try pack.append(header, stored)
+    let position = try unsafe pack.append(header, stored)
     let place = FramePlace(container: position.container, offset: position.offset, length: UInt32(header.totalLength))
     var offset: UInt32 = 0
     for chunk in group.chunks {

@@ -113,9 +113,9 @@ final class Optimiser {
   private func saves(_ header: FrameHeader, at offset: UInt64, _ file: any DiskFile) throws(VaultError) -> Bool {
     let sample = Buffer(capacity: Encoder.sampleBytes)
     defer { withExtendedLifetime(sample) {} }
-    let part = UnsafeMutableRawBufferPointer(start: sample.base, count: min(header.plainLength, Encoder.sampleBytes))
-    sample.count = try file.read(into: part, at: offset + UInt64(header.headerLength))
-    return sample.count > 0 && vault.encoders.with { $0.saves(1, of: 32, sample.bytes) }
+    let part = unsafe UnsafeMutableRawBufferPointer(start: sample.base, count: min(header.plainLength, Encoder.sampleBytes))
+    sample.count = try unsafe file.read(into: part, at: offset + UInt64(header.headerLength))
+    return sample.count > 0 && vault.encoders.with { unsafe $0.saves(1, of: 32, sample.bytes) }
   }
 
   // MARK: Moving
@@ -165,8 +165,8 @@ final class Optimiser {
     var within: UInt32 = 0
     for (chunk, isWanted) in zip(header.chunks, wanted) {
       if isWanted {
-        let added: Result<Void, VaultError>? = frame.withChunk(chunk.id, at: within) { plain in
-          do throws(VaultError) { return .success(try builder.add(chunk, plain)) } catch { return .failure(error) }
+        let added: Result<Void, VaultError>? = unsafe frame.withChunk(chunk.id, at: within) { plain in
+          do throws(VaultError) { return unsafe .success(try builder.add(chunk, plain)) } catch { return .failure(error) }
         }
         try added?.get()
       }
@@ -210,7 +210,7 @@ final class Optimiser {
     let disk = vault.containers.disk, temporary = "journal/archive.new"
     guard let archive = try? JournalArchive.encode(records) else { throw .journalDamaged(detail: "segment \(segment.value) cannot be archived") }
     // Decoded once before the segment goes, like everything that is encoded.
-    guard archive.withUnsafeBytes({ JournalArchive.decode($0) }).map({ $0.holds(records) }) == true else {
+    guard unsafe archive.withUnsafeBytes({ unsafe JournalArchive.decode($0) }).map({ $0.holds(records) }) == true else {
       throw .journalDamaged(detail: "the archive of segment \(segment.value) does not decode to the same")
     }
     if disk.exists(temporary) { try disk.remove(temporary) }
@@ -228,6 +228,6 @@ final class Optimiser {
 extension Buffer {
   fileprivate func holds(_ other: [UInt8]) -> Bool {
     defer { withExtendedLifetime(self) {} }
-    return count == other.count && other.withUnsafeBytes { count == 0 || memcmp(base, $0.baseAddress!, count) == 0 }
+    return unsafe count == other.count && other.withUnsafeBytes { unsafe count == 0 || memcmp(base, $0.baseAddress!, count) == 0 }
   }
 }

@@ -15,12 +15,12 @@ struct Sketch {
 
   init(of plain: UnsafeRawBufferPointer) {
     var features = [UInt64](repeating: 0, count: Self.featureCount)
-    Chunker.gear.withUnsafeBufferPointer { gear in
-      let table = gear.baseAddress!, base = plain.baseAddress!.assumingMemoryBound(to: UInt8.self)
+    unsafe Chunker.gear.withUnsafeBufferPointer { gear in
+      let table = gear.baseAddress!, base = unsafe plain.baseAddress!.assumingMemoryBound(to: UInt8.self)
       let sampled: UInt64 = 63 << 42
       var hash: UInt64 = 0
       for index in 0..<plain.count {
-        hash = (hash &<< 1) &+ table[Int(base[index])]
+        hash = unsafe (hash &<< 1) &+ table[Int(base[index])]
         guard hash & sampled == 0 else { continue }
         for k in 0..<Self.featureCount {
           var value = (hash >> 16) &* Self.transforms[k].0 &+ Self.transforms[k].1

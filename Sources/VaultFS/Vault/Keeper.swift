@@ -133,6 +133,6 @@ extension Vault {
   /// Pages in the database's log.
   var logPages: Int {
     var info = stat()
-    return lstat("\(path)/\(Vault.databaseName)-wal", &info) == 0 ? Int(info.st_size) / 4096 : 0
+    return unsafe lstat("\(path)/\(Vault.databaseName)-wal", &info) == 0 ? Int(info.st_size) / 4096 : 0
   }
 }

@@ -16,7 +16,7 @@ final class OwnerLock: Sendable {
   /// - Throws: `.owned`, naming the owner, where there is one.
   init(vault path: String, purpose: String) throws(VaultError) {
     let file = "\(path)/\(Self.fileName)"
-    descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    descriptor = unsafe open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
     // `deinit` runs for what a throwing initialiser made, too: it must not close a number that is someone else's by then.
     if descriptor < 0 {
       isHeld.store(false, ordering: .relaxed)
@@ -41,7 +41,7 @@ final class OwnerLock: Sendable {
     }
     let text = "process \(getpid()) on \(Self.host), \(purpose)\n"
     _ = ftruncate(descriptor, 0)
-    _ = text.withCString { pwrite(descriptor, $0, strlen($0), 0) }
+    _ = unsafe text.withCString { unsafe pwrite(descriptor, $0, strlen($0), 0) }
   }
   deinit { release() }
 
@@ -59,7 +59,7 @@ final class OwnerLock: Sendable {
 
   /// Who owns the vault now; nil if nobody does.
   static func owner(of path: String) -> String? {
-    let descriptor = open("\(path)/\(fileName)", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+    let descriptor = unsafe open("\(path)/\(fileName)", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
     if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
@@ -68,14 +68,14 @@ final class OwnerLock: Sendable {
 
   fileprivate static func describe(_ descriptor: Int32) -> String {
     var bytes = [UInt8](repeating: 0, count: 512)
-    let count = pread(descriptor, &bytes, bytes.count, 0)
+    let count = unsafe pread(descriptor, &bytes, bytes.count, 0)
     let text = String(decoding: bytes.prefix(max(count, 0)), as: UTF8.self).split(separator: "\n").first.map(String.init)
     return text ?? "another process"
   }
 
   private static var host: String {
     var name = [CChar](repeating: 0, count: 256)
-    gethostname(&name, name.count - 1)
+    unsafe gethostname(&name, name.count - 1)
     return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 }
@@ -94,7 +94,7 @@ final class Visit {
 
   /// - Returns: nil where it is held, or not there; else who holds it, as far as the file says.
   private func hold(_ file: String, _ kind: Int32) throws(VaultError) -> String? {
-    let descriptor = open(file, O_RDONLY | O_CLOEXEC | (kind == LOCK_SH ? O_NOFOLLOW : O_DIRECTORY))
+    let descriptor = unsafe open(file, O_RDONLY | O_CLOEXEC | (kind == LOCK_SH ? O_NOFOLLOW : O_DIRECTORY))
     if descriptor < 0 {
       if errno == ENOENT { return nil }
       throw .disk(operation: "open", path: file, code: errno)

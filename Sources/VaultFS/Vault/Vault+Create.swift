@@ -16,17 +16,17 @@ extension Vault {
       disk = try RealDisk(path: path)
       owner = try OwnerLock(vault: path, purpose: "making it")
     } catch {
-      if isNew { rmdir(path) }
+      if isNew { unsafe rmdir(path) }
       throw error
     }
     defer { withExtendedLifetime(owner) {} }
     do throws(VaultError) { return try fill(path, disk, name: name, mode: mode) } catch {
       for directory in ["journal", "packs"] {
         for name in (try? disk.list(directory)) ?? [] { try? disk.remove("\(directory)/\(name)") }
-        rmdir("\(path)/\(directory)")
+        unsafe rmdir("\(path)/\(directory)")
       }
       for file in (try? disk.list(".")) ?? [] where made(file) { try? disk.remove(file) }
-      if isNew { rmdir(path) }
+      if isNew { unsafe rmdir(path) }
       throw error
     }
   }
@@ -57,7 +57,7 @@ extension Vault {
 
   /// - Returns: whether the directory was made; it was empty otherwise.
   private static func prepareDirectory(_ path: String) throws(VaultError) -> Bool {
-    if mkdir(path, 0o700) == 0 { return true }
+    if unsafe mkdir(path, 0o700) == 0 { return true }
     guard errno == EEXIST else { throw .disk(operation: "make directory", path: path, code: errno) }
     try refuseForeign(path)
     let disk: RealDisk
@@ -68,7 +68,7 @@ extension Vault {
     let names = try disk.list(".")
     if names.contains(VaultConfiguration.fileName) { throw .directoryInUse(path: path, detail: "it is a vault already; `vaultfs mount \(path) DIR` mounts it") }
     if !names.isEmpty { throw .directoryInUse(path: path, detail: "it is not empty; a vault is made in an empty directory, so choose another or empty this one") }
-    if chmod(path, 0o700) != 0 { throw .disk(operation: "make private", path: path, code: errno) }
+    if unsafe chmod(path, 0o700) != 0 { throw .disk(operation: "make private", path: path, code: errno) }
     return false
   }
 }

@@ -175,7 +175,7 @@ extension Vault {
   }
 
   /// Whether nobody would miss the node after its last name.
-  private func endsWithItsNames(_ node: Node) -> Bool { node.openCount == 0 && !awaitsForget }
+  private func endsWithItsNames(_ node: Node) -> Bool { unsafe node.openCount == 0 && !awaitsForget }
 
   /// `lock` is held.
   private func noteUnlinked(_ node: Node) {

@@ -17,7 +17,7 @@ extension Vault {
   public static func owner(of path: String) -> String? { OwnerLock.owner(of: path) }
 
   /// Whether the last owner put everything on disk before it ended. False while there is one.
-  public static func endedCleanly(_ path: String) -> Bool { access("\(path)/\(stateName)", F_OK) != 0 }
+  public static func endedCleanly(_ path: String) -> Bool { unsafe access("\(path)/\(stateName)", F_OK) != 0 }
 
   /// - Parameter purpose: what this process does with the vault, for those who are refused it meanwhile.
   public static func open(at path: String, purpose: String, readOnly: Bool = false,
@@ -116,7 +116,7 @@ extension Vault {
                                _ log: @escaping @Sendable (String) -> Void)
     throws(VaultError) -> (Metadata, JournalReader.End, (segments: [ContainerNumber], packs: [any DiskFile]))? {
     let file = "\(path)/\(databaseName)"
-    guard access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
+    guard unsafe access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
     let database = try Database(path: file)
     try Schema.prepare(database)
     let disk = containers.disk
@@ -146,7 +146,7 @@ extension Vault {
 
   private static func hasDatabaseLog(_ path: String) -> Bool {
     var info = stat()
-    return lstat("\(path)/\(databaseName)-wal", &info) == 0 && info.st_size > 0
+    return unsafe lstat("\(path)/\(databaseName)-wal", &info) == 0 && info.st_size > 0
   }
 
   private static func discardDatabaseLog(_ disk: any Disk) throws(VaultError) {
@@ -158,8 +158,8 @@ extension Vault {
     guard disk.exists(stateName) else { return nil }
     let file = try disk.open(stateName, .read), buffer = Buffer(capacity: 128)
     defer { withExtendedLifetime(buffer) {} }
-    buffer.count = try file.read(into: buffer.space, at: 0)
-    return Array(buffer.bytes)
+    buffer.count = try unsafe file.read(into: buffer.space, at: 0)
+    return unsafe Array(buffer.bytes)
   }
 
   /// Durable before anything else of this opening is.
@@ -179,9 +179,9 @@ extension Vault {
   }
 
   private static func contents(of file: String) -> [UInt8] {
-    let descriptor = Glibc.open(file, O_RDONLY | O_CLOEXEC)
+    let descriptor = unsafe Glibc.open(file, O_RDONLY | O_CLOEXEC)
     defer { if descriptor >= 0 { Glibc.close(descriptor) } }
     var bytes = [UInt8](repeating: 0, count: 128)
-    return Array(bytes.prefix(max(0, descriptor < 0 ? 0 : Glibc.read(descriptor, &bytes, bytes.count))))
+    return unsafe Array(bytes.prefix(max(0, descriptor < 0 ? 0 : Glibc.read(descriptor, &bytes, bytes.count))))
   }
 }

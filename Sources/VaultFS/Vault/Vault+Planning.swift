@@ -6,7 +6,7 @@
 import Synchronization
 
 /// What a save will write into the journal.
-struct SavePlan {
+@safe struct SavePlan {
   struct Edit {
     var range: Range<UInt64>
     var extents: [JournalExtent]
@@ -17,13 +17,13 @@ struct SavePlan {
   var packed: [(FrameHeader, PackWriter.Position)] = []
   var known: [ChunkID: ChunkNumber] = [:]
   /// What the chunker could not end yet.
-  var leftover: [(UInt64, UnsafeRawBufferPointer)] = []
+  var leftover: [(UInt64, UnsafeRawBufferPointer)] = unsafe []
   /// What `leftover` and the cuts point into, beside the runs.
   var buffers: [Buffer] = []
 }
 
 /// A chunk on its way into the vault. It belongs to the thread that works on it, and to the planner before and after.
-private final class Cut: @unchecked Sendable {
+@safe private final class Cut: @unchecked Sendable {
   let offset: UInt64
   let plain: UnsafeRawBufferPointer
   let edit: Int
@@ -37,7 +37,7 @@ private final class Cut: @unchecked Sendable {
     case inline(Journal.InlineFrame)
     case packed(FrameHeader, PackWriter.Position)
   }
-  init(offset: UInt64, plain: UnsafeRawBufferPointer, edit: Int) { (self.offset, self.plain, self.edit) = (offset, plain, edit) }
+  init(offset: UInt64, plain: UnsafeRawBufferPointer, edit: Int) { unsafe (self.offset, self.plain, self.edit) = unsafe (offset, plain, edit) }
 }
 
 /// Plans one save. Not thread-safe; shares the work on chunks with the save queue.
@@ -76,13 +76,13 @@ final class SavePlanner {
       case .inline(let frame): plan.edits[cut.edit].frames.append(frame)
       case .packed(let header, let position): plan.packed.append((header, position))
       }
-      plan.edits[cut.edit].extents.append(JournalExtent(offset: cut.offset, length: UInt64(cut.plain.count), source: .chunk(id, offset: 0)))
+      unsafe plan.edits[cut.edit].extents.append(JournalExtent(offset: cut.offset, length: UInt64(cut.plain.count), source: .chunk(id, offset: 0)))
     }
     return plan
   }
 
   private func add(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) {
-    let cut = Cut(offset: offset, plain: bytes, edit: plan.edits.count)
+    let cut = unsafe Cut(offset: offset, plain: bytes, edit: plan.edits.count)
     cuts.append(cut)
     work.add(cut)
   }
@@ -97,46 +97,46 @@ final class SavePlanner {
       let isLast = run === stream.last!
       var start = 0
       if let before = carry {
-        let head = UnsafeRawBufferPointer(rebasing: run.bytes.prefix(Limits.chunkBytesMax))
+        let head = unsafe UnsafeRawBufferPointer(rebasing: run.bytes.prefix(Limits.chunkBytesMax))
         let joined = Buffer(capacity: before.count + head.count)
-        joined.append(before.bytes)
-        joined.append(head)
-        let length = Chunker.firstCut(joined.bytes)
+        unsafe joined.append(before.bytes)
+        unsafe joined.append(head)
+        let length = unsafe Chunker.firstCut(joined.bytes)
         if length == joined.count, length < Limits.chunkBytesMax, head.count == run.count, !isLast || mayLeaveOver {
           carry = joined
           continue
         }
         plan.buffers.append(joined)
-        add(UnsafeRawBufferPointer(rebasing: joined.bytes[0..<length]), at: run.offset - UInt64(before.count))
+        unsafe add(UnsafeRawBufferPointer(rebasing: joined.bytes[0..<length]), at: run.offset - UInt64(before.count))
         start = max(0, length - before.count)
         carry = nil
       }
-      let rest = UnsafeRawBufferPointer(rebasing: run.bytes[start...])
-      carry = cut(rest, at: run.offset + UInt64(start), isFinal: isLast && !mayLeaveOver)
+      let rest = unsafe UnsafeRawBufferPointer(rebasing: run.bytes[start...])
+      carry = unsafe cut(rest, at: run.offset + UInt64(start), isFinal: isLast && !mayLeaveOver)
     }
     if let carry {
       end -= UInt64(carry.count)
       plan.buffers.append(carry)
-      plan.leftover.append((end, carry.bytes))
+      unsafe plan.leftover.append((end, carry.bytes))
     }
     plan.edits.append(SavePlan.Edit(range: first..<end, extents: [], frames: []))
   }
 
   /// - Returns: what the bytes end with before a chunk ends, unless they are final.
   private func cut(_ bytes: UnsafeRawBufferPointer, at offset: UInt64, isFinal: Bool) -> Buffer? {
-    let parts = ZeroRuns.split(bytes, at: offset)
+    let parts = unsafe ZeroRuns.split(bytes, at: offset)
     for (index, part) in parts.enumerated() where !part.isZero {
-      var rest = UnsafeRawBufferPointer(rebasing: bytes[part.range])
+      var rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[part.range])
       var at = offset + UInt64(part.range.lowerBound)
-      while !rest.isEmpty {
-        let length = Chunker.firstCut(rest)
+      while unsafe !rest.isEmpty {
+        let length = unsafe Chunker.firstCut(rest)
         if length == rest.count, length < Limits.chunkBytesMax, !isFinal, index == parts.count - 1 {
           let carry = Buffer(capacity: length)
-          carry.append(rest)
+          unsafe carry.append(rest)
           return carry
         }
-        add(UnsafeRawBufferPointer(rebasing: rest[0..<length]), at: at)
-        rest = UnsafeRawBufferPointer(rebasing: rest[length...])
+        unsafe add(UnsafeRawBufferPointer(rebasing: rest[0..<length]), at: at)
+        unsafe rest = unsafe UnsafeRawBufferPointer(rebasing: rest[length...])
         at += UInt64(length)
       }
     }
@@ -152,16 +152,16 @@ private final class Claims: Sendable {
 
 extension Vault {
   fileprivate func store(_ cut: Cut, _ claims: Claims, inHurry: Bool, inline: Bool) throws(VaultError) -> Cut.Outcome {
-    let id = ChunkID(of: cut.plain)
+    let id = unsafe ChunkID(of: cut.plain)
     cut.id = id
     if let number = try lock.withLock({ () throws(VaultError) in try metadata.chunk(id) }) { return .known(number) }
     guard claims.claim(id) else { return .again }
     return try encoders.with { encoder throws(VaultError) in
-      let (codec, stored) = encoder.lz4(cut.plain, inHurry: inHurry)
-      let chunk = FrameChunk(id: id, length: UInt32(cut.plain.count), crc: Checksum.crc32(cut.plain))
-      let header = FrameHeader(codec: codec, plain: cut.plain.count, stored: stored, chunks: [chunk])
-      if inline { return .inline(Journal.InlineFrame(header: header, payload: Array(stored))) }
-      do throws(VaultError) { return .packed(header, try packs.append(header, stored)) } catch {
+      let (codec, stored) = unsafe encoder.lz4(cut.plain, inHurry: inHurry)
+      let chunk = unsafe FrameChunk(id: id, length: UInt32(cut.plain.count), crc: Checksum.crc32(cut.plain))
+      let header = unsafe FrameHeader(codec: codec, plain: cut.plain.count, stored: stored, chunks: [chunk])
+      if inline { return unsafe .inline(Journal.InlineFrame(header: header, payload: Array(stored))) }
+      do throws(VaultError) { return unsafe .packed(header, try packs.append(header, stored)) } catch {
         if case .diskFull = error { throw error }
         throw lock.withLock { fail(error) }
       }

@@ -65,7 +65,7 @@ extension Vault {
                     clearsPrivileges: Bool, isMember: (UInt32) -> Bool = { _ in true }) throws(VaultError) -> UInt64 {
     try checkSpace()
     var modeChanged = false
-    defer { if modeChanged { whenModeChanges?(target.inode) } }
+    defer { if modeChanged { unsafe whenModeChanges?(target.inode) } }
     let same = source.inode == target.inode
     func copy() throws(VaultError) -> UInt64 {
       try lock.withLock { () throws(VaultError) in
@@ -122,7 +122,7 @@ extension Vault {
   /// Calls `body` with the file saved, nobody writing, and `lock` held.
   private func shape(_ file: OpenFile, _ body: (Node) throws(VaultError) -> Void) throws(VaultError) {
     let mode = lock.withLock { file.node.mode }
-    defer { if lock.withLock({ file.node.mode }) != mode { whenModeChanges?(file.inode) } }
+    defer { if lock.withLock({ file.node.mode }) != mode { unsafe whenModeChanges?(file.inode) } }
     try quiescent(file) { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         if file.node.isDropped { throw .staleNode }

@@ -78,7 +78,7 @@ extension Vault {
       node.openCount -= 1
       guard node.openCount == 0 else { return }
       if node.unsaved == nil { node.draft = nil }
-      if !awaitsForget || node.isForgotten { dropOrphan(inode) }
+      if unsafe !awaitsForget || node.isForgotten { dropOrphan(inode) }
     }
   }
 
@@ -112,8 +112,8 @@ extension Vault {
   /// - Returns: bytes read; fewer than asked only at the end of the file.
   public func read(_ file: OpenFile, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(VaultError) -> Int {
     try file.draft.lock.reading { () throws(VaultError) in
-      let count = try readSaved(file.node, at: offset, into: buffer, size: \.currentSize, isAccess: true)
-      file.draft.overlay(UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count]), at: offset)
+      let count = try unsafe readSaved(file.node, at: offset, into: buffer, size: \.currentSize, isAccess: true)
+      unsafe file.draft.overlay(UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count]), at: offset)
       return count
     }
   }
@@ -122,10 +122,10 @@ extension Vault {
 
   /// `lock` is held.
   private func noteAccess(_ node: Node) {
-    if accessTimes == .never || isReadOnly { return }
+    if unsafe accessTimes == .never || isReadOnly { return }
     let now = Self.now(), info = node.info
     // The sum is made of the clock's time: a node's may be any number, and would overflow.
-    guard accessTimes == .always || info.accessed <= info.modified || info.accessed <= info.changed || info.accessed.seconds <= now.seconds - Self.secondsPerDay,
+    guard unsafe accessTimes == .always || info.accessed <= info.modified || info.accessed <= info.changed || info.accessed.seconds <= now.seconds - Self.secondsPerDay,
       info.accessed < now, failure == nil, !diskIsFull.load(ordering: .relaxed), !node.isDropped else { return }
     _ = try? perform(.setAttributes(node.inode, AttributeSet(accessed: now)))
   }
@@ -139,9 +139,9 @@ extension Vault {
       return try locate(node, offset, buffer.count, size(node))
     }
     guard count > 0 else { return 0 }
-    let target = UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count])
-    fillGaps(target, at: offset, pieces)
-    for piece in pieces { try copy(piece, into: target, at: offset, of: node.inode) }
+    let target = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count])
+    unsafe fillGaps(target, at: offset, pieces)
+    for piece in pieces { try unsafe copy(piece, into: target, at: offset, of: node.inode) }
     return count
   }
 
@@ -162,18 +162,18 @@ extension Vault {
     var at = 0
     for piece in pieces {
       let start = Int(piece.start - offset)
-      if start > at { memset(target.baseAddress! + at, 0, start - at) }
+      if start > at { unsafe memset(target.baseAddress! + at, 0, start - at) }
       at = start + piece.count
     }
-    if at < target.count { memset(target.baseAddress! + at, 0, target.count - at) }
+    if at < target.count { unsafe memset(target.baseAddress! + at, 0, target.count - at) }
   }
 
   private func copy(_ piece: Piece, into target: UnsafeMutableRawBufferPointer, at offset: UInt64, of inode: InodeNumber) throws(VaultError) {
     do throws(VaultError) {
       let frame = try self.frame(at: piece.place.frame, in: piece.file)
-      let copied: Void? = frame.withChunk(piece.id, at: piece.place.offsetInFrame) { plain in
+      let copied: Void? = unsafe frame.withChunk(piece.id, at: piece.place.offsetInFrame) { plain in
         guard Int(piece.offsetInChunk) + piece.count <= plain.count else { return nil }
-        memcpy(target.baseAddress! + Int(piece.start - offset), plain.baseAddress! + Int(piece.offsetInChunk), piece.count)
+        unsafe memcpy(target.baseAddress! + Int(piece.start - offset), plain.baseAddress! + Int(piece.offsetInChunk), piece.count)
         return ()
       }
       guard copied != nil else {

@@ -66,10 +66,10 @@ extension Vault {
       let planner = SavePlanner(self, whole, inHurry: inHurry)
       let plan = try planner.plan(whole, isStreaming: isStreaming)
       try commit(plan, to: file.node)
-      finish(file, saved: runs, leftover: plan.leftover)
+      unsafe finish(file, saved: runs, leftover: plan.leftover)
       withExtendedLifetime(plan) {}
     } catch {
-      finish(file, saved: runs, leftover: runs.map { ($0.offset, $0.bytes) })
+      unsafe finish(file, saved: runs, leftover: runs.map { unsafe ($0.offset, $0.bytes) })
       throw error
     }
   }
@@ -93,11 +93,11 @@ extension Vault {
     guard crumbs < run.offset else { return run }
     let count = Int(run.offset - crumbs), before = Buffer(capacity: count)
     defer { withExtendedLifetime(before) {} }
-    let target = UnsafeMutableRawBufferPointer(start: before.base, count: count)
-    guard let read = try? readSaved(node, at: crumbs, into: target, size: \.size), read == count else { return run }
+    let target = unsafe UnsafeMutableRawBufferPointer(start: before.base, count: count)
+    guard let read = try? unsafe readSaved(node, at: crumbs, into: target, size: \.size), read == count else { return run }
     before.count = count
-    let whole = DirtyRun(offset: crumbs, before.bytes, streaming: false)
-    whole.append(run.bytes)
+    let whole = unsafe DirtyRun(offset: crumbs, before.bytes, streaming: false)
+    unsafe whole.append(run.bytes)
     return whole
   }
 
@@ -107,7 +107,7 @@ extension Vault {
     draft.lock.writing {
       draft.saving = []
       var balance = -runs.charge
-      for (offset, bytes) in leftover { balance += draft.insert(bytes, at: offset, onlyGaps: true) }
+      for unsafe (offset, bytes) in unsafe leftover { unsafe balance += draft.insert(bytes, at: offset, onlyGaps: true) }
       if !draft.dirty.isEmpty, draft.since == 0 { draft.since = monotonicNanoseconds() }
       dirtyBytes.add(balance, ordering: .relaxed)
       lock.withLock {

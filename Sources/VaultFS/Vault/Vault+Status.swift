@@ -62,8 +62,8 @@ extension Vault {
     defer { withExtendedLifetime(visit) {} }
     let file = "\(path)/\(databaseName)"
     // SQLite makes the log it looks into where there is none.
-    if access(path, W_OK) != 0, errno == EROFS { throw OwnerLock.onReadOnlyVolume(path) }
-    guard access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
+    if unsafe access(path, W_OK) != 0, errno == EROFS { throw OwnerLock.onReadOnlyVolume(path) }
+    guard unsafe access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
     let database = try Database(path: file)
     try Schema.prepare(database)
     let state = try Metadata.readState(database)
@@ -76,7 +76,7 @@ extension Vault {
       let names = (try? disk.list(directory)) ?? []
       return names.filter { $0.hasPrefix(prefix) }.reduce(0) { sum, name in
         var info = stat()
-        return lstat("\(path)/\(directory)/\(name)", &info) == 0 ? sum + UInt64(info.st_blocks) * 512 : sum
+        return unsafe lstat("\(path)/\(directory)/\(name)", &info) == 0 ? sum + UInt64(info.st_blocks) * 512 : sum
       }
     }
     return VaultStatus(

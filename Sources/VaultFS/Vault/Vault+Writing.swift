@@ -9,7 +9,7 @@ extension Vault {
   /// - Throws: `.diskFull` before anything is taken, where there is no room.
   public func write(_ bytes: UnsafeRawBufferPointer, to file: OpenFile, at offset: UInt64, clearsPrivileges: Bool,
                     isMember: (UInt32) -> Bool = { _ in true }) throws(VaultError) {
-    guard !bytes.isEmpty else { return }
+    guard unsafe !bytes.isEmpty else { return }
     guard offset <= Limits.fileBytesMax - UInt64(bytes.count) else { throw .fileTooLarge }
     try checkSpace()
     let draft = file.draft
@@ -23,14 +23,14 @@ extension Vault {
         }
         if file.node.hasXattrs { try dropCapabilities(of: file.node) }
       }
-      let added = draft.insert(bytes, at: offset)
+      let added = unsafe draft.insert(bytes, at: offset)
       dirtyBytes.add(added, ordering: .relaxed)
       let total = lock.withLock { note(added, upTo: offset + UInt64(bytes.count), file.node) }
       if draft.since == 0 { draft.since = monotonicNanoseconds() }
       if total >= Self.waitingBytes { draft.hurry = Self.hurrySaves }
       return total
     }
-    if modeChanged { whenModeChanges?(file.inode) }
+    if modeChanged { unsafe whenModeChanges?(file.inode) }
     if dirtyBytes.load(ordering: .relaxed) > Limits.dirtyBytesMax {
       try save(file, isStreaming: true)
     } else if unsaved >= UInt64(Limits.draftBytes) {
@@ -97,6 +97,6 @@ extension Vault {
 
 func monotonicNanoseconds() -> UInt64 {
   var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
+  unsafe clock_gettime(CLOCK_MONOTONIC, &time)
   return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
 }

@@ -67,8 +67,8 @@ extension Vault {
   /// - Throws: where `path` is another user's.
   static func refuseForeign(_ path: String) throws(VaultError) {
     var info = stat()
-    if stat(path, &info) == 0, info.st_uid != geteuid() {
-      let owner = getpwuid(info.st_uid).map { String(cString: $0.pointee.pw_name) } ?? "user \(info.st_uid)"
+    if unsafe stat(path, &info) == 0, info.st_uid != geteuid() {
+      let owner = unsafe getpwuid(info.st_uid).map { unsafe String(cString: $0.pointee.pw_name) } ?? "user \(info.st_uid)"
       throw .directoryInUse(path: path, detail: "it belongs to \(owner); run this as \(owner), or make it yours: `chown -R \(geteuid()) \(path)`")
     }
   }
@@ -91,8 +91,8 @@ extension Vault {
     defer { withExtendedLifetime(buffer) {} }
     do throws(VaultError) {
       let file = try disk.open(VaultConfiguration.fileName, .read)
-      buffer.count = try file.read(into: buffer.space, at: 0)
-      return try VaultConfiguration(decoding: String(decoding: buffer.bytes, as: UTF8.self), path: path)
+      buffer.count = try unsafe file.read(into: buffer.space, at: 0)
+      return try unsafe VaultConfiguration(decoding: String(decoding: buffer.bytes, as: UTF8.self), path: path)
     } catch {
       switch error {
       case .notAVault where looksLikeVault: throw VaultConfiguration.damaged(path)
@@ -104,7 +104,7 @@ extension Vault {
 }
 
 private func checksum(_ text: String) -> String {
-  hex(UInt64(Array(text.utf8).withUnsafeBytes { Checksum.crc32($0) }))
+  unsafe hex(UInt64(Array(text.utf8).withUnsafeBytes { unsafe Checksum.crc32($0) }))
 }
 
 func hex(_ word: UInt64) -> String {
