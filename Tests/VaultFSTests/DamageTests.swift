@@ -109,6 +109,31 @@ struct DamageTests {
 
   /// Without making the file anew, which the vault has open.
 
+  @Test func `a damaged chunk costs a rebuild that chunk alone, and the same content heals it`() throws {
+    try Home.run { home in
+      var random = Random(seed: 21)
+      let first = random.bytes(400_000), second = random.bytes(2_000_000)
+      let a = try home.vault.makeFile("a", first), b = try home.vault.makeFile("b", second)
+      try home.close()
+      let pack = try #require(try containers(home.path, .pack).first)
+      try flip(pack, at: PackHeader.length + 2000)
+      let log = Messages()
+      try Vault.rebuild(at: home.path, log: log.add) { _ in }
+      #expect(log.contain("not stored any more"), "\(log.all)")
+      try home.open()
+      #expect(throws: VaultError.self) { try home.vault.contents(of: a) }
+      #expect(home.messages.contain("cannot read bytes 0 to"), "\(home.messages.all)")
+      #expect(try home.vault.contents(of: b) == second)
+      for _ in 0..<2 { try home.optimise() }
+      home.vault.frames.removeAll()
+      #expect(try home.vault.contents(of: b) == second, "the optimiser removes nothing that it cannot account for")
+      try home.vault.makeFile("again", first)
+      #expect(try home.vault.contents(of: a) == first)
+      try home.reopen()
+      #expect(try home.vault.contents(of: a) == first)
+    }
+  }
+
   @Test func `a flipped bit in a pack damages the range it is in, and nothing else`() throws {
     try Home.run { home in
       var random = Random(seed: 3)

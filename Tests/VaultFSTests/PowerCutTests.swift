@@ -54,15 +54,25 @@ struct PowerCutTests {
   func `what a kill left unsynced is durable once the next owner has synced`(seed: Int) throws {
     var random = Random(seed: UInt64(seed) &* 104_729 &+ 3)
     try onLossyDisk { home, disk in
-      for step in 0..<8 { try change(home, step, &random) {} }
-      let last = try tree(of: home.vault)
-      let (killed, state) = try home.vault.lock.withLock { () throws in
-        try FileManager.default.copyItem(atPath: home.path, toPath: home.directory + "/killed")
-        return (home.directory + "/killed", disk.state)
+      for step in 0..<8 {
+        try change(home, step, &random) {}
+        // What moves the view's position without a flush.
+        switch random.below(4) {
+        case 0: try home.vault.lock.withLock { () throws in try home.vault.rotate() }
+        case 1: try home.vault.packs.seal()
+        case 2: try home.vault.lock.withLock { () throws in try home.vault.commit() }
+        default: break
+        }
       }
-      let next = try LossyDisk(path: killed, state: state), cut = home.directory + "/cut"
-      let vault = try Vault.open(at: killed, purpose: "tested", readOnly: false, disk: { _ in next }, log: { _ in })
-      vault.accessTimes = .never
+      let last = try tree(of: home.vault)
+      var (killed, state) = try kill(home.vault, disk, to: home.directory + "/killed")
+      if seed % 2 == 1 {
+        // And killed again before its first flush.
+        let (vault, disk) = try opened(killed, state)
+        defer { try? vault.shutDown() }
+        (killed, state) = try kill(vault, disk, to: home.directory + "/killed-twice")
+      }
+      let (vault, next) = try opened(killed, state), cut = home.directory + "/cut"
       defer { try? vault.shutDown() }
       #expect(try tree(of: vault) == last)
       if seed % 3 == 0 { try vault.checkpoint() } else { try vault.sync() }
@@ -72,6 +82,41 @@ struct PowerCutTests {
       }
       try LossyDisk.cut(cut, after, &random)
       try expectMoment(cut, of: [last], seed, 8)
+    }
+  }
+
+  /// A copy of the vault as a kill leaves it, and what is not on the disk then.
+  private func kill(_ vault: Vault, _ disk: LossyDisk, to target: String) throws -> (String, [String: LossyDisk.Unsynced]) {
+    try vault.lock.withLock { () throws in
+      try FileManager.default.copyItem(atPath: vault.path, toPath: target)
+      return (target, disk.state)
+    }
+  }
+  private func opened(_ path: String, _ state: [String: LossyDisk.Unsynced]) throws -> (Vault, LossyDisk) {
+    let disk = try LossyDisk(path: path, state: state)
+    let vault = try Vault.open(at: path, purpose: "tested", readOnly: false, disk: { _ in disk }, log: { _ in })
+    vault.accessTimes = .never
+    return (vault, disk)
+  }
+
+  @Test func `a recovery that is interrupted is still one when it is tried again`() throws {
+    try Home.run { home in
+      var random = Random(seed: 12)
+      let old = random.bytes(300_000), inode = try home.vault.makeFile("f", old)
+      try home.vault.checkpoint()
+      try home.vault.put(random.bytes(300_000), in: inode)
+      let cut = try home.copy()
+      // The journal's record is there, the pack's frames are not.
+      let pack = try #require(try containers(cut, .pack).last)
+      try #require(truncate(pack, try #require(try FileManager.default.attributesOfItem(atPath: pack)[.size] as? Int) - 200_000) == 0)
+      try? FileManager.default.removeItem(atPath: cut + "/metadata.db-wal")
+      try "another boot".write(toFile: cut + "/boot", atomically: false, encoding: .utf8)
+      let failing = BrokenDisk(try RealDisk(path: cut))
+      #expect(throws: VaultError.self) { try Vault.open(at: cut, purpose: "tested", readOnly: false, disk: { _ in failing }, log: { _ in }) }
+      try opening(cut) { vault in
+        #expect(try vault.contents(of: inode) == old)
+        try expectSound(vault)
+      }
     }
   }
 
@@ -121,4 +166,21 @@ struct PowerCutTests {
       } catch { Issue.record("seed \(seed), step \(step), round \(round): \(error); \(log.all)") }
     }
   }
+}
+
+/// A disk on which no new journal segment can be made.
+private final class BrokenDisk: Disk {
+  private let real: RealDisk
+  init(_ real: RealDisk) { self.real = real }
+  func open(_ path: String, _ mode: OpenMode) throws(VaultError) -> any DiskFile {
+    if mode == .create, path.hasSuffix(ContainerStore.Kind.segment.suffix) { throw .disk(operation: "open", path: path, code: EIO) }
+    return try real.open(path, mode)
+  }
+  func exists(_ path: String) -> Bool { real.exists(path) }
+  func list(_ directory: String) throws(VaultError) -> [String] { try real.list(directory) }
+  func makeDirectory(_ path: String) throws(VaultError) { try real.makeDirectory(path) }
+  func rename(_ path: String, to newPath: String) throws(VaultError) { try real.rename(path, to: newPath) }
+  func remove(_ path: String) throws(VaultError) { try real.remove(path) }
+  func syncDirectory(_ path: String) throws(VaultError) { try real.syncDirectory(path) }
+  func space() throws(VaultError) -> (total: UInt64, free: UInt64, available: UInt64) { try real.space() }
 }

@@ -1,24 +1,25 @@
 // Walks the frames of a pack: what recovery and `rebuild` learn the chunks from, and the optimiser what it may move.
 
 enum PackScanner {
-  /// Calls `visit` for each whole, valid frame from `offset` on, in order, and stops at the first thing that is not one.
+  /// Calls `visit` for each whole, valid frame from `offset` on, in order, and stops at the first header that is not one.
+  /// A frame with a valid header and a damaged payload is passed over: those behind it are as good as any.
   /// - Parameter verifyPayload: also check the payload's checksum. (Always done where no footer says that the pack was finished.)
-  /// - Returns: where the last valid frame ends.
+  /// - Returns: where the last frame ends; nil where one was passed over.
+  @discardableResult
   static func frames(of file: any DiskFile, from offset: UInt64, verifyPayload: Bool,
-                     _ visit: (FrameHeader, UInt64) throws(VaultError) -> Void) throws(VaultError) -> UInt64 {
+                     _ visit: (FrameHeader, UInt64) throws(VaultError) -> Void) throws(VaultError) -> UInt64? {
     let size = try file.size(), isFinished = try PackFooter(of: file) != nil
-    var at = max(offset, UInt64(PackHeader.length))
+    var at = max(offset, UInt64(PackHeader.length)), isWhole = true
     let buffer = Buffer(capacity: FrameHeader.headerLength(chunks: Limits.frameChunksMax))
     defer { withExtendedLifetime(buffer) {} }
     while at < size {
       guard let header = try header(of: file, at: at, buffer) else { break }
       let end = at + UInt64(header.totalLength)
       guard end <= size else { break }
-      if verifyPayload || !isFinished, !(try isPayloadValid(header, at: at, of: file)) { break }
-      try visit(header, at)
+      if verifyPayload || !isFinished, !(try isPayloadValid(header, at: at, of: file)) { isWhole = false } else { try visit(header, at) }
       at = end
     }
-    return at
+    return isWhole ? at : nil
   }
 
   /// Every frame of the pack `number` of `vault`, which nobody writes any more.

@@ -125,10 +125,13 @@ final class PackWriter: Sendable {
   var bytesUnsynced: UInt64 { state.withLock { $0.bytesUnsynced } }
 
   /// Makes everything appended so far durable.
-  func sync() throws(VaultError) {
-    let (files, directory) = takeUnsynced()
+  /// - Returns: the pack being written: those before it are durable as a whole.
+  @discardableResult
+  func sync() throws(VaultError) -> ContainerNumber {
+    let (files, directory, number) = takeUnsynced()
     for file in files { try file.sync() }
     if directory { try containers.disk.syncDirectory("packs") }
+    return number
   }
 
   func beginBatch() -> Batch {
@@ -177,15 +180,15 @@ final class PackWriter: Sendable {
     }
   }
 
-  /// Files with bytes that no sync has covered; the caller syncs them.
-  func takeUnsynced() -> (files: [any DiskFile], directory: Bool) {
+  /// Files with bytes that no sync has covered.
+  private func takeUnsynced() -> (files: [any DiskFile], directory: Bool, number: ContainerNumber) {
     state.withLock { state in
       defer {
         state.unsynced = state.file.map { [$0] } ?? []
         state.bytesUnsynced = 0
         state.unsyncedDirectory = false
       }
-      return (state.unsynced, state.unsyncedDirectory)
+      return (state.unsynced, state.unsyncedDirectory, state.number)
     }
   }
 

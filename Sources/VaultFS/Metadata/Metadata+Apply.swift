@@ -187,7 +187,7 @@ extension Metadata {
       case .reserved: source = .reserved
       case .chunk(let id, let offset):
         let found: ChunkNumber?
-        if let number = known[id] { found = number } else { found = try chunk(id) }
+        if let number = known[id] { found = number } else { found = try chunk(id, orMissing: true) }
         guard let found else { throw .journalDamaged(detail: "an operation names a chunk that is not stored") }
         source = .chunk(found, offset: offset)
       }

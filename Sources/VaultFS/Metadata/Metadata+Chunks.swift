@@ -7,7 +7,8 @@ extension Metadata {
   private func firstNumber(of id: ChunkID) -> UInt64 { min(max(id.words.0 >> 1, 1), UInt64(Int64.max) - Self.numberWindow) }
 
   /// The chunk with this id, if it is stored.
-  func chunk(_ id: ChunkID) throws(VaultError) -> ChunkNumber? {
+  /// - Parameter orMissing: also where all that is left of it is its number.
+  func chunk(_ id: ChunkID, orMissing: Bool = false) throws(VaultError) -> ChunkNumber? {
     let first = firstNumber(of: id)
     let find = statements.findChunk
     find.bind(1, first)
@@ -15,7 +16,7 @@ extension Metadata {
     defer { find.reset() }
     while try find.step() {
       var reader = unsafe ByteReader(find.raw(1))
-      if let found = try? reader.chunkID(), found == id { return find.unsigned(2) == Self.nowhere.value ? nil : ChunkNumber(find.unsigned(0)) }
+      if let found = try? reader.chunkID(), found == id { return find.unsigned(2) == Self.nowhere.value && !orMissing ? nil : ChunkNumber(find.unsigned(0)) }
     }
     return nil
   }

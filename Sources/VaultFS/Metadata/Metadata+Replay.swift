@@ -85,11 +85,16 @@ extension Vault {
       try reader.cut(torn)
     }
     guard end.lastLSN > .zero else { throw .journalDamaged(detail: "it holds no operation") }
+    metadata.state.nextContainer = max(last.value, packs.last?.value ?? 0) + 1
     let last = containers.journal.last ?? last
+    // What was read is believed to be there: it must be, before the database is.
+    for number in containers.numbers(.pack) + containers.numbers(.segment) { try containers.file(number).sync() }
+    for directory in ["packs", "journal"] { try containers.disk.syncDirectory(directory) }
+    metadata.state.flushedSegment = last
+    metadata.state.flushedPack = packs.last ?? ContainerNumber(0)
     metadata.state.segment = last
     metadata.state.segmentOffset = try containers.file(last).size()
     metadata.state.pack = packs.last ?? ContainerNumber(0)
-    metadata.state.nextContainer = max(last.value, packs.last?.value ?? 0) + 1
     progress(0.9)
     try metadata.begin()
     try metadata.commit()

@@ -22,6 +22,8 @@ extension Metadata {
     ("next_container", { $0.nextContainer }, { $0.nextContainer = $1 }),
     ("pack", { $0.pack.value }, { $0.pack = ContainerNumber($1) }),
     ("pack_offset", { $0.packOffset }, { $0.packOffset = $1 }),
+    ("flushed_segment", { $0.flushedSegment.value }, { $0.flushedSegment = ContainerNumber($1) }),
+    ("flushed_pack", { $0.flushedPack.value }, { $0.flushedPack = ContainerNumber($1) }),
     ("epoch", { $0.epoch }, { $0.epoch = $1 }),
     ("nodes", { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
     ("logical_bytes", { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),

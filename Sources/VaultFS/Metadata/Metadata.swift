@@ -35,6 +35,9 @@ final class Metadata {
     var packOffset: UInt64 = 0
     /// What the containers with frames are good for.
     var containers = ContainerUses()
+    /// Older segments and packs hold nothing that a flush has not covered.
+    var flushedSegment = ContainerNumber(0)
+    var flushedPack = ContainerNumber(0)
     /// How many epochs there were.
     var epoch: UInt64 = 0
     var counters = Counters()

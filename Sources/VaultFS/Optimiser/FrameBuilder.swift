@@ -76,6 +76,8 @@ final class FrameBuilder {
   }
 
   private func append(_ chunk: FrameChunk, _ plain: UnsafeRawBufferPointer, sketch: Sketch?, to group: inout Group) throws(VaultError) {
+    // A frame's header may say more than any save writes.
+    guard plain.count <= Limits.chunkBytesMax else { throw .chunkDamaged(detail: "a chunk of \(plain.count) bytes") }
     if group.buffer.count + plain.count > Self.plainBytes || group.chunks.count >= Limits.frameChunksMax { try write(&group) }
     unsafe UnsafeMutableRawBufferPointer(rebasing: group.buffer.space[group.buffer.count...]).copyMemory(from: plain)
     group.buffer.count += plain.count

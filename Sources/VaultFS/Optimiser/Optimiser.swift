@@ -151,21 +151,24 @@ final class Optimiser {
 
   /// Adds the chunks of a frame that are still read from it.
   private func move(_ header: FrameHeader, at offset: UInt64, of contents: ContainerContents, to builder: FrameBuilder) throws(VaultError) {
-    let place = FramePlace(container: contents.number, offset: offset, length: UInt32(header.totalLength))
-    let wanted = try vault.lock.withLock { () throws(VaultError) in
-      var wanted: [Bool] = []
+    let frame = FramePlace(container: contents.number, offset: offset, length: UInt32(header.totalLength))
+    let (wanted, isKnown) = try vault.lock.withLock { () throws(VaultError) in
+      var wanted: [Bool] = [], isKnown = true
       for chunk in header.chunks {
-        let row = try vault.metadata.chunk(chunk.id).map { number throws(VaultError) in try vault.metadata.place(of: number) }
-        wanted.append(row?.place.frame == place)
+        let place = try vault.metadata.chunk(chunk.id).map { number throws(VaultError) in try vault.metadata.place(of: number).place.frame }
+        wanted.append(place == nil || place == frame)
+        if place == nil { isKnown = false }
       }
-      return wanted
+      return (wanted, isKnown)
     }
     guard wanted.contains(true) else { return }
-    let frame = try vault.frame(at: place, in: contents.file)
+    let decoded = try vault.frame(at: frame, in: contents.file)
+    // A chunk that the view does not know: whatever the reason, this may be the only copy.
+    if !isKnown { try change { metadata throws(VaultError) in try metadata.insert(header, at: offset, in: contents.number) } }
     var within: UInt32 = 0
     for (chunk, isWanted) in zip(header.chunks, wanted) {
       if isWanted {
-        let added: Result<Void, VaultError>? = unsafe frame.withChunk(chunk.id, at: within) { plain in
+        let added: Result<Void, VaultError>? = unsafe decoded.withChunk(chunk.id, at: within) { plain in
           do throws(VaultError) { return unsafe .success(try builder.add(chunk, plain)) } catch { return .failure(error) }
         }
         try added?.get()

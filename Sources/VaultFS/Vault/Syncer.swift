@@ -56,30 +56,54 @@ extension Vault {
     try sync()
   }
 
-  /// Saves every draft and makes everything durable.
+  /// Saves every draft and makes everything durable. A draft that cannot be saved keeps no other from it.
+  /// - Throws: the first error, when all that could be done is done.
   public func syncAll() throws(VaultError) {
     let files = lock.withLock { unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } } }
-    for file in files { try save(file) }
+    var first: VaultError?
+    for file in files { do throws(VaultError) { try save(file) } catch { first = first ?? error } }
     try sync()
+    if let first { throw first }
   }
 
-  private func flush() throws(VaultError) -> LSN {
-    try syncer.flushing.withLock { () throws(VaultError) in
-      let (covered, segments) = try lock.withLock { () throws(VaultError) in
-        // The kernel tells of a lost write once: after a flush that failed, the next would succeed and mean nothing.
-        if let failure { throw .readOnly(reason: failure) }
-        return (journal.lastLSN, journal.takeUnsynced())
-      }
-      do throws(VaultError) { try flush(segments) } catch { throw lock.withLock { fail(error) } }
-      lock.withLock { journal.durable = max(journal.durable, covered) }
-      return covered
-    }
+  /// What needs a flush now: where its bytes are, and how far it goes.
+  private struct Unflushed {
+    var covered: LSN
+    var segment: ContainerNumber
+    var files: [any DiskFile]
+  }
+
+  /// `lock` is held, and `syncer.flushing`.
+  private func takeUnflushed() throws(VaultError) -> Unflushed {
+    // The kernel tells of a lost write once: after a flush that failed, the next would succeed and mean nothing.
+    if let failure { throw .readOnly(reason: failure) }
+    return Unflushed(covered: journal.lastLSN, segment: journal.segment, files: journal.takeUnsynced())
   }
 
   /// Packs before the segments whose operations name their chunks.
-  private func flush(_ segments: [any DiskFile]) throws(VaultError) {
-    try packs.sync()
-    for file in segments { try file.sync() }
+  /// - Returns: the pack that was being written.
+  private func write(_ unflushed: Unflushed) throws(VaultError) -> ContainerNumber {
+    let pack = try packs.sync()
+    for file in unflushed.files { try file.sync() }
+    return pack
+  }
+
+  /// `lock` is held.
+  private func note(_ unflushed: Unflushed, _ pack: ContainerNumber) {
+    journal.durable = max(journal.durable, unflushed.covered)
+    metadata.state.flushedSegment = unflushed.segment
+    metadata.state.flushedPack = pack
+  }
+
+  @discardableResult
+  func flush() throws(VaultError) -> LSN {
+    try syncer.flushing.withLock { () throws(VaultError) in
+      let unflushed = try lock.withLock { () throws(VaultError) in try takeUnflushed() }
+      let pack: ContainerNumber
+      do throws(VaultError) { pack = try write(unflushed) } catch { throw lock.withLock { fail(error) } }
+      lock.withLock { note(unflushed, pack) }
+      return unflushed.covered
+    }
   }
 
   /// Brings the database itself up to date, so that its log can go. Nothing enters it that the journal could lose.
@@ -90,21 +114,19 @@ extension Vault {
     }
   }
 
-  /// Attests in the journal what is durable.
+  /// Attests in the journal what is durable, and makes that durable.
   func mark() throws(VaultError) {
     try lock.withLock { () throws(VaultError) in
       do throws(VaultError) { try journal.mark() } catch { throw fail(error) }
     }
+    try flush()
   }
 
   private func checkpointLocked() throws(VaultError) {
     do throws(VaultError) {
-      if let failure { throw .readOnly(reason: failure) }
-      if journal.lastLSN > journal.durable {
-        // Operations came in between. They are few: flushing them here, under the lock, keeps the rule simple.
-        try flush(journal.takeUnsynced())
-        journal.durable = journal.lastLSN
-      }
+      // Operations may have come in since. They are few: flushing them here, under the lock, keeps the rule simple.
+      let unflushed = try takeUnflushed()
+      if unflushed.covered > journal.durable { note(unflushed, try write(unflushed)) }
       try commit()
       // While pages are copied, the log is what would mend a half-copied database; it holds nothing here that the
       // journal could lose. The marker tells the next opening to keep it, and is gone before the log grows again.

@@ -41,7 +41,8 @@ extension Vault {
       log("the computer stopped while the vault was in use; recovering from the journal")
       if !disk.exists(checkpointName) { try discardDatabaseLog(disk) }
     }
-    try writeState(thisBoot, disk)
+    // Until a recovery is done, it is one: if it is interrupted, the next opening must not take this for a mere kill.
+    try writeState(afterPowerCut ? [] : thisBoot, disk)
 
     var view = try openView(path, configuration, containers, afterPowerCut, log)
     if view == nil {
@@ -67,6 +68,7 @@ extension Vault {
       vault.notePosition()
       try vault.commit()
     }
+    if afterPowerCut { try writeState(thisBoot, disk) }
     try vault.sweepOrphans()
     vault.keeper = Keeper(vault)
     vault.keeper?.start()
@@ -85,13 +87,14 @@ extension Vault {
       if reason == Self.closedReason { return }
       throw .readOnly(reason: reason)
     }
-    if !isReadOnly {
-      try syncAll()
-      try packs.seal()
-      try checkpoint()
-      try mark()
-      try sync()
-    }
+    reserve.makeRoom()
+    var lost: VaultError?
+    do throws(VaultError) { try syncAll() } catch { lost = error }
+    // Nothing that is read depends on the footer: a full disk may do without.
+    do throws(VaultError) { try packs.seal() } catch { if case .diskFull = error {} else { throw error } }
+    try checkpoint()
+    try mark()
+    if let lost { throw lost }
     if containers.disk.exists(Self.stateName) { try containers.disk.remove(Self.stateName) }
     _ = reserve.giveUp()
     owner.release()
@@ -140,8 +143,9 @@ extension Vault {
     try metadata.learnPacks(containers, from: state.pack, at: state.packOffset)
     let end = try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, metadata.replaying(log))
     try metadata.commit()
-    let packs = try containers.files(containers.numbers(.pack).filter { $0 >= state.pack })
-    return (metadata, end, (containers.numbers(.segment).filter { $0 >= state.segment }, packs))
+    // The view's position moves with every commit; what a flush has covered ends earlier, if nobody flushed since.
+    let packs = try containers.files(containers.numbers(.pack).filter { $0 >= min(state.flushedPack, state.pack) })
+    return (metadata, end, (containers.numbers(.segment).filter { $0 >= min(state.flushedSegment, state.segment) }, packs))
   }
 
   private static func hasDatabaseLog(_ path: String) -> Bool {

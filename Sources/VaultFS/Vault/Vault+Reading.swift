@@ -104,7 +104,7 @@ extension Vault {
     var id: ChunkID
     var place: ChunkPlace
     /// Open since the place was looked up: the optimiser may move the chunk and remove the container meanwhile.
-    var file: any DiskFile
+    var file: Result<any DiskFile, VaultError>
     var offsetInChunk: UInt32
   }
 
@@ -152,8 +152,9 @@ extension Vault {
     for extent in try metadata.extents(of: node, in: offset..<min(offset + count, max(node.size, offset))) {
       guard case .chunk(let number, let within) = extent.source else { continue }
       let row = try metadata.place(of: number)
-      pieces.append(Piece(start: extent.offset, count: Int(extent.length), id: row.id, place: row.place,
-                          file: try containers.file(row.place.frame.container), offsetInChunk: within))
+      let file: Result<any DiskFile, VaultError>
+      do throws(VaultError) { file = .success(try containers.file(row.place.frame.container)) } catch { file = .failure(error) }
+      pieces.append(Piece(start: extent.offset, count: Int(extent.length), id: row.id, place: row.place, file: file, offsetInChunk: within))
     }
     return (Int(count), pieces)
   }
@@ -170,17 +171,17 @@ extension Vault {
 
   private func copy(_ piece: Piece, into target: UnsafeMutableRawBufferPointer, at offset: UInt64, of inode: InodeNumber) throws(VaultError) {
     do throws(VaultError) {
-      let frame = try self.frame(at: piece.place.frame, in: piece.file)
+      let file = try piece.file.get(), frame = try self.frame(at: piece.place.frame, in: file)
       let copied: Void? = unsafe frame.withChunk(piece.id, at: piece.place.offsetInFrame) { plain in
         guard Int(piece.offsetInChunk) + piece.count <= plain.count else { return nil }
         unsafe memcpy(target.baseAddress! + Int(piece.start - offset), plain.baseAddress! + Int(piece.offsetInChunk), piece.count)
         return ()
       }
       guard copied != nil else {
-        throw .chunkDamaged(detail: "the frame at \(piece.place.frame.offset) of \(piece.file.path) holds another chunk")
+        throw .chunkDamaged(detail: "the frame at \(piece.place.frame.offset) of \(file.path) holds another chunk")
       }
     } catch {
-      log("cannot read bytes \(piece.start) to \(piece.start + UInt64(piece.count)) of node \(inode.value): \(error)")
+      report("cannot read bytes \(piece.start) to \(piece.start + UInt64(piece.count)) of node \(inode.value): \(error)")
       throw error
     }
   }

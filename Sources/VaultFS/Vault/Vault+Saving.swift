@@ -46,11 +46,12 @@ extension Vault {
     // Before anything is written: a vault that failed must not go on filling packs.
     try lock.withLock { () throws(VaultError) in try checkWritable() }
     try checkRoom(for: charge)
-    var inHurry = false
+    var inHurry = false, since: UInt64 = 0
     // What is planned points into the runs.
     let runs: [DirtyRun] = draft.lock.writing {
       draft.saving = draft.dirty
       draft.dirty = []
+      since = draft.since
       draft.since = 0
       inHurry = isStreaming && draft.hurry > 0
       draft.hurry = max(0, draft.hurry - 1)
@@ -66,10 +67,11 @@ extension Vault {
       let planner = SavePlanner(self, whole, inHurry: inHurry)
       let plan = try planner.plan(whole, isStreaming: isStreaming)
       try commit(plan, to: file.node)
-      unsafe finish(file, saved: runs, leftover: plan.leftover)
+      unsafe finish(file, saved: runs, leftover: plan.leftover, since: since)
       withExtendedLifetime(plan) {}
     } catch {
-      unsafe finish(file, saved: runs, leftover: runs.map { unsafe ($0.offset, $0.bytes) })
+      // Tried again after a while, not at once.
+      unsafe finish(file, saved: runs, leftover: runs.map { unsafe ($0.offset, $0.bytes) }, since: monotonicNanoseconds())
       throw error
     }
   }
@@ -102,13 +104,14 @@ extension Vault {
   }
 
   /// What was saved is no longer in memory, but for what is left over.
-  private func finish(_ file: OpenFile, saved runs: [DirtyRun], leftover: [(UInt64, UnsafeRawBufferPointer)]) {
+  /// - Parameter since: the age of what is left over.
+  private func finish(_ file: OpenFile, saved runs: [DirtyRun], leftover: [(UInt64, UnsafeRawBufferPointer)], since: UInt64) {
     let draft = file.draft
     draft.lock.writing {
       draft.saving = []
       var balance = -runs.charge
       for unsafe (offset, bytes) in unsafe leftover { unsafe balance += draft.insert(bytes, at: offset, onlyGaps: true) }
-      if !draft.dirty.isEmpty, draft.since == 0 { draft.since = monotonicNanoseconds() }
+      if unsafe !leftover.isEmpty { draft.since = since }
       dirtyBytes.add(balance, ordering: .relaxed)
       lock.withLock {
         defer { saved.signalAll() }

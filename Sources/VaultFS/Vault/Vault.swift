@@ -66,17 +66,11 @@ public final class Vault: @unchecked Sendable {
   @discardableResult
   func perform(_ operation: Operation, frames: [Journal.InlineFrame] = [], known: [ChunkID: ChunkNumber] = [:]) throws(VaultError) -> LSN {
     try checkWritable()
-    if journal.isFull { try rotate() }
     let lsn: LSN, places: [UInt64]
-    do throws(VaultError) {
-      do throws(VaultError) { (lsn, places) = try journal.append(operation, frames: frames) } catch {
-        // Others have taken the last of the disk: what frees space must go on.
-        guard case .diskFull = error, operation.freesSpace, reserve.giveUp() else { throw error }
-        (lsn, places) = try journal.append(operation)
-      }
-    } catch {
-      if case .diskFull = error { throw error }
-      throw fail(error)
+    do throws(VaultError) { (lsn, places) = try append(operation, frames) } catch {
+      // Others have taken the last of the disk: what frees space must go on.
+      guard case .diskFull = error, operation.freesSpace, reserve.giveUp() else { throw error }
+      (lsn, places) = try append(operation, frames)
     }
     do throws(VaultError) {
       try metadata.begin()
@@ -87,6 +81,14 @@ public final class Vault: @unchecked Sendable {
     } catch { throw fail(error) }
     keeper?.wake()
     return lsn
+  }
+
+  private func append(_ operation: Operation, _ frames: [Journal.InlineFrame]) throws(VaultError) -> (LSN, [UInt64]) {
+    if journal.isFull { try rotate() }
+    do throws(VaultError) { return try journal.append(operation, frames: frames) } catch {
+      if case .diskFull = error { throw error }
+      throw fail(error)
+    }
   }
 
   /// The view has seen the journal up to its end. `lock` is held.
@@ -122,8 +124,8 @@ public final class Vault: @unchecked Sendable {
   }
 
   /// Says in the log what a program only saw as an I/O error; the same thing once.
-  public func report(_ error: VaultError) {
-    let text = "\(error)"
+  public func report(_ error: VaultError) { report("\(error)") }
+  func report(_ text: String) {
     let isNew = lock.withLock { () -> Bool in
       if lastReport == text { return false }
       lastReport = text
