@@ -15,8 +15,13 @@ struct Rebuild: ParsableCommand {
   func run() throws {
     let path = try vault.resolved().ofVault
     let onTerminal = isatty(2) == 1
-    try Vault.rebuild(at: path) { share in
-      if onTerminal { complain("\rrebuilding \(path): \(Int(share * 100)) %", prefix: "", end: share < 1 ? "" : "\n") }
+    do throws(VaultError) {
+      try Vault.rebuild(at: path) { share in
+        if onTerminal { complain("\rrebuilding \(path): \(Int(share * 100)) %", prefix: "", end: share < 1 ? "" : "\n") }
+      }
+    } catch {
+      guard case .journalDamaged(let detail) = error else { throw error }
+      throw Failure("cannot rebuild \(path) from its journal: \(detail). The present database is untouched")
     }
     let status = try Vault.status(at: path)
     try say("Rebuilt \(path): \(status.counters.nodes) nodes from \(status.operations) operations, \(status.counters.chunks) chunks.")
