@@ -59,7 +59,7 @@ struct OwnerProcess {
     guard let id, let status = contents(of: "/proc/\(id)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")")) else { return nil }
     return status[(end + 1)...].split(separator: 32).first.map { String(decoding: $0, as: UTF8.self) }
   }
-  private var isStopped: Bool { ["T", "t"].contains(state) }
+  var isStopped: Bool { ["T", "t"].contains(state) }
 
   /// Whether it serves its mount and says so, at once or within five seconds.
   var answers: Bool { !isStopped && folder.map { ControlSocket.ask($0, "ping") != nil } ?? false }
@@ -86,7 +86,7 @@ struct OwnerProcess {
     guard folder != mount.source else { return nil }
     let next = "`vaultfs unmount \(mount.point.quoted)`"
     guard let folder else {
-      return "the folder \(mount.source) of the vault mounted on \(mount.point) was deleted; copy what you need from there while it is mounted, then \(next)"
+      return "the folder \(mount.source) of the vault mounted on \(mount.point) was deleted; copy from there what can still be read, then \(next)"
     }
     return "the folder \(mount.source) of the vault mounted on \(mount.point) was moved, and is \(folder) now; \(next), and mount it from there"
   }

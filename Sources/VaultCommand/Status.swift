@@ -48,7 +48,7 @@ struct Status: ParsableCommand {
     if json { return try say(asJSON(found.map(\.2))) }
     if mounts.isEmpty { try say("No vault is mounted here. `vaultfs mount VAULT DIR` mounts one.") }
     for (mount, owner, listed) in found {
-      let trouble = listed.live == false ? deathNotice(mount.point, mount.source) : owner?.displacement(of: mount)
+      let trouble = listed.live == false ? deathNotice(mount.point, mount.source) : owner?.displacement(of: mount) ?? (owner?.isStopped == true ? owner!.silence : nil)
       try say("\(mount.point)  (vault \(mount.source))\(trouble.map { "  \($0)" } ?? "")")
     }
   }

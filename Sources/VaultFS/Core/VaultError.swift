@@ -66,7 +66,7 @@ extension VaultError: CustomStringConvertible {
     case .databaseDamaged(let detail): "the metadata database is damaged: \(detail); `vaultfs rebuild` makes it anew from the journal and the packs"
     case .formatUnknown(let path, let detail): "\(path): \(detail)"
     case .notAVault(let path, let detail): "\(path) is not a vault: \(detail); `vaultfs init` makes one in an empty directory"
-    case .vaultMissing(let path): "\(path) does not exist; `vaultfs init` makes a vault"
+    case .vaultMissing(let path): "\(path) does not exist; `vaultfs init` makes a vault there"
     case .directoryInUse(let path, let detail): "\(path): \(detail)"
     case .owned(let path, let owner): "\(path) is in use by \(owner); one process owns a vault at a time: unmount it there first"
     case .closed: "the vault is closed"

@@ -64,15 +64,19 @@ extension Vault {
     let disk: RealDisk
     do throws(VaultError) { disk = try RealDisk(path: path) } catch {
       if case .disk(_, _, ENOTDIR) = error { throw .directoryInUse(path: path, detail: "it is not a directory; give a new or an empty one") }
-      try refuseForeign(path) { _ in "choose a place of your own" }
-      throw error
+      throw refusal(path) ?? error
     }
-    try refuseForeign(path) { _ in "choose a place of your own" }
+    if let refusal = refusal(path) { throw refusal }
     let names = try disk.list(".")
     if names.contains(VaultConfiguration.fileName) { try refuseVault(path) }
     if !names.isEmpty { throw .directoryInUse(path: path, detail: "it is not empty; a vault is made in an empty directory, so choose another or empty this one") }
     if unsafe chmod(path, 0o700) != 0 { throw .disk(operation: "make private", path: path, code: errno) }
     return false
+  }
+
+  /// Why no vault of this user's can be at `path`, if it is somebody else's.
+  private static func refusal(_ path: String) -> VaultError? {
+    foreignOwner(of: path).map { .directoryInUse(path: path, detail: "it belongs to \($0); choose a place of your own") }
   }
 
   /// - Throws: where there is a vault at `path`, sound or damaged. Any other file may be called as a vault's is.

@@ -77,6 +77,16 @@ extension Vault {
                   available: max(available, Limits.reserveBytes) - Limits.reserveBytes, disk)
   }
 
+  /// The journal's file that the database of the vault at `path` goes on from, where that file is not there.
+  /// - Returns: nil also where the database cannot be read.
+  public static func missingSegment(of path: String) -> String? {
+    guard (try? readConfiguration(path)) != nil, let visit = try? Visit(vault: path), unsafe access("\(path)/\(databaseName)", F_OK) == 0 else { return nil }
+    defer { withExtendedLifetime(visit) {} }
+    guard let containers = try? ContainerStore(disk: RealDisk(path: path)), let database = try? Database(path: "\(path)/\(databaseName)"),
+      let state = try? Metadata.readState(database), state.applied > .zero, !containers.journal.contains(state.segment) else { return nil }
+    return "\(path)/\(ContainerStore.path(state.segment, .segment))"
+  }
+
   private static func status(_ path: String, _ configuration: VaultConfiguration, _ counters: Counters, _ operations: UInt64,
                              owner: String?, reason: String?, unsaved: UInt64, available: UInt64, _ disk: any Disk) -> VaultStatus {
     func bytes(_ directory: String, _ prefix: String) -> UInt64 {

@@ -64,14 +64,11 @@ public struct VaultConfiguration: Sendable {
 }
 
 extension Vault {
-  /// - Parameter advice: what to do then, given who it belongs to.
-  /// - Throws: where `path` is another user's.
-  static func refuseForeign(_ path: String, _ advice: (_ owner: String) -> String) throws(VaultError) {
+  /// Who else `path` belongs to; nil where it is this user's.
+  static func foreignOwner(of path: String) -> String? {
     var info = stat()
-    if unsafe stat(path, &info) == 0, info.st_uid != geteuid() {
-      let owner = unsafe getpwuid(info.st_uid).map { unsafe String(cString: $0.pointee.pw_name) } ?? "user \(info.st_uid)"
-      throw .directoryInUse(path: path, detail: "it belongs to \(owner); \(advice(owner))")
-    }
+    guard unsafe stat(path, &info) == 0, info.st_uid != geteuid() else { return nil }
+    return unsafe getpwuid(info.st_uid).map { unsafe String(cString: $0.pointee.pw_name) } ?? "user \(info.st_uid)"
   }
 
   /// Whether there is a vault at `path`, as far as this user may see; it may be damaged.
@@ -89,18 +86,17 @@ extension Vault {
       case .disk(_, _, ENOENT): throw .vaultMissing(path: path)
       case .disk(_, _, ENOTDIR): throw .notAVault(path: path, detail: "it is not a directory")
       default:
-        try refuseForeign(path) { "only \($0) may look into it: run this as \($0)" }
-        throw error
+        guard let owner = foreignOwner(of: path) else { throw error }
+        throw .directoryInUse(path: path, detail: "it belongs to \(owner), and only \(owner) may look into it; run this as \(owner)")
       }
     }
     let found = directories.filter(disk.exists), hasFile = disk.exists(VaultConfiguration.fileName)
     let looksLikeVault = found == directories
-    // Only of a vault may it be said whose it could be.
-    if looksLikeVault || hasFile && !found.isEmpty {
+    if let owner = foreignOwner(of: path), hasFile || looksLikeVault {
+      // What is no vault is nobody's to give away.
+      if found.isEmpty { throw .notAVault(path: path, detail: "it has no directories `\(directories.joined(separator: "` and `"))`") }
       let asRoot = geteuid() == 0 ? "" : " as root"
-      try refuseForeign(path) { "run this as \($0), or give the vault to yourself\(asRoot), with `chown -R \(geteuid())` and its path" }
-    } else {
-      try refuseForeign(path) { _ in "it is not a vault: it lacks `\(parts.joined(separator: "`, `"))`; give a vault" }
+      throw .directoryInUse(path: path, detail: "it belongs to \(owner); run this as \(owner), or give the vault to yourself\(asRoot), with `chown -R \(geteuid())` and its path")
     }
     guard hasFile else {
       if !looksLikeVault { throw .notAVault(path: path, detail: "it has no file `\(VaultConfiguration.fileName)`") }
