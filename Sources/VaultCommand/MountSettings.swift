@@ -45,7 +45,8 @@ struct MountSettings {
       case "noatime":
         accessTimes = .never
         mountOptions.append(option)
-      case let word where SessionOptions.knows(word): mountOptions.append(word)
+      // The session says why not the one.
+      case let word where SessionOptions.knows(word) || word == "auto_unmount": mountOptions.append(word)
       default: throw Failure("the mount option `\(printable(option.utf8))` is not known; known are \(Self.allKnown)", code: 2)
       }
     }
@@ -63,8 +64,10 @@ struct MountSettings {
     if let outer = mounts.holding(vault), outer.isVault {
       throw Failure("\(vault) is inside the vault mounted on \(outer.point); a vault cannot live in another: move it to a place outside")
     }
-    if let outer = mounts.holding(directory), outer.isVault, outer.point != directory, let owner = OwnerProcess.serving(outer, in: mounts), !owner.answers {
-      throw Failure("\(directory) is in the vault mounted on \(outer.point), and \(owner.silence). Or choose another directory")
+    if let outer = mounts.holding(directory), outer.isVault, outer.point != directory {
+      let owner = OwnerProcess.serving(outer, in: mounts), place = "\(directory) is in the vault mounted on \(outer.point)"
+      if let owner, !owner.answers { throw Failure("\(place), and \(owner.displacement(of: outer) ?? owner.silence). Or choose another directory") }
+      if outer.isDead(owner) == true { throw Failure("\(place), which is dead: its owner ended; `vaultfs unmount \(outer.point.quoted)` clears it") }
     }
     try mounts.refuseDisplaced(vault)
     _ = try Vault.readConfiguration(vaultText)
