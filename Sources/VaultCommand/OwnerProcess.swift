@@ -26,12 +26,15 @@ struct OwnerProcess {
     func serves(_ words: String) -> Bool { ends.contains(where: words.hasSuffix) }
     let named = (try? mount.source.ofVault).flatMap { Vault.owner(of: $0) }
     if let named, serves(named) { return OwnerProcess(words: named, folder: mount.source) }
-    return holder(serves) ?? named.map { OwnerProcess(words: $0, folder: mount.source) }
+    return holder(mount.user, serves) ?? named.map { OwnerProcess(words: $0, folder: mount.source) }
   }
 
-  /// The process whose file `owner` says what is looked for, wherever that file is by now.
-  private static func holder(_ serves: (String) -> Bool) -> OwnerProcess? {
+  /// The process whose file `owner` says what is looked for, wherever that file is by now. Others may write such files, too:
+  /// it must be a process of the mount's user.
+  private static func holder(_ user: UInt32?, _ serves: (String) -> Bool) -> OwnerProcess? {
     for process in entries(of: "/proc") where pid_t(process) != nil {
+      var info = stat()
+      guard unsafe stat("/proc/\(process)", &info) == 0, info.st_uid == user else { continue }
       let links = entries(of: "/proc/\(process)/fd").compactMap { name in Path("/proc/\(process)/fd/\(name)").linkTarget.map { (name, $0) } }
       for (name, file) in links {
         let deleted = " (deleted)".utf8, isDeleted = file.bytes.suffix(deleted.count).elementsEqual(deleted)
