@@ -8,7 +8,7 @@ extension MountEntry {
   private enum Refusal { case busy, other(String) }
 
   /// Takes this mount away. Where it is gone already, that is fine.
-  /// - Parameter lazily: even if files are open there, which fail from then on.
+  /// - Parameter lazily: even if files are open there, which go on working until they are closed.
   /// - Throws: `.unmountBusy`, `.mountCovered`, `.unmountFailed`, or why there is no fusermount3.
   public func detach(lazily: Bool) throws(SessionError) {
     // A program that has just ended may hold the mount for a moment more.

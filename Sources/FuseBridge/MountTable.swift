@@ -12,6 +12,8 @@ public struct MountEntry: Equatable, Sendable {
   public let point: Path
   public let type: String
   public let source: Path
+  /// Of a FUSE mount, the user whose process serves it.
+  public let user: UInt32?
 
   // 36 35 98:0 /root /mount\040point rw,... master:1 - type source options
   init?(line: some Collection<UInt8>) {
@@ -20,6 +22,8 @@ public struct MountEntry: Equatable, Sendable {
     guard fields.count > 6, let dash = fields.firstIndex(where: { $0.elementsEqual([UInt8(ascii: "-")]) }), fields.count > dash + 2,
       let id = Int(text(0)), let parent = Int(text(1)) else { return nil }
     (self.id, self.parent, device, type) = (id, parent, text(2), text(dash + 1))
+    let user = fields.count > dash + 3 ? text(dash + 3).split(separator: ",").first { $0.hasPrefix("user_id=") } : nil
+    self.user = user.flatMap { UInt32($0.dropFirst("user_id=".count)) }
     (point, source) = (Path(Self.unescaped(fields[4])), Path(Self.unescaped(fields[dash + 2])))
   }
 

@@ -28,6 +28,19 @@ public struct Path: Hashable, Sendable {
   }
 }
 
+extension Path {
+  /// For a command that a person may copy into a shell.
+  public var quoted: String { shellQuoted(description) }
+}
+
+/// One word of a shell command: as it is where that needs no quotes.
+func shellQuoted(_ text: String) -> String {
+  let isPlain = !text.isEmpty && text.utf8.allSatisfy { byte in
+    byte >= 0x80 || "/._-+,:=@%".utf8.contains(byte) || Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber
+  }
+  return isPlain ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#) + "'"
+}
+
 extension Path: CustomStringConvertible {
   /// As it is where it can be shown; `\xNN` for each byte that is not UTF-8 or would move a terminal's cursor.
   public var description: String { printable(bytes) }
@@ -61,7 +74,8 @@ public func printable(_ bytes: some Sequence<UInt8>) -> String {
 
 /// A file of /proc or a small one of ours, whole; nil where it cannot be read.
 public func contents(of file: String) -> [UInt8]? {
-  let descriptor = unsafe open(file, O_RDONLY | O_CLOEXEC)
+  // Not waiting: what has the name of a file may be a pipe.
+  let descriptor = unsafe open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
   guard descriptor >= 0 else { return nil }
   defer { close(descriptor) }
   var bytes: [UInt8] = [], buffer = [UInt8](repeating: 0, count: 65536)

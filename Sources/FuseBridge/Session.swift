@@ -68,7 +68,7 @@ import Synchronization
     try state.withLock { state throws(SessionError) in
       if let old = state.mountPoint { throw .alreadyMounted(path: old.path.description) }
       precondition(!state.wasMounted, "a session mounts once; make another")
-      let (failure, said) = LibraryLog.capture { unsafe place.path.withCString { unsafe fuse_session_mount(session, $0) } }
+      let (failure, said) = LibraryLog.captureWithHelpers { unsafe place.path.withCString { unsafe fuse_session_mount(session, $0) } }
       guard failure == 0 else { throw .mountFailed(path: place.path.description, detail: said) }
       var hooks = DeviceTap.hooks()
       guard unsafe fuse_session_custom_io(session, &hooks, fuse_session_fd(session)) == 0 else {

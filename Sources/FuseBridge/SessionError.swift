@@ -13,7 +13,7 @@ public enum SessionError: Error, Sendable, CustomStringConvertible {
   case helperNotPrivileged(path: String)
   case allowOtherForbidden
   case option(String, String)
-  /// - Parameter detail: libfuse's own words, if any.
+  /// - Parameter detail: libfuse's own words and fusermount3's, if any.
   case mountFailed(path: String, detail: String)
   case libraryFailed(detail: String)
   case unmountBusy(path: String)
@@ -27,11 +27,11 @@ public enum SessionError: Error, Sendable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .mountPointMissing(let path):
-      "the mount point \(path) does not exist; make it with `mkdir \(path)`"
+      "the mount point \(path) does not exist; make it with `mkdir \(shellQuoted(path))`"
     case .mountPointNotDirectory(let path):
       "the mount point \(path) is not a directory; give an (empty) directory"
     case .mountPointStale(let path):
-      "\(path) is the mount of a file system that died; free it with `fusermount3 -uz \(path)` and mount again"
+      "\(path) is the mount of a file system that died; free it with `fusermount3 -uz \(shellQuoted(path))` and mount again"
     case .mountPointRefused(let path, let errno):
       "cannot use the mount point \(path): \(errno); give a directory that you own and may write to"
     case .deviceMissing:
@@ -41,19 +41,19 @@ public enum SessionError: Error, Sendable, CustomStringConvertible {
     case .helperMissing:
       "fusermount3 is not in /usr/bin nor in PATH, and only root mounts without it; install the package `fuse3`"
     case .helperNotPrivileged(let path):
-      "\(path) is not set-uid root, so it cannot mount for you; as root, run `chown root \(path) && chmod u+s \(path)`"
+      "\(path) is not set-uid root, so it cannot mount for you; as root, run `chown root \(shellQuoted(path)) && chmod u+s \(shellQuoted(path))`"
     case .allowOtherForbidden:
       "allow_other is not permitted to ordinary users here; as root, add the line `user_allow_other` to /etc/fuse.conf, or leave it out"
     case .option(let option, let reason):
       "the mount option `\(option)` cannot be used: \(reason)"
     case .mountFailed(let path, let detail):
-      "cannot mount on \(path)\(detail.isEmpty ? "" : ": " + detail); see also `dmesg`, and whether this user may mount (root, or fusermount3)"
+      "cannot mount on \(path)\(detail.isEmpty ? "" : ": " + detail); see also `dmesg`, and whether this user may mount there (root, or fusermount3)"
     case .libraryFailed(let detail):
       "libfuse refused to start\(detail.isEmpty ? "" : ": " + detail)"
     case .unmountBusy(let path):
-      "\(path) is in use: a program has a file open or its working directory there (`fuser -vm \(path)` shows which); close it"
+      "\(path) is in use: a program has a file open or its working directory there (`fuser -vm \(shellQuoted(path))` shows which); close it"
     case .mountCovered(let path, let by):
-      "\(path) is covered by another mount (\(by)); unmount that first: `umount \(path)`"
+      "\(path) is covered by another mount (\(by)); unmount that first: `umount \(shellQuoted(path))`"
     case .unmountFailed(let path, let detail):
       "cannot unmount \(path): \(detail)"
     case .alreadyMounted(let path):

@@ -44,21 +44,24 @@ public struct SessionOptions: Sendable {
 }
 
 extension SessionOptions {
-  private static let known: Set<String> = [
+  /// Mount options that may be given; those of `knownPrefixes` with a value.
+  public static let known: Set<String> = [
     "suid", "nosuid", "dev", "nodev", "exec", "noexec", "atime", "noatime", "sync", "async", "dirsync", "ro", "rw",
     "allow_other", "default_permissions",
   ]
-  private static let knownPrefixes = ["context=", "fscontext=", "defcontext=", "rootcontext="]
+  public static let knownPrefixes = ["context=", "fscontext=", "defcontext=", "rootcontext="]
+
+  public static func knows(_ option: String) -> Bool { known.contains(option) || knownPrefixes.contains(where: option.hasPrefix) }
 
   var admitsOthers: Bool { allowOther || mountOptions.contains("allow_other") }
 
   /// Checks what the kernel would refuse without a reason, or libfuse would not understand.
-  func validate(isRoot: Bool) throws(SessionError) {
+  public func validate(isRoot: Bool) throws(SessionError) {
     for option in mountOptions {
       if option == "auto_unmount" {
         throw .option(option, "leave it out: a watcher that unmounts on a crash would hide the crash; use `fusermount3 -uz` on the mount point")
       }
-      guard Self.known.contains(option) || Self.knownPrefixes.contains(where: option.hasPrefix) else {
+      guard Self.knows(option) else {
         throw .option(option, "it is not known; known are \(Self.known.sorted().joined(separator: ", ")) and \(Self.knownPrefixes.joined(separator: ", "))")
       }
       if !isRoot, option == "suid" || option == "dev" { throw .option(option, "only root may mount with it; leave it out or mount as root") }

@@ -103,6 +103,8 @@ final class ControlSocket: Sendable {
       let count = unsafe read(client, &request, request.count)
       guard count > 0 else { return }
       let reply = switch String(decoding: request[0..<count], as: UTF8.self) {
+      // Waits for nothing in the vault: it says only that there is an owner, and that it serves its mount.
+      case "ping\n": "{}"
       case "status\n": StatusReport(vault.status(), requests: requests()).json
       default: #"{"error":"unknown request"}"#
       }

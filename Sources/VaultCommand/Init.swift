@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import FuseBridge
+import Glibc
 import VaultFS
 
 struct Init: ParsableCommand {
@@ -12,20 +13,41 @@ struct Init: ParsableCommand {
   @Argument(help: "The vault's directory.", transform: Path.argument) var vault: Path
   @Option(help: "A name to tell it from others; by default the directory's.") var name: String?
 
+  /// Below this much room on its disk, a vault is of little use, bytes.
+  private static let spaceWanted: UInt64 = 64 << 20
+
   func run() throws {
     let mounts = MountTable.read()
-    let path = vault.resolved(mounts), text = try path.ofVault
+    let path = try vault.resolved(mounts), text = try path.ofVault
     let label = name.map { String(validating: Arguments.bytes(of: $0), as: UTF8.self) } ?? path.name.map { String(decoding: $0, as: UTF8.self) } ?? "vault"
-    guard let label, label.utf8.count <= 255, !label.utf8.contains(10), !label.utf8.contains(13) else {
-      throw Failure("the name must be one line of UTF-8 with at most 255 bytes; give another with --name")
+    guard let label, (1...255).contains(label.utf8.count), !label.utf8.contains(10), !label.utf8.contains(13) else {
+      throw Failure("the name must be one line of UTF-8 with 1 to 255 bytes; give another with --name", code: 2)
     }
-    if let mount = mounts.holding(path), mount.isVault {
-      throw Failure("\(path) is inside the vault mounted on \(mount.point); a vault cannot live in another: choose a directory outside it")
-    }
+    try refuse(path, mounts)
     do throws(VaultError) { try Vault.create(at: text, name: label) } catch {
       guard case .diskFull = error else { throw error }
       throw Failure("cannot make a vault in \(path): \(error)")
     }
-    try say("Made the vault `\(printable(label.utf8))` in \(path). Mount it with: vaultfs mount \(path) DIR")
+    try say("Made the vault `\(printable(label.utf8))` in \(path). Mount it with: vaultfs mount \(path.quoted) DIR")
+    var info = statvfs()
+    guard unsafe statvfs(text, &info) == 0, case let available = UInt64(info.f_bavail) * UInt64(info.f_frsize), available < Self.spaceWanted else { return }
+    complain("""
+      warning: the disk that holds \(path) has only \(human(available)) available, and \(human(Vault.spaceKeptBack)) of it are kept back so that \
+      deleting goes on: little or nothing can be stored; give it more space, or make the vault on another disk
+      """)
+  }
+
+  private func refuse(_ path: Path, _ mounts: [MountEntry]) throws {
+    if let mount = mounts.holding(path), mount.isVault {
+      throw Failure("\(path) is inside the vault mounted on \(mount.point); a vault cannot live in another: choose a directory outside it")
+    }
+    try mounts.refuseDisplaced(path)
+    var outer = path
+    while outer != outer.parent {
+      outer = outer.parent
+      if let text = try? outer.ofVault, Vault.isVault(text) {
+        throw Failure("\(path) is inside the folder of the vault \(outer); a vault cannot live in another: choose a directory outside it")
+      }
+    }
   }
 }

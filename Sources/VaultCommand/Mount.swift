@@ -40,120 +40,24 @@ struct Mount: ParsableCommand {
   static func freeStale(_ directory: Path) throws {
     guard let entry = MountTable.read().top(at: directory), entry.isVault else { return }
     let inUse = "\(directory) is in use: the vault \(entry.source) is mounted there"
-    let next = "`vaultfs unmount \(directory)` first, or choose another directory"
+    let next = "`vaultfs unmount \(directory.quoted)` first, or choose another directory"
     // The owner first, and not the mount: where the owner is stopped, that would wait for ever.
-    if ControlSocket.ask(entry.source, "status") != nil { throw Failure("\(inUse); \(next)") }
-    if let owner = survivor(of: entry) {
-      throw Failure("\(inUse), and \(owner), which owns it, does not answer. If it was stopped, let it go on (`kill -CONT`); else \(next)")
+    var owner = OwnerProcess.serving(entry)
+    if owner?.answers == true { throw Failure("\(inUse); \(next)") }
+    // The kernel needs a moment for a process that was killed.
+    for _ in 0..<20 where owner != nil {
+      usleep(100_000)
+      owner = OwnerProcess.serving(entry)
     }
+    if let owner { throw Failure("\(inUse), and \(owner.displacement(of: entry) ?? owner.silence)") }
     guard isDead(entry) else { throw Failure("\(inUse); \(next)") }
     complain("\(directory) is what an owner that was killed left behind; cleaning it up")
     do throws(SessionError) { try entry.detach(lazily: true) } catch { throw Failure("\(error)") }
-  }
-
-  /// The owner, unless it ends within two seconds: the kernel needs a moment for a process that was killed.
-  private static func survivor(of entry: MountEntry) -> String? {
-    guard let vault = try? entry.source.ofVault else { return nil }
-    for _ in 0..<20 {
-      if Vault.owner(of: vault) == nil { return nil }
-      usleep(100_000)
-    }
-    return Vault.owner(of: vault)
   }
 
   /// statfs(2) always asks the owner; stat(2) may be answered by what the kernel remembers.
   private static func isDead(_ entry: MountEntry) -> Bool {
     var info = statvfs()
     return unsafe entry.point.withCString { unsafe statvfs($0, &info) } != 0 && (errno == ENOTCONN || errno == ECONNABORTED)
-  }
-}
-
-/// What the arguments and options of a mount come to.
-struct MountSettings {
-  /// Both resolved: whoever has them may leave the directory they were given in.
-  var vault: Path
-  var directory: Path
-  var allowOther: Bool
-  var readOnly: Bool
-  var mountOptions: [String] = []
-  var accessTimes = AccessTimes.relative
-  /// `vault`, for the engine.
-  let vaultText: String
-
-  /// What fstab and mount(8) say for themselves, and what is the default anyway.
-  private static let ignored: Set<String> = [
-    "defaults", "rw", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "relatime", "norelatime", "diratime", "nodiratime",
-    "lazytime", "nolazytime", "iversion", "noiversion", "acl", "noacl", "user_xattr", "silent", "loud", "mand", "nomand", "default_permissions",
-  ]
-
-  init(_ command: Mount) throws {
-    let mounts = MountTable.read()
-    (vault, directory) = (command.vault.resolved(mounts), command.directory.resolved(mounts))
-    vaultText = try vault.ofVault
-    allowOther = command.allowOther
-    readOnly = command.readOnly
-    for option in command.options.flatMap({ $0.split(separator: ",").map(String.init) }) {
-      switch option {
-      case "ro": readOnly = true
-      case "allow_other": allowOther = true
-      case "strictatime": accessTimes = .always
-      case let word where Self.ignored.contains(word) || word.hasPrefix("x-") || word.hasPrefix("comment="): break
-      case "noatime":
-        accessTimes = .never
-        mountOptions.append(option)
-      default: mountOptions.append(option)
-      }
-    }
-  }
-
-  /// Everything that can be said before another process starts is said better by this one.
-  func check() throws {
-    if vault == directory || vault.contains(directory) {
-      throw Failure("cannot mount \(vault) on \(directory): the owner needs the vault's files, and the mount would hide them; choose a directory outside the vault")
-    }
-    if directory.contains(vault) {
-      throw Failure("cannot mount \(vault) on \(directory): the vault is in that directory, and the mount would hide it from its owner; choose another directory, or move the vault")
-    }
-    let mounts = MountTable.read()
-    if let outer = mounts.holding(vault), outer.isVault {
-      throw Failure("\(vault) is inside the vault mounted on \(outer.point); a vault cannot live in another: move it to a place outside")
-    }
-    if let outer = mounts.holding(directory), outer.isVault, outer.point != directory, ControlSocket.ask(outer.source, "status") == nil {
-      throw Failure("\(directory) is in the vault mounted on \(outer.point), whose owner does not answer; choose another directory, or see \(outer.source)/log")
-    }
-    _ = try Vault.readConfiguration(vaultText)
-  }
-
-  func sessionOptions() -> SessionOptions {
-    var options = SessionOptions(name: vaultText, subtype: "vaultfs")
-    options.allowOther = allowOther
-    options.readOnly = readOnly
-    options.mountOptions = mountOptions
-    options.exportable = true
-    return options
-  }
-}
-
-/// mount(8) calls `mount.vaultfs SOURCE DIR [-sfnv] [-o options] [-t type]`.
-enum MountHelper {
-  static func translate(_ arguments: [String]) -> [String] {
-    var result = ["mount"], rest = arguments[...]
-    while let argument = rest.popFirst() {
-      switch argument {
-      case "-t", "-N": _ = rest.popFirst()
-      // "Fake": everything but the mount itself.
-      case "-f": result.append("--fake")
-      case "-s", "-n", "-v", "-i", "-w", "-rw": break
-      case "-r": result.append("--read-only")
-      case let flags where isFlags(flags): rest = flags.dropFirst().map { "-\($0)" } + rest
-      default: result.append(argument)
-      }
-    }
-    return result
-  }
-
-  /// Several in one word, such as `-fnv`.
-  private static func isFlags(_ word: String) -> Bool {
-    word.utf8.count > 2 && word.hasPrefix("-") && word.dropFirst().allSatisfy { "sfnvirw".contains($0) }
   }
 }

@@ -14,7 +14,7 @@ enum Owner {
   /// - Parameter settings: asked once whoever waits can hear what is wrong with them.
   static func serve(_ ready: Ready, _ settings: () throws -> MountSettings) throws {
     // First of all: threads inherit what is blocked.
-    let signals = SignalWatch([SIGTERM, SIGINT, SIGHUP])
+    let signals = SignalWatch([SIGTERM, SIGINT, SIGHUP, SIGQUIT])
     do {
       let settings = try settings()
       ready.leave()
@@ -71,10 +71,22 @@ enum Owner {
       } catch {
         if case .diskFull = error { throw Failure("cannot mount \(settings.vault): \(error)") }
         attempts += 1
-        guard case .owned = error, attempts <= 100, !MountTable.read().contains(where: { $0.isVault && $0.source == settings.vault }) else { throw error }
+        guard case .owned(_, let owner) = error, attempts <= 100, !MountTable.read().contains(where: { $0.isVault && $0.source == settings.vault }) else { throw error }
+        // It serves a mount that is not here: it will not end soon. (One that has just begun is here in a moment.)
+        if attempts > 10, ControlSocket.ask(settings.vault, "ping") != nil { throw Failure(elsewhere(settings.vault, owner)) }
         usleep(100_000)
       }
     }
+  }
+}
+
+extension Owner {
+  private static func elsewhere(_ vault: Path, _ words: String) -> String {
+    let owner = OwnerProcess(words: words, folder: vault), process = owner.id.map { "\($0)" } ?? "PROCESS"
+    return """
+      \(vault) is in use by \(printable(words.utf8)); that mount was detached (or is in another mount namespace), and waits for the files that \
+      are open there: close them, or end the process with `kill \(process)`
+      """
   }
 }
 

@@ -55,7 +55,7 @@ struct OwnerStart {
     defer { for unsafe argument in unsafe argv { unsafe free(argument) } }
     var child = pid_t()
     // By its own name, which ps(1) and top(1) then show; by the kernel's where that was replaced meanwhile.
-    let kernels = Path("/proc/self/exe"), own = kernels.resolved()
+    let kernels = Path("/proc/self/exe"), own = try kernels.resolved()
     let program = unsafe own.withCString { unsafe access($0, X_OK) } == 0 ? own : kernels
     let code = unsafe program.withCString { unsafe posix_spawn(&child, $0, &actions, nil, &argv, environ) }
     guard code == 0 else { throw Failure("cannot start the owner of \(settings.vault): \(systemWords(code))") }

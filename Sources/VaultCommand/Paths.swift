@@ -19,9 +19,10 @@ extension Path {
 
   /// Absolute, without `.`, `..` and symlinks. What does not exist is taken as it is, and so is what lies in a mounted
   /// vault.
-  func resolved(_ mounts: [MountEntry] = MountTable.read()) -> Path {
+  /// - Throws: where it is relative, and the current directory does not exist any more.
+  func resolved(_ mounts: [MountEntry] = MountTable.read()) throws -> Path {
     var done = Path("/"), linksLeft = 40
-    var rest = Array((isAbsolute ? self : Path.current.appending(bytes)).components.reversed())
+    var rest = Array((isAbsolute ? self : try Path.current().appending(bytes)).components.reversed())
     while let name = rest.popLast() {
       if name.elementsEqual(".".utf8) { continue }
       if name.elementsEqual("..".utf8) {
@@ -57,13 +58,17 @@ extension Path {
   /// SQLite takes 512 with the longest name in the vault and what it appends to that.
   private static let vaultBytesMax = 480
 
-  private static var current: Path {
-    guard let text = unsafe getcwd(nil, 0) else { return Path("/") }
+  private static func current() throws -> Path {
+    guard let text = unsafe getcwd(nil, 0) else {
+      guard errno == ENOENT else { throw Failure("cannot tell what the current directory is: \(systemWords(errno)); give absolute paths") }
+      throw Failure("the current directory does not exist any more; change to another, or give absolute paths")
+    }
     defer { unsafe free(text) }
     return unsafe Path(UnsafeBufferPointer(start: text, count: strlen(text)).map { UInt8(bitPattern: $0) })
   }
 
-  private var linkTarget: Path? {
+  /// What a symlink leads to; nil where there is none.
+  var linkTarget: Path? {
     var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
     let count = unsafe withCString { path in unsafe target.withUnsafeMutableBytes { unsafe readlink(path, $0.baseAddress!, $0.count) } }
     return count > 0 ? Path(target.prefix(count)) : nil

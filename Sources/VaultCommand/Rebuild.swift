@@ -15,8 +15,21 @@ struct Rebuild: ParsableCommand {
   func run() throws {
     let path = try vault.resolved().ofVault
     let onTerminal = isatty(2) == 1
-    try Vault.rebuild(at: path) { share in
-      if onTerminal { complain("\rrebuilding \(path): \(Int(share * 100)) %", prefix: "", end: share < 1 ? "" : "\n") }
+    let untouched = "The present database is untouched"
+    // What the journal has lost, the present database may still know.
+    if let file = Vault.missingSegment(of: path) {
+      throw Failure("""
+        cannot rebuild \(path): \(file) is missing, and the present database has seen what was in it. \(untouched). Put the file back from a copy \
+        of the vault; or, to do without, move \(path)/metadata.db away and rebuild again
+        """)
+    }
+    do throws(VaultError) {
+      try Vault.rebuild(at: path) { share in
+        if onTerminal { complain("\rrebuilding \(path): \(Int(share * 100)) %", prefix: "", end: share < 1 ? "" : "\n") }
+      }
+    } catch {
+      guard case .journalDamaged(let detail) = error else { throw error }
+      throw Failure("cannot rebuild \(path), because its journal is damaged: \(detail). \(untouched). Put what is missing or damaged in \(path)/journal back from a copy of the vault")
     }
     let status = try Vault.status(at: path)
     try say("Rebuilt \(path): \(status.counters.nodes) nodes from \(status.operations) operations, \(status.counters.chunks) chunks.")

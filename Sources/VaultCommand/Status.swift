@@ -14,32 +14,55 @@ struct Status: ParsableCommand {
 
   func run() throws {
     let mounts = MountTable.read()
-    guard let path = path?.resolved(mounts) else { return try list(mounts.filter(\.isVault)) }
-    let mount = mounts.holding(path)
-    let vault = mount?.isVault == true ? mount!.source : path
-    let report = try report(of: vault)
-    try say(json ? report.json : report.text(mountPoint: mounts.last { $0.isVault && $0.source == Path(report.vault) }?.point, inBytes: bytes))
+    guard let path = try path?.resolved(mounts) else { return try list(mounts) }
+    let mount = mounts.ofVault(path), owner = mount.flatMap { OwnerProcess.serving($0, in: mounts) }
+    if let mount, let words = owner?.displacement(of: mount) { throw Failure(words) }
+    var report = try report(of: mount?.source ?? path, owner)
+    (report.mount, report.live, report.pid) = (mount?.point.description, mount?.isDead(owner).map { !$0 }, owner?.id)
+    try say(json ? report.json : report.text(inBytes: bytes))
   }
 
-  private func report(of vault: Path) throws -> StatusReport {
-    if let answer = ControlSocket.ask(vault, "status"), let found = StatusReport(json: answer) { return found }
+  private func report(of vault: Path, _ owner: OwnerProcess?) throws -> StatusReport {
+    if owner?.isSilent != true, let answer = ControlSocket.ask(vault, "status"), let found = StatusReport(json: answer) { return found }
     let text = try vault.ofVault
     do throws(VaultError) { return StatusReport(try Vault.status(at: text)) } catch {
-      guard case .owned(let path, let owner) = error else { throw error }
-      throw Failure("\(owner) owns \(path) and does not answer; ask as root or as its owner, or see \(path)/log")
+      guard case .owned(let path, let words) = error else { throw error }
+      throw Failure("\(path) is in use: \((owner ?? OwnerProcess(words: words, folder: vault)).silence); see also \(path)/log")
     }
   }
 
-  private func list(_ mounts: [MountEntry]) throws {
-    if json {
-      let objects = mounts.map { ["mount": "\($0.point)", "vault": "\($0.source)"] }
-      try say(String(decoding: try JSONSerialization.data(withJSONObject: objects, options: [.sortedKeys]), as: UTF8.self))
-    } else if mounts.isEmpty {
-      try say("No vault is mounted here. `vaultfs mount VAULT DIR` mounts one.")
-    } else {
-      for mount in mounts { try say("\(mount.point)  (vault \(mount.source))") }
+  private struct Listed: Encodable {
+    var mount: String
+    var vault: String
+    /// Not there where this user may not know.
+    var live: Bool?
+    var pid: Int32?
+  }
+
+  private func list(_ all: [MountEntry]) throws {
+    let mounts = all.filter(\.isVault)
+    let found = mounts.map { mount in
+      let owner = OwnerProcess.serving(mount, in: all)
+      return (mount, owner, Listed(mount: "\(mount.point)", vault: "\(mount.source)", live: mount.isDead(owner).map { !$0 }, pid: owner?.id))
+    }
+    if json { return try say(asJSON(found.map(\.2))) }
+    if mounts.isEmpty { try say("No vault is mounted here. `vaultfs mount VAULT DIR` mounts one.") }
+    for (mount, owner, listed) in found {
+      let trouble = listed.live == false ? deathNotice(mount.point, mount.source) : owner?.displacement(of: mount) ?? (owner?.isStopped == true ? owner!.silence : nil)
+      try say("\(mount.point)  (vault \(mount.source))\(trouble.map { "  \($0)" } ?? "")")
     }
   }
+}
+
+/// What to do with a mount that nobody serves.
+private func deathNotice(_ point: Path, _ vault: Path) -> String {
+  "dead: its owner ended; `vaultfs mount \(vault.quoted) \(point.quoted)` or `vaultfs unmount \(point.quoted)` clears it"
+}
+
+private func asJSON(_ value: some Encodable) -> String {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+  return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
 }
 
 /// The status as it travels over the socket and is printed.
@@ -48,6 +71,10 @@ struct StatusReport: Codable {
   var name: String
   var id: String
   var owner: String?
+  /// Where it is mounted here; whether someone serves that, and who. Known to the command, not to the owner.
+  var mount: String?
+  var live: Bool?
+  var pid: Int32?
   var readOnlyReason: String?
   var nodes: Int64
   var operations: UInt64
@@ -82,23 +109,23 @@ struct StatusReport: Codable {
     self = found
   }
 
-  var json: String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
-  }
+  var json: String { asJSON(self) }
 
-  func text(mountPoint: Path?, inBytes: Bool) -> String {
+  func text(inBytes: Bool) -> String {
     func size(_ value: some BinaryInteger) -> String { inBytes ? "\(value)" : human(UInt64(clamping: value)) }
+    // Below 1 there is nothing to be proud of, only something to explain.
+    func ratio(_ value: Double) -> String { value >= 1 ? ", \(value) : 1" : "" }
+    let place = mount.map { live == false ? "\($0), \(deathNotice(Path($0), Path(vault)))" : $0 }
+    let unique = dedupRatio < 1 ? "stored content, also of files deleted since: space is not given back yet" : "after deduplication" + ratio(dedupRatio)
     var lines = [
       "vault        \(vault) (\(printable(name.utf8)))",
-      "mounted      \(mountPoint.map { "\($0)" } ?? owner.map { "no; in use by \(printable($0.utf8))" } ?? "no")",
+      "mounted      \(place ?? owner.map { "no; in use by \(printable($0.utf8))" } ?? "no")",
       "nodes        \(nodes)",
       "logical      \(size(logicalBytes))   what the files hold",
-      "unique       \(size(uniqueBytes))   after deduplication, \(dedupRatio) : 1",
-      "compressed   \(size(frameBytes))   after compression, \(compressionRatio) : 1",
+      "unique       \(size(uniqueBytes))   \(unique)",
+      "compressed   \(size(frameBytes))   after compression\(ratio(compressionRatio))",
       "stored       \(size(storedBytes))   on disk: packs \(size(packBytes)), journal \(size(journalBytes)), database \(size(databaseBytes))",
-      "available    \(size(availableBytes))   on the volume",
+      "available    \(size(availableBytes))   for content, on the volume that holds the vault",
     ]
     if unsavedBytes > 0 { lines.append("unsaved      \(size(unsavedBytes))   being written now") }
     if let readOnlyReason { lines.append("read-only    \(printable(readOnlyReason.utf8))") }

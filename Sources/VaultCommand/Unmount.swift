@@ -11,43 +11,77 @@ struct Unmount: ParsableCommand {
     discussion: "The same as umount(8) or `fusermount3 -u`, but it waits for the owner to finish and says what is in the way.")
 
   @Argument(help: "The directory it is mounted on.", transform: Path.argument) var directory: Path
-  @Flag(help: "Take the mount away even if files are open there; they fail from then on.") var lazy = false
+  @Flag(help: "Take the mount away even if files are open there: they go on working until they are closed, and the vault is in use as long.")
+  var lazy = false
 
   func run() throws {
-    let entry = try findMount()
-    let vault = try entry.source.ofVault
+    let mounts = MountTable.read(), entry = try findMount(mounts)
     // An owner that was killed has nothing to finish: the next mount recovers.
-    let owner = Vault.owner(of: vault)
+    let owner = OwnerProcess.serving(entry, in: mounts)
+    if !lazy {
+      // The kernel would wait for it, for ever.
+      if let owner, owner.isSilent { throw Failure("cannot unmount \(entry.point): \(owner.silence)") }
+      if let inner = mounts.last(where: { $0.parent == entry.id && $0.point != entry.point }) {
+        throw Failure("\(inner.point) is mounted inside \(entry.point); unmount that first: `umount \(inner.point.quoted)`")
+      }
+    }
     do throws(SessionError) { try entry.detach(lazily: lazy) } catch {
       guard case .unmountBusy = error else { throw Failure("\(error)") }
       throw Failure("\(error), or use --lazy")
     }
-    if let owner { try waitForEnd(of: owner, vault) }
+    if let other = MountTable.read().last(where: { $0.device == entry.device && $0.isVault }) {
+      return try say("Unmounted from \(entry.point); the vault \(entry.source) is still mounted on \(other.point).")
+    }
+    if let owner, try waitForEnd(of: owner, entry) { try judge(owner, entry) }
   }
 
-  private func findMount() throws -> MountEntry {
-    let mounts = MountTable.read(), point = directory.resolved(mounts)
+  private func findMount(_ mounts: [MountEntry]) throws -> MountEntry {
+    let point = try directory.resolved(mounts)
     if let top = mounts.top(at: point), top.isVault { return top }
     if let vault = mounts.last(where: { $0.point == point && $0.isVault }), let top = mounts.top(at: point) {
       throw Failure("\(SessionError.mountCovered(path: "\(point)", by: "\(top.type) from \(top.source)")); the vault \(vault.source) lies beneath it")
     }
     if let other = mounts.last(where: { $0.isVault && $0.source == point }) {
-      throw Failure("\(directory) is a vault, mounted on \(other.point); run `vaultfs unmount \(other.point)`")
+      throw Failure("\(directory) is a vault, mounted on \(other.point); run `vaultfs unmount \(other.point.quoted)`")
     }
-    throw Failure("no vault is mounted on \(directory); `vaultfs status VAULT` says where one is")
+    throw Failure("no vault is mounted on \(directory); `vaultfs status` lists the vaults mounted here")
   }
 
-  private func waitForEnd(of owner: String, _ vault: String) throws {
-    var waited = 0
-    while Vault.owner(of: vault) == owner {
-      if lazy && waited > 50 { return try say("Detached; \(owner) goes on until the files in use are closed.") }
-      if waited == 600 { throw Failure("\(owner) is still writing to \(vault) after a minute; see \(vault)/log") }
+  /// - Returns: whether the owner has ended; false where it rightly goes on.
+  private func waitForEnd(of owner: OwnerProcess, _ entry: MountEntry) throws -> Bool {
+    let words = printable(owner.words.utf8), began = ContinuousClock.now
+    while owner.isAlive {
+      let waited = ContinuousClock.now - began
+      // One that finishes does not answer any more.
+      if lazy, waited > .milliseconds(300), owner.isSilent || owner.answers {
+        try say("Detached from \(entry.point); \(words), goes on until the files that are open there are closed.")
+        return false
+      }
+      if waited > .seconds(5) {
+        if owner.isSilent { throw Failure("\(entry.point) is unmounted, but \(owner.silence)") }
+        if owner.answers {
+          try say("Unmounted from \(entry.point); \(words), goes on: the vault is still mounted in another mount namespace, or files are open there.")
+          return false
+        }
+      }
+      if waited > .seconds(60) {
+        throw Failure("\(entry.point) is unmounted, but \(words), is still writing to \(entry.source) after a minute; see \(entry.source)/log")
+      }
       usleep(100_000)
-      waited += 1
     }
+    return true
+  }
+
+  /// What the owner left.
+  private func judge(_ owner: OwnerProcess, _ entry: MountEntry) throws {
+    guard let folder = owner.folder else {
+      throw Failure("\(entry.point) is unmounted, but its vault is gone: the folder \(entry.source) was deleted while it was in use; put it back from a copy, if there is one")
+    }
+    let vault = try folder.ofVault
     // Where there is an owner again, it has begun with what the last one left.
     if !Vault.endedCleanly(vault), Vault.owner(of: vault) == nil {
       throw Failure("\(directory) is unmounted, but the vault \(vault) could not be put away cleanly: \(vault)/log says why; what was synced is safe, and the next mount recovers")
     }
+    if folder != entry.source { try say("The vault was moved while it was in use: it was \(entry.source), and is \(folder) now.") }
   }
 }

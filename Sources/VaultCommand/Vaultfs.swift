@@ -4,6 +4,7 @@
 // Exit codes: 0 done, 1 failed (a message on standard error says what and what to do), 2 wrongly called.
 
 import ArgumentParser
+import FuseBridge
 import Glibc
 import VaultFS
 
@@ -27,8 +28,24 @@ struct Vaultfs: ParsableCommand {
     settle()
     var arguments = Arguments.given
     let program = arguments.isEmpty ? "" : arguments.removeFirst()
-    if program.split(separator: "/").last?.hasPrefix("mount.") == true { arguments = MountHelper.translate(arguments) }
-    Glibc.exit(run(arguments))
+    if let translated = MountHelper.arguments(program, arguments, commands: commands) { Glibc.exit(MountHelper.exitCode(run(translated))) }
+    Glibc.exit(misnamed(arguments) ?? run(arguments))
+  }
+
+  private static var commands: [String] { configuration.subcommands.map { $0._commandName } }
+
+  /// What ArgumentParser would let pass, or answer without a hint.
+  private static func misnamed(_ arguments: [String]) -> Int32? {
+    let shown = printable((arguments.dropFirst().first ?? "").utf8)
+    if arguments.first == "help", arguments.count > 1, !arguments[1].hasPrefix("-"), !commands.contains(arguments[1]) {
+      complain("there is no command `\(shown)`; there are \(commands.joined(separator: ", "))")
+      return 2
+    }
+    if arguments.first == "umount" {
+      complain("there is no command `umount`; did you mean `vaultfs unmount`?")
+      return 2
+    }
+    return nil
   }
 
   private static func run(_ arguments: [String]) -> Int32 {

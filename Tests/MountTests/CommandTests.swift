@@ -31,7 +31,7 @@ extension MountTests {
         #expect(try succeed("ls -A \(home.vault)") == "journal\nmetadata.db\nowner\npacks\nvault\n")
         try fails("\(vaultfs) init \(home.vault)", saying: "vault already", "vaultfs mount")
         try succeed("mkdir \(home.directory)/empty && \(vaultfs) init \(home.directory)/empty/ --name 'my things' && \(vaultfs) status \(home.directory)/empty | grep -q 'my things'")
-        try fails("\(vaultfs) init \(home.directory)/x --name \"$(printf 'two\\nlines')\"", saying: "one line")
+        try fails("\(vaultfs) init \(home.directory)/x --name \"$(printf 'two\\nlines')\"", code: 2, saying: "one line")
         #expect(access(home.directory + "/x", F_OK) != 0)
       }
     }
@@ -46,7 +46,7 @@ extension MountTests {
         try home.create()
         try fails("\(vaultfs) mount \(home.vault) \(d)/nowhere", saying: "\(d)/nowhere")
         try fails("\(vaultfs) mount \(home.vault) \(d)/file", saying: "\(d)/file", "directory")
-        try fails("\(vaultfs) mount \(home.vault) \(home.point) -o nonsense=1", saying: "nonsense")
+        try fails("\(vaultfs) mount \(home.vault) \(home.point) -o nonsense=1", code: 2, saying: "nonsense")
         try succeed("cp -a \(home.vault) \(d)/newer && sed -i 's/^vaultfs 1$/vaultfs 7/' \(d)/newer/vault")
         try fails("\(vaultfs) mount \(d)/newer \(home.point)", saying: "\(d)/newer", "format 7", "newer")
         try fails("\(vaultfs) status \(d)/newer", saying: "format 7")
@@ -111,7 +111,7 @@ extension MountTests {
       }
     }
 
-    @Test(arguments: [SIGTERM, SIGINT, SIGHUP])
+    @Test(arguments: [SIGTERM, SIGINT, SIGHUP, SIGQUIT])
     func `a signal unmounts cleanly`(signal: Int32) throws {
       try MountedVault.run { home in
         try succeed("seq 100000 > \(home.point)/file")

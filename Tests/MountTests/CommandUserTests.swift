@@ -29,13 +29,17 @@ extension MountTests {
         #expect(try shell("\(space.enter) touch \(home.point)/file").status != 0)
         try succeed(umount)
         try succeed("echo '\(home.vault) \(home.point) vaultfs defaults,noauto 0 0' > \(d)/fstab && \(mount) -T \(d)/fstab \(home.point) && \(space.enter) cat \(home.point)/file && \(umount)")
-        try fails("\(mount) -t vaultfs \(d)/nowhere \(home.point)", code: 1, saying: "nowhere")
+        try fails("\(mount) -t vaultfs \(d)/nowhere \(home.point)", code: 32, saying: "nowhere")
         // Fake: everything is checked, nothing is mounted.
         for flags in ["-f", "-fv"] {
           try succeed("\(space.enter) /sbin/mount.vaultfs \(home.vault) \(home.point) \(flags) -o rw")
           #expect(!space.isMounted(home.point))
-          try fails("\(space.enter) /sbin/mount.vaultfs \(d)/nowhere \(home.point) \(flags)", saying: "nowhere")
+          try fails("\(space.enter) /sbin/mount.vaultfs \(d)/nowhere \(home.point) \(flags)", code: 32, saying: "nowhere")
         }
+        // As mount.fuse3 calls it, for `-t fuse.vaultfs`.
+        for _ in 0..<100 where home.owner != nil { usleep(50_000) }
+        try succeed("\(space.enter) \(vaultfs) \(home.vault) \(home.point) -o rw,noexec && \(space.enter) findmnt -n -o OPTIONS \(home.point) | grep noexec && \(umount)")
+        try fails("\(space.enter) \(vaultfs) \(d)/nowhere \(home.point) -o rw", code: 32, saying: "nowhere")
         for _ in 0..<100 where home.owner != nil { usleep(50_000) }
       }
     }
@@ -65,6 +69,8 @@ extension MountTests {
         if !conf.split(separator: "\n").contains(where: { $0.trimmingCharacters(in: .whitespaces) == "user_allow_other" }) {
           try fails("\(asUser) 'cd ~ && \(vaultfs) mount v m --allow-other'", saying: "user_allow_other")
         }
+        // fusermount3's own reason, where it has one.
+        try fails("\(asUser) 'cd ~ && \(vaultfs) mount v m -o context=nonsense'", saying: "fusermount3: ")
         #expect(!space.isMounted(point))
         // A vault that is somebody else's, and a mount.
         try home.create()

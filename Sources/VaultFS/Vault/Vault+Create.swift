@@ -58,17 +58,33 @@ extension Vault {
   /// - Returns: whether the directory was made; it was empty otherwise.
   private static func prepareDirectory(_ path: String) throws(VaultError) -> Bool {
     if unsafe mkdir(path, 0o700) == 0 { return true }
-    guard errno == EEXIST else { throw .disk(operation: "make directory", path: path, code: errno) }
-    try refuseForeign(path)
+    let failure = errno
+    if failure == ENOENT { throw .directoryInUse(path: path, detail: "the directory it would be in does not exist; make that first, or choose another place") }
+    guard failure == EEXIST else { throw .disk(operation: "make directory", path: path, code: failure) }
     let disk: RealDisk
     do throws(VaultError) { disk = try RealDisk(path: path) } catch {
-      guard case .disk(_, _, ENOTDIR) = error else { throw error }
-      throw .directoryInUse(path: path, detail: "it is not a directory; give a new or an empty one")
+      if case .disk(_, _, ENOTDIR) = error { throw .directoryInUse(path: path, detail: "it is not a directory; give a new or an empty one") }
+      throw refusal(path) ?? error
     }
+    if let refusal = refusal(path) { throw refusal }
     let names = try disk.list(".")
-    if names.contains(VaultConfiguration.fileName) { throw .directoryInUse(path: path, detail: "it is a vault already; `vaultfs mount \(path) DIR` mounts it") }
+    if names.contains(VaultConfiguration.fileName) { try refuseVault(path) }
     if !names.isEmpty { throw .directoryInUse(path: path, detail: "it is not empty; a vault is made in an empty directory, so choose another or empty this one") }
     if unsafe chmod(path, 0o700) != 0 { throw .disk(operation: "make private", path: path, code: errno) }
     return false
+  }
+
+  /// Why no vault of this user's can be at `path`, if it is somebody else's.
+  private static func refusal(_ path: String) -> VaultError? {
+    foreignOwner(of: path).map { .directoryInUse(path: path, detail: "it belongs to \($0); choose a place of your own") }
+  }
+
+  /// - Throws: where there is a vault at `path`, sound or damaged. Any other file may be called as a vault's is.
+  private static func refuseVault(_ path: String) throws(VaultError) {
+    do throws(VaultError) { _ = try readConfiguration(path) } catch {
+      if case .notAVault = error { return }
+      throw error
+    }
+    throw .directoryInUse(path: path, detail: "it is a vault already; `vaultfs mount` mounts it")
   }
 }

@@ -29,6 +29,7 @@ public struct VaultStatus: Sendable {
   public var databaseBytes: UInt64
   /// Bytes written by programs and not yet saved.
   public var unsavedBytes: UInt64
+  /// Room for content; see `VaultSpace.available`.
   public var availableBytes: UInt64
 
   public var storedBytes: UInt64 { packBytes + journalBytes + databaseBytes }
@@ -40,6 +41,9 @@ public struct VaultStatus: Sendable {
 }
 
 extension Vault {
+  /// What of a volume's room is never filled with content, bytes.
+  public static let spaceKeptBack = Limits.reserveBytes
+
   public func space() throws(VaultError) -> VaultSpace {
     let disk = try reserve.space()
     let nodes = lock.withLock { UInt64(max(metadata.state.counters.nodes, 0)) }
@@ -51,8 +55,9 @@ extension Vault {
 
   public func status() -> VaultStatus {
     let (counters, operations, reason) = lock.withLock { (metadata.state.counters, journal.lastLSN.value, failure ?? (isReadOnly ? "it was mounted read-only" : nil)) }
+    // The same number as statfs(2) on the mount tells.
     return Self.status(path, configuration, counters, operations, owner: Self.owner(of: path), reason: reason,
-                       unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), containers.disk)
+                       unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), available: (try? space().available) ?? 0, containers.disk)
   }
 
   /// The status of a vault that nobody owns.
@@ -67,11 +72,23 @@ extension Vault {
     let database = try Database(path: file)
     try Schema.prepare(database)
     let state = try Metadata.readState(database)
-    return status(path, configuration, state.counters, state.applied.value, owner: nil, reason: nil, unsaved: 0, try RealDisk(path: path))
+    let disk = try RealDisk(path: path), available = try disk.space().available
+    return status(path, configuration, state.counters, state.applied.value, owner: nil, reason: nil, unsaved: 0,
+                  available: max(available, Limits.reserveBytes) - Limits.reserveBytes, disk)
+  }
+
+  /// The journal's file that the database of the vault at `path` goes on from, where that file is not there.
+  /// - Returns: nil also where the database cannot be read.
+  public static func missingSegment(of path: String) -> String? {
+    guard (try? readConfiguration(path)) != nil, let visit = try? Visit(vault: path), unsafe access("\(path)/\(databaseName)", F_OK) == 0 else { return nil }
+    defer { withExtendedLifetime(visit) {} }
+    guard let containers = try? ContainerStore(disk: RealDisk(path: path)), let database = try? Database(path: "\(path)/\(databaseName)"),
+      let state = try? Metadata.readState(database), state.applied > .zero, !containers.journal.contains(state.segment) else { return nil }
+    return "\(path)/\(ContainerStore.path(state.segment, .segment))"
   }
 
   private static func status(_ path: String, _ configuration: VaultConfiguration, _ counters: Counters, _ operations: UInt64,
-                             owner: String?, reason: String?, unsaved: UInt64, _ disk: any Disk) -> VaultStatus {
+                             owner: String?, reason: String?, unsaved: UInt64, available: UInt64, _ disk: any Disk) -> VaultStatus {
     func bytes(_ directory: String, _ prefix: String) -> UInt64 {
       let names = (try? disk.list(directory)) ?? []
       return names.filter { $0.hasPrefix(prefix) }.reduce(0) { sum, name in
@@ -82,6 +99,6 @@ extension Vault {
     return VaultStatus(
       path: path, name: configuration.name, id: hex(configuration.id.high) + hex(configuration.id.low), owner: owner, readOnlyReason: reason,
       counters: counters, operations: operations, packBytes: bytes("packs", ""), journalBytes: bytes("journal", ""),
-      databaseBytes: bytes(".", databaseName), unsavedBytes: unsaved, availableBytes: (try? disk.space().available) ?? 0)
+      databaseBytes: bytes(".", databaseName), unsavedBytes: unsaved, availableBytes: available)
   }
 }

@@ -64,26 +64,41 @@ public struct VaultConfiguration: Sendable {
 }
 
 extension Vault {
-  /// - Throws: where `path` is another user's.
-  static func refuseForeign(_ path: String) throws(VaultError) {
+  /// Who else `path` belongs to; nil where it is this user's.
+  static func foreignOwner(of path: String) -> String? {
     var info = stat()
-    if unsafe stat(path, &info) == 0, info.st_uid != geteuid() {
-      let owner = unsafe getpwuid(info.st_uid).map { unsafe String(cString: $0.pointee.pw_name) } ?? "user \(info.st_uid)"
-      throw .directoryInUse(path: path, detail: "it belongs to \(owner); run this as \(owner), or make it yours: `chown -R \(geteuid()) \(path)`")
-    }
+    guard unsafe stat(path, &info) == 0, info.st_uid != geteuid() else { return nil }
+    return unsafe getpwuid(info.st_uid).map { unsafe String(cString: $0.pointee.pw_name) } ?? "user \(info.st_uid)"
   }
+
+  /// Whether there is a vault at `path`, as far as this user may see; it may be damaged.
+  public static func isVault(_ path: String) -> Bool { parts.allSatisfy { unsafe access("\(path)/\($0)", F_OK) == 0 } }
+
+  private static let directories = ["journal", "packs"]
+  private static let parts = [VaultConfiguration.fileName] + directories
 
   /// What the vault at `path` is.
   /// - Throws: where it is none, is not of this user, or cannot be read by this program.
   public static func readConfiguration(_ path: String) throws(VaultError) -> VaultConfiguration {
-    try refuseForeign(path)
     let disk: RealDisk
     do throws(VaultError) { disk = try RealDisk(path: path) } catch {
-      if case .disk(_, _, ENOENT) = error { throw .vaultMissing(path: path) }
-      throw error
+      switch error {
+      case .disk(_, _, ENOENT): throw .vaultMissing(path: path)
+      case .disk(_, _, ENOTDIR): throw .notAVault(path: path, detail: "it is not a directory")
+      default:
+        guard let owner = foreignOwner(of: path) else { throw error }
+        throw .directoryInUse(path: path, detail: "it belongs to \(owner), and only \(owner) may look into it; run this as \(owner)")
+      }
     }
-    let looksLikeVault = disk.exists("journal") && disk.exists("packs")
-    guard disk.exists(VaultConfiguration.fileName) else {
+    let found = directories.filter(disk.exists), hasFile = disk.exists(VaultConfiguration.fileName)
+    let looksLikeVault = found == directories
+    if let owner = foreignOwner(of: path), hasFile || looksLikeVault {
+      // What is no vault is nobody's to give away.
+      if found.isEmpty { throw .notAVault(path: path, detail: "it has no directories `\(directories.joined(separator: "` and `"))`") }
+      let asRoot = geteuid() == 0 ? "" : " as root"
+      throw .directoryInUse(path: path, detail: "it belongs to \(owner); run this as \(owner), or give the vault to yourself\(asRoot), with `chown -R \(geteuid())` and its path")
+    }
+    guard hasFile else {
       if !looksLikeVault { throw .notAVault(path: path, detail: "it has no file `\(VaultConfiguration.fileName)`") }
       throw .formatUnknown(path: path, detail: "its configuration, the file `\(VaultConfiguration.fileName)`, is missing. If `vaultfs init` was ended there before it was done, remove the directory; else restore that file from a copy of the vault")
     }
@@ -92,10 +107,14 @@ extension Vault {
     do throws(VaultError) {
       let file = try disk.open(VaultConfiguration.fileName, .read)
       buffer.count = try unsafe file.read(into: buffer.space, at: 0)
-      return try unsafe VaultConfiguration(decoding: String(decoding: buffer.bytes, as: UTF8.self), path: path)
+      let configuration = try unsafe VaultConfiguration(decoding: String(decoding: buffer.bytes, as: UTF8.self), path: path)
+      if let missing = directories.first(where: { !found.contains($0) }) {
+        throw VaultError.formatUnknown(path: path, detail: "the vault's directory `\(missing)` is missing, and what was in it; put it back from a copy of the vault")
+      }
+      return configuration
     } catch {
       switch error {
-      case .notAVault where looksLikeVault: throw VaultConfiguration.damaged(path)
+      case .notAVault where !found.isEmpty: throw VaultConfiguration.damaged(path)
       case .disk(_, _, EISDIR): throw .notAVault(path: path, detail: "its `\(VaultConfiguration.fileName)` is a directory")
       default: throw error
       }

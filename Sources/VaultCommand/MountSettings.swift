@@ -1,0 +1,85 @@
+// What the arguments and options of a mount come to, and what of it can be refused before anything is mounted.
+
+import FuseBridge
+import Glibc
+import VaultFS
+
+/// What the arguments and options of a mount come to.
+struct MountSettings {
+  /// Both resolved: whoever has them may leave the directory they were given in.
+  var vault: Path
+  var directory: Path
+  var allowOther: Bool
+  var readOnly: Bool
+  var mountOptions: [String] = []
+  var accessTimes = AccessTimes.relative
+  /// `vault`, for the engine.
+  let vaultText: String
+
+  /// What fstab and mount(8) say for themselves, and what is the default anyway.
+  private static let ignored: Set<String> = [
+    "defaults", "rw", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "relatime", "norelatime", "diratime", "nodiratime",
+    "lazytime", "nolazytime", "iversion", "noiversion", "acl", "noacl", "user_xattr", "silent", "loud", "mand", "nomand", "default_permissions",
+  ]
+
+  private static let strict = "strictatime"
+  private static var allKnown: String {
+    let words = ignored.union(SessionOptions.known).union([strict]).sorted(), prefixes = SessionOptions.knownPrefixes + ["x-", "comment="]
+    return (words + prefixes.map { "\($0)…" }).joined(separator: ", ")
+  }
+
+  init(_ command: Mount) throws {
+    let mounts = MountTable.read()
+    (vault, directory) = (try command.vault.resolved(mounts), try command.directory.resolved(mounts))
+    vaultText = try vault.ofVault
+    allowOther = command.allowOther
+    readOnly = command.readOnly
+    for option in command.options.flatMap({ $0.split(separator: ",").map(String.init) }) {
+      switch option {
+      case "ro": readOnly = true
+      case "allow_other": allowOther = true
+      case Self.strict: accessTimes = .always
+      case "remount":
+        throw Failure("a mounted vault cannot be given other options (`remount`); unmount \(directory) and mount it anew with those options")
+      case let word where Self.ignored.contains(word) || word.hasPrefix("x-") || word.hasPrefix("comment="): break
+      case "noatime":
+        accessTimes = .never
+        mountOptions.append(option)
+      // The session says why not the one.
+      case let word where SessionOptions.knows(word) || word == "auto_unmount": mountOptions.append(word)
+      default: throw Failure("the mount option `\(printable(option.utf8))` is not known; known are \(Self.allKnown)", code: 2)
+      }
+    }
+  }
+
+  /// Everything that can be said before another process starts is said better by this one.
+  func check() throws {
+    if vault == directory || vault.contains(directory) {
+      throw Failure("cannot mount \(vault) on \(directory): the owner needs the vault's files, and the mount would hide them; choose a directory outside the vault")
+    }
+    if directory.contains(vault) {
+      throw Failure("cannot mount \(vault) on \(directory): the vault is in that directory, and the mount would hide it from its owner; choose another directory, or move the vault")
+    }
+    let mounts = MountTable.read()
+    if let outer = mounts.holding(vault), outer.isVault {
+      throw Failure("\(vault) is inside the vault mounted on \(outer.point); a vault cannot live in another: move it to a place outside")
+    }
+    if let outer = mounts.holding(directory), outer.isVault, outer.point != directory {
+      let owner = OwnerProcess.serving(outer, in: mounts), place = "\(directory) is in the vault mounted on \(outer.point)"
+      if let owner, !owner.answers { throw Failure("\(place), and \(owner.displacement(of: outer) ?? owner.silence). Or choose another directory") }
+      if outer.isDead(owner) == true { throw Failure("\(place), which is dead: its owner ended; `vaultfs unmount \(outer.point.quoted)` clears it") }
+    }
+    try mounts.refuseDisplaced(vault)
+    _ = try Vault.readConfiguration(vaultText)
+    do throws(SessionError) { try sessionOptions().validate(isRoot: geteuid() == 0) } catch { throw Failure("\(error)", code: 2) }
+  }
+
+  func sessionOptions() -> SessionOptions {
+    var options = SessionOptions(name: vaultText, subtype: "vaultfs")
+    options.allowOther = allowOther
+    options.readOnly = readOnly
+    options.mountOptions = mountOptions
+    options.exportable = true
+    return options
+  }
+}

@@ -1,0 +1,119 @@
+// The process that serves a mount, seen from outside: who it is, whether it answers, and where its vault is by now.
+//
+// Nothing here touches the mount: its owner may be stopped, and then whoever asks waits for ever.
+
+import Foundation
+import FuseBridge
+import Glibc
+import VaultFS
+
+struct OwnerProcess {
+  /// What it says of itself in the vault's file `owner`: `process N on HOST, mounted on DIR`.
+  let words: String
+  /// The vault's folder as it is now: it may have been moved. nil where it was deleted.
+  let folder: Path?
+
+  /// As this computer numbers it.
+  var id: pid_t? {
+    let parts = words.split(separator: " ")
+    return parts.count > 1 && parts[0] == "process" ? pid_t(parts[1]) : nil
+  }
+
+  /// Who serves `mount`; nil where nobody does, or nobody whom this user may see.
+  static func serving(_ mount: MountEntry, in mounts: [MountEntry] = MountTable.read()) -> OwnerProcess? {
+    // It names the place where it mounted; the same file system may be bound to others.
+    let ends = mounts.filter { $0.device == mount.device }.map { ", mounted on \($0.point)" }
+    func serves(_ words: String) -> Bool { ends.contains(where: words.hasSuffix) }
+    let named = (try? mount.source.ofVault).flatMap { Vault.owner(of: $0) }
+    if let named, serves(named) { return OwnerProcess(words: named, folder: mount.source) }
+    return holder(mount.user, serves) ?? named.map { OwnerProcess(words: $0, folder: mount.source) }
+  }
+
+  /// The process whose file `owner` says what is looked for, wherever that file is by now. Others may write such files, too:
+  /// it must be a process of the mount's user.
+  private static func holder(_ user: UInt32?, _ serves: (String) -> Bool) -> OwnerProcess? {
+    for process in entries(of: "/proc") where pid_t(process) != nil {
+      var info = stat()
+      guard unsafe stat("/proc/\(process)", &info) == 0, info.st_uid == user else { continue }
+      let links = entries(of: "/proc/\(process)/fd").compactMap { name in Path("/proc/\(process)/fd/\(name)").linkTarget.map { (name, $0) } }
+      for (name, file) in links {
+        let deleted = " (deleted)".utf8, isDeleted = file.bytes.suffix(deleted.count).elementsEqual(deleted)
+        let place = isDeleted ? Path(file.bytes.dropLast(deleted.count)) : file
+        guard place.name?.elementsEqual("owner".utf8) == true, let words = contents(of: "/proc/\(process)/fd/\(name)")?.split(separator: 10).first else { continue }
+        let said = String(decoding: words, as: UTF8.self)
+        guard said.hasPrefix("process \(process) "), serves(said) else { continue }
+        // The file may have been deleted alone: the owner has the directory open, too.
+        return OwnerProcess(words: said, folder: !isDeleted || links.contains { $0.1 == place.parent } ? place.parent : nil)
+      }
+    }
+    return nil
+  }
+
+  private static func entries(of directory: String) -> [String] { (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] }
+
+  /// Whether it has not ended.
+  var isAlive: Bool {
+    if let text = try? folder?.ofVault { return Vault.owner(of: text) == words }
+    return ![nil, "Z", "X"].contains(state)
+  }
+
+  /// As ps(1) shows it.
+  private var state: String? {
+    guard let id, let status = contents(of: "/proc/\(id)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")")) else { return nil }
+    return status[(end + 1)...].split(separator: 32).first.map { String(decoding: $0, as: UTF8.self) }
+  }
+  var isStopped: Bool { ["T", "t"].contains(state) }
+
+  /// Whether it serves its mount and says so, at once or within five seconds.
+  var answers: Bool { !isStopped && folder.map { ControlSocket.ask($0, "ping") != nil } ?? false }
+
+  /// Whether it can be asked and says nothing.
+  var isSilent: Bool {
+    if isStopped { return true }
+    let began = ContinuousClock.now
+    // Where nobody listens that is clear at once.
+    return folder != nil && !answers && ContinuousClock.now - began > .seconds(4)
+  }
+
+  /// Why nothing goes on, and how it could.
+  var silence: String {
+    let process = id.map { "\($0)" } ?? "PROCESS"
+    return """
+      \(printable(words.utf8)), which owns it, does not answer\(isStopped ? ": it is stopped" : ""). `kill -CONT \(process)` lets a stopped process go on; \
+      as the last resort `kill -KILL \(process)` ends it: what was saved is safe, and the next mount recovers
+      """
+  }
+
+  /// What has become of the folder that `mount` names as its source; nil where it is in its place.
+  func displacement(of mount: MountEntry) -> String? {
+    guard folder != mount.source else { return nil }
+    let next = "`vaultfs unmount \(mount.point.quoted)`"
+    guard let folder else {
+      return "the folder \(mount.source) of the vault mounted on \(mount.point) was deleted; copy from there what can still be read, then \(next)"
+    }
+    return "the folder \(mount.source) of the vault mounted on \(mount.point) was moved, and is \(folder) now; \(next), and mount it from there"
+  }
+}
+
+extension MountEntry {
+  /// Whether whoever served it has ended; nil where this user may not know.
+  func isDead(_ owner: OwnerProcess?) -> Bool? {
+    if owner != nil { return false }
+    let mayLook = unsafe source.appending("owner").withCString { unsafe access($0, R_OK) } == 0
+    return mayLook || geteuid() == 0 ? true : nil
+  }
+}
+
+extension [MountEntry] {
+  /// The mount of the vault at `path`, or the one that `path` lies in.
+  func ofVault(_ path: Path) -> MountEntry? {
+    if let around = holding(path), around.isVault { return around }
+    return last { $0.isVault && $0.source == path }
+  }
+
+  /// Refuses `path` where the vault that is mounted from there is not there any more.
+  func refuseDisplaced(_ path: Path) throws {
+    guard let mount = last(where: { $0.isVault && $0.source == path }), let owner = OwnerProcess.serving(mount, in: self) else { return }
+    if let words = owner.displacement(of: mount) { throw Failure(words) }
+  }
+}

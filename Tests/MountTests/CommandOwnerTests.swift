@@ -1,0 +1,120 @@
+// The commands where an owner is stopped, dead, or has lost its vault; and where one mount is at more than one place.
+
+import Foundation
+import Glibc
+import Testing
+
+extension MountTests {
+  @Suite(.serialized) struct CommandOwnerTests {
+    private let vaultfs = MountedVault.program
+
+    @Test func `unmount names an owner that is stopped, and says how to go on`() throws {
+      try MountedVault.run { home in
+        let owner = try #require(home.owner), began = Date()
+        kill(owner, SIGSTOP)
+        defer { kill(owner, SIGCONT) }
+        try fails("timeout 30 \(vaultfs) unmount \(home.point)", saying: "process \(owner)", "does not answer", "kill -CONT \(owner)", "kill -KILL \(owner)")
+        #expect(Date().timeIntervalSince(began) < 15)
+        try fails("timeout 30 \(vaultfs) status \(home.point)", saying: "kill -CONT \(owner)")
+        #expect(home.isMounted)
+        kill(owner, SIGCONT)
+        try home.unmount()
+      }
+    }
+
+    @Test func `of one mount at two places, each is unmounted by itself`() throws {
+      try MountedVault.run { home in
+        let bound = home.directory + "/bound"
+        try succeed("mkdir \(bound) && mount --bind \(home.point) \(bound)")
+        defer { umount2(bound, Int32(MNT_DETACH)) }
+        #expect(try succeed("\(vaultfs) unmount \(bound)", seconds: 10).contains("still mounted on \(home.point)"))
+        #expect(home.isMounted && !MountedVault.isMounted(bound))
+        // The first may go first.
+        try succeed("mount --bind \(home.point) \(bound) && \(vaultfs) unmount \(home.point) && \(vaultfs) status \(bound) && \(vaultfs) unmount \(bound)", seconds: 20)
+        #expect(home.owner == nil)
+      }
+    }
+
+    @Test func `what is mounted inside is named`() throws {
+      try MountedVault.run { home in
+        let inner = home.point + "/inner"
+        try succeed("mkdir \(inner) && mount -t tmpfs none \(inner)")
+        defer { umount2(inner, Int32(MNT_DETACH)) }
+        try fails("\(vaultfs) unmount \(home.point)", saying: "\(inner) is mounted inside", "umount \(inner)")
+        try succeed("umount \(inner)")
+      }
+    }
+
+    @Test func `a vault that was moved while mounted is told where it is`() throws {
+      try MountedVault.run { home in
+        let moved = home.directory + "/moved"
+        try succeed("echo kept > \(home.point)/kept && mv \(home.vault) \(moved) && echo later > \(home.point)/later")
+        for command in ["status \(home.point)", "status \(home.vault)", "init \(home.vault)", "mount \(home.vault) \(home.point)"] {
+          let ran = try shell("\(vaultfs) \(command)", seconds: 30)
+          #expect(ran.status == 1 && ran.output.contains("is \(moved) now") && !ran.output.contains("vaultfs init"), "\(command): \(ran.output)")
+        }
+        #expect(try succeed("\(vaultfs) unmount \(home.point)").contains(moved))
+        try succeed("mv \(moved) \(home.vault)")
+        try home.mount()
+        #expect(try succeed("cat \(home.point)/kept \(home.point)/later") == "kept\nlater\n")
+      }
+    }
+
+    @Test func `a vault that was deleted while mounted is not said to be well`() throws {
+      try MountedVault.run { home in
+        let owner = try #require(home.owner)
+        try succeed("cp -a \(home.vault) \(home.directory)/copy && rm -rf \(home.vault)")
+        for command in ["status \(home.point)", "status \(home.vault)", "init \(home.vault)", "unmount \(home.point)"] {
+          let ran = try shell("\(vaultfs) \(command)", seconds: 30)
+          #expect(ran.status == 1 && ran.output.contains("\(home.vault)") && ran.output.contains("deleted") && !ran.output.contains("vaultfs init"), "\(command): \(ran.output)")
+        }
+        #expect(!home.isMounted)
+        for _ in 0..<100 where kill(owner, 0) == 0 { usleep(50_000) }
+        try succeed("mv \(home.directory)/copy \(home.vault)")
+      }
+    }
+
+    @Test func `a mount whose owner was killed is shown as dead`() throws {
+      try MountedVault.run { home in
+        let mount = { try home.status() }
+        #expect(try mount()["live"] as? Bool == true && mount()["mount"] as? String == home.point)
+        #expect(try mount()["pid"] as? Int == home.owner.map(Int.init))
+        #expect(try succeed("\(vaultfs) status --json").contains(#""live":true,"mount":"\#(home.point)""#))
+        try home.killOwner()
+        for arguments in ["", home.vault, home.point] {
+          let said = try succeed("\(vaultfs) status \(arguments)")
+          #expect(said.contains("dead: its owner ended") && said.contains("vaultfs unmount \(home.point)"), "\(said)")
+        }
+        #expect(try mount()["live"] as? Bool == false)
+        #expect(try succeed("\(vaultfs) status --json").contains(#""live":false,"mount":"\#(home.point)""#))
+      }
+    }
+
+    @Test func `a mount that was detached goes on as long as files are open, and mount says so`() throws {
+      try MountedVault.run { home in
+        let open = try check(Glibc.open(home.point + "/open", O_CREAT | O_RDWR, 0o644)), owner = try #require(home.owner), began = Date()
+        #expect(try succeed("\(vaultfs) unmount --lazy \(home.point)").contains("Detached"))
+        #expect(Date().timeIntervalSince(began) < 3)
+        #expect(write(open, "works", 5) == 5)
+        try fails("\(vaultfs) mount \(home.vault) \(home.point)", saying: "detached", "kill \(owner)")
+        close(open)
+        try home.mount()
+        #expect(try succeed("cat \(home.point)/open") == "works")
+      }
+    }
+
+    @Test func `a signal ends an owner with files open, which fail from then on`() throws {
+      try MountedVault.run { home in
+        let open = try check(Glibc.open(home.point + "/open", O_CREAT | O_RDWR, 0o644))
+        try check(write(open, "saved", 5))
+        try home.killOwner(with: SIGQUIT)
+        for _ in 0..<100 where home.isMounted { usleep(50_000) }
+        #expect(write(open, "x", 1) == -1)
+        close(open)
+        #expect(home.log.contains("the vault is clean") && !home.log.contains("crash") && !home.log.contains("Backtrace"), "\(home.log)")
+        try home.mount()
+        #expect(try succeed("cat \(home.point)/open") == "saved")
+      }
+    }
+  }
+}
