@@ -33,6 +33,7 @@ struct Mount: ParsableCommand {
     try settings.check()
     if fake { return }
     try Mount.freeStale(settings.directory)
+    try settings.checkEmpty()
     if foreground { try Owner.serve(Ready(nil)) { settings } } else { try OwnerStart(settings, options).run() }
   }
 

@@ -13,6 +13,8 @@ struct MountSettings {
   var readOnly: Bool
   var mountOptions: [String] = []
   var accessTimes = AccessTimes.relative
+  /// The directory need not be empty.
+  private var mayHide = false
   /// `vault`, for the engine.
   let vaultText: String
 
@@ -23,8 +25,9 @@ struct MountSettings {
   ]
 
   private static let strict = "strictatime"
+  private static let nonempty = "nonempty"
   private static var allKnown: String {
-    let words = ignored.union(SessionOptions.known).union([strict]).sorted(), prefixes = SessionOptions.knownPrefixes + ["x-", "comment="]
+    let words = ignored.union(SessionOptions.known).union([strict, nonempty]).sorted(), prefixes = SessionOptions.knownPrefixes + ["x-", "comment="]
     return (words + prefixes.map { "\($0)…" }).joined(separator: ", ")
   }
 
@@ -39,6 +42,7 @@ struct MountSettings {
       case "ro": readOnly = true
       case "allow_other": allowOther = true
       case Self.strict: accessTimes = .always
+      case Self.nonempty: mayHide = true
       case "remount":
         throw Failure("a mounted vault cannot be given other options (`remount`); unmount \(directory) and mount it anew with those options")
       case let word where Self.ignored.contains(word) || word.hasPrefix("x-") || word.hasPrefix("comment="): break
@@ -49,6 +53,18 @@ struct MountSettings {
       case let word where SessionOptions.knows(word) || word == "auto_unmount": mountOptions.append(word)
       default: throw Failure("the mount option `\(printable(option.utf8))` is not known; known are \(Self.allKnown)", code: 2)
       }
+    }
+  }
+
+  /// What is in the directory would be hidden for as long as the vault is mounted, and often nobody means that.
+  func checkEmpty() throws {
+    // A directory that cannot be looked at is the mount's to refuse.
+    guard !mayHide, let names = unsafe directory.withCString({ unsafe opendir($0) }) else { return }
+    defer { unsafe closedir(names) }
+    var count = 0
+    while unsafe readdir(names) != nil { count += 1 }
+    if count > 2 {
+      throw Failure("\(directory) is not empty, and the mount would hide what is in it; choose an empty directory, or say `-o nonempty` if that is what you want")
     }
   }
 

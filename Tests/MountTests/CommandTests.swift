@@ -46,6 +46,8 @@ extension MountTests {
         try home.create()
         try fails("\(vaultfs) mount \(home.vault) \(d)/nowhere", saying: "\(d)/nowhere")
         try fails("\(vaultfs) mount \(home.vault) \(d)/file", saying: "\(d)/file", "directory")
+        try fails("\(vaultfs) mount \(home.vault) \(d)/other", saying: "\(d)/other", "not empty", "nonempty")
+        try succeed("\(vaultfs) mount \(home.vault) \(d)/other -o nonempty && ! test -e \(d)/other/x && \(vaultfs) unmount \(d)/other && test -e \(d)/other/x")
         try fails("\(vaultfs) mount \(home.vault) \(home.point) -o nonsense=1", code: 2, saying: "nonsense")
         try succeed("cp -a \(home.vault) \(d)/newer && sed -i 's/^vaultfs 1$/vaultfs 7/' \(d)/newer/vault")
         try fails("\(vaultfs) mount \(d)/newer \(home.point)", saying: "\(d)/newer", "format 7", "newer")

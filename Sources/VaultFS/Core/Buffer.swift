@@ -48,7 +48,7 @@ private final class PagePool: @unchecked Sendable {
   static let smallMax = 32 << 10
   static let unit = 64 << 10
   /// Kept for reuse, bytes.
-  private static let keptMax = 16 << 20
+  private static let keptMax = 8 << 20
 
   @safe private struct State: @unchecked Sendable {
     var pieces: [Int: [UnsafeMutableRawPointer]] = unsafe [:]
