@@ -53,7 +53,7 @@ struct Mount: ParsableCommand {
     if let owner { throw Failure("\(inUse), and \(owner.displacement(of: entry) ?? owner.silence)") }
     guard isDead(entry) else { throw Failure("\(inUse); \(next)") }
     complain("\(directory) is what an owner that was killed left behind; cleaning it up")
-    do throws(SessionError) { try entry.detach(lazily: true) } catch { throw Failure("\(error)") }
+    do throws(SessionError) { try entry.detachDead() } catch { throw Failure("\(error)") }
   }
 
   /// statfs(2) always asks the owner; stat(2) may be answered by what the kernel remembers.
