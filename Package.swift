@@ -45,7 +45,7 @@ let package = Package(
 
     .executableTarget(name: "MemoryFS", dependencies: ["FuseBridge"], path: "Examples/memory-fs", swiftSettings: touchesC),
     .testTarget(name: "FuseBridgeTests", dependencies: ["FuseBridge", "MemoryFS"], swiftSettings: strict),
-    .testTarget(name: "VaultFSTests", dependencies: ["VaultFS"], swiftSettings: strict),
+    .testTarget(name: "VaultFSTests", dependencies: ["VaultFS"], exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "MountTests", dependencies: ["VaultFS", "FuseBridge", "VaultCommand"], swiftSettings: strict),
   ]
 )

@@ -12,7 +12,7 @@ private func size(_ path: String) throws -> Int { try #require(try FileManager.d
 private func frames(_ pack: String) throws -> [(FrameHeader, Int)] {
   let file = MemoryFile(Array(try Data(contentsOf: URL(fileURLWithPath: pack))))
   var all: [(FrameHeader, Int)] = []
-  _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, at in all.append((header, Int(at))) }
+  _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, at, _ in all.append((header, Int(at))) }
   return all
 }
 

@@ -20,7 +20,12 @@ struct ByteWriter {
     while rest >= 0x80 { bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80); rest >>= 7 }
     bytes.append(UInt8(truncatingIfNeeded: rest))
   }
-  mutating func signed(_ value: Int64) { varint(UInt64(bitPattern: (value << 1) ^ (value >> 63))) }
+  mutating func signed(_ value: Int64) { varint(zigzag(value)) }
+  private func zigzag(_ value: Int64) -> UInt64 { UInt64(bitPattern: (value << 1) ^ (value >> 63)) }
+  /// A difference of two moments, nanoseconds: mostly whole microseconds.
+  mutating func interval(_ value: Int64) {
+    if value % 1000 == 0 { varint(zigzag(value / 1000) + 1) } else { varint(0); signed(value) }
+  }
   mutating func raw(_ value: some Sequence<UInt8>) { bytes.append(contentsOf: value) }
   mutating func raw(_ value: UnsafeRawBufferPointer) { unsafe bytes.append(contentsOf: value) }
   mutating func counted(_ value: [UInt8]) { varint(UInt64(value.count)); bytes.append(contentsOf: value) }
@@ -66,9 +71,11 @@ struct ByteWriter {
     guard let value = UInt32(exactly: try varint()) else { throw Malformed() }
     return value
   }
-  mutating func signed() throws(Malformed) -> Int64 {
+  mutating func signed() throws(Malformed) -> Int64 { unzigzag(try varint()) }
+  private func unzigzag(_ raw: UInt64) -> Int64 { Int64(bitPattern: (raw >> 1) ^ (0 &- (raw & 1))) }
+  mutating func interval() throws(Malformed) -> Int64 {
     let raw = try varint()
-    return Int64(bitPattern: (raw >> 1) ^ (0 &- (raw & 1)))
+    return raw == 0 ? try signed() : unzigzag(raw - 1) &* 1000
   }
   mutating func counted(max: Int) throws(Malformed) -> [UInt8] {
     let count = try varint()

@@ -82,10 +82,11 @@ public struct Timestamp: Hashable, Sendable, Comparable {
   public static func < (a: Timestamp, b: Timestamp) -> Bool {
     (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds)
   }
-  /// By the computer's clock.
+  /// By the computer's clock, in whole microseconds: a thousand times finer than most kernels' own stamps, and a third
+  /// of the bytes in the journal. (What programs set keeps its nanoseconds.)
   public static var now: Timestamp {
     var time = timespec()
     unsafe clock_gettime(CLOCK_REALTIME, &time)
-    return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(time.tv_nsec))
+    return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(time.tv_nsec) / 1000 * 1000)
   }
 }

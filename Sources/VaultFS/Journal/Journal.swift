@@ -75,7 +75,7 @@ final class Journal {
   /// - Returns: its LSN, and where each frame's header is in the segment.
   func append(_ operation: Operation, frames: [InlineFrame] = []) throws(VaultError) -> (LSN, [UInt64]) {
     let lsn = lastLSN.next
-    let newStamp = max(stamp + 1, now())
+    let newStamp = max(stamp &+ 1, now())
     buffer.removeAll()
     var places: [UInt64] = []
     for frame in frames {
@@ -119,8 +119,7 @@ final class Journal {
   }
 
   private func now() -> UInt64 {
-    var time = timespec()
-    unsafe clock_gettime(CLOCK_REALTIME, &time)
-    return UInt64(max(time.tv_sec, 0)) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+    let now = Timestamp.now
+    return UInt64(max(now.seconds, 0)) &* 1_000_000_000 &+ UInt64(now.nanoseconds)
   }
 }

@@ -189,14 +189,14 @@ extension ByteWriter {
     case .chunk(let chunk, let offset): u8(1); id(chunk); varint(UInt64(offset))
     }
   }
-  /// 1 and the difference in nanoseconds where that is small, 0 and the whole time otherwise.
+  /// 2 and the difference where that is small, 0 and the whole time otherwise. (The first vaults have 1 and nanoseconds.)
   fileprivate mutating func time(_ time: Timestamp, near stamp: UInt64) {
     let (whole, overflow) = time.seconds.multipliedReportingOverflow(by: 1_000_000_000)
     let (nanoseconds, overflow2) = whole.addingReportingOverflow(Int64(time.nanoseconds))
     let (difference, overflow3) = nanoseconds.subtractingReportingOverflow(Int64(truncatingIfNeeded: stamp))
     if !overflow, !overflow2, !overflow3, difference.magnitude < 1 << 40 {
-      u8(1)
-      signed(difference)
+      u8(2)
+      interval(difference)
     } else {
       u8(0)
       self.time(time)
@@ -270,10 +270,11 @@ extension ByteReader {
     }
   }
   fileprivate mutating func time(near stamp: UInt64) throws(Malformed) -> Timestamp {
-    switch try u8() {
+    let kind = try u8()
+    switch kind {
     case 0: return try time()
-    case 1:
-      let (sum, overflow) = Int64(truncatingIfNeeded: stamp).addingReportingOverflow(try signed())
+    case 1, 2:
+      let (sum, overflow) = Int64(truncatingIfNeeded: stamp).addingReportingOverflow(kind == 1 ? try signed() : try interval())
       guard !overflow else { throw Malformed() }
       let (seconds, rest) = sum.quotientAndRemainder(dividingBy: 1_000_000_000)
       return rest < 0 ? Timestamp(seconds: seconds - 1, nanoseconds: UInt32(rest + 1_000_000_000)) : Timestamp(seconds: seconds, nanoseconds: UInt32(rest))

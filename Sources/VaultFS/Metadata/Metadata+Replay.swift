@@ -3,14 +3,32 @@
 extension Metadata {
   /// Notes the chunks of all packs from `first` on, beginning at `offset` in it.
   func learnPacks(_ containers: ContainerStore, from first: ContainerNumber, at offset: UInt64, progress: (Double) -> Void = { _ in }) throws(VaultError) {
-    let packs = containers.numbers(.pack).filter { $0 >= first }
+    let packs = containers.numbers(.pack).filter { $0 >= first }, decoder = Decoder()
     for (index, number) in packs.enumerated() {
       progress(Double(index) / Double(packs.count))
-      _ = try PackScanner.frames(of: try containers.file(number), from: number == first ? offset : 0, verifyPayload: true) {
-        header, at throws(VaultError) in
+      let file = try containers.file(number)
+      _ = try PackScanner.frames(of: file, from: number == first ? offset : 0, verifyPayload: true, searches: true) {
+        header, at, find throws(VaultError) in
+        let place = FramePlace(container: number, offset: at, length: UInt32(header.totalLength))
+        if find == .searched, !Self.isGenuine(place, file, containers, decoder) { return }
         try begin()
         try insert(header, at: at, in: number)
       }
+    }
+  }
+
+  /// Whether a frame's chunks are what their ids say. (A program can store bytes that look like a frame.)
+  private static func isGenuine(_ place: FramePlace, _ file: any DiskFile, _ containers: ContainerStore, _ decoder: Decoder) -> Bool {
+    let frame = try? DecodedFrame(reading: file, at: place, decoder: decoder) { base throws(VaultError) in
+      try DecodedFrame(reading: try containers.file(base.container), at: base, isBase: true, decoder: Decoder()) { _ throws(VaultError) in
+        throw .chunkDamaged(detail: "a base that has a base")
+      }
+    }
+    guard let frame else { return false }
+    var offset: UInt32 = 0
+    return frame.chunks.allSatisfy { chunk in
+      defer { offset += chunk.length }
+      return unsafe frame.withChunk(chunk.id, at: offset) { plain in unsafe ChunkID(of: plain) == chunk.id } == true
     }
   }
 
