@@ -123,6 +123,22 @@ struct LifeTests {
     }
   }
 
+  @Test func `a database of an earlier schema is made anew`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      try home.vault.syncAll()
+      let before = try tree(of: home.vault)
+      try home.close()
+      let database = try Database(path: home.path + "/metadata.db")
+      try database.execute("DROP TABLE container; PRAGMA user_version = 1")
+      try database.checkpoint()
+      #expect { try Vault.status(at: home.path) } throws: { "\($0)".contains("mounting the vault makes it anew") }
+      try home.open()
+      #expect(home.messages.contain("making it anew"))
+      #expect(try tree(of: home.vault) == before)
+    }
+  }
+
   @Test func `a vault that is opened read-only shows everything and changes nothing`() throws {
     try Home.run { home in
       let inode = try home.vault.makeFile("file", [UInt8]("content"))

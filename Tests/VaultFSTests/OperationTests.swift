@@ -150,7 +150,7 @@ struct OperationTests {
       // A failed one leaves the view where no sound vault goes on; the next must not trap even so.
       metadata.state.applied = lsn
       lsn = lsn.next
-      _ = try? metadata.apply(operation, lsn: lsn)
+      _ = try? metadata.apply(operation, lsn: lsn, stamp: 1)
     }
     let time = Timestamp(seconds: 1, nanoseconds: 1), user = UInt32(0)
     func new(_ number: UInt64, _ mode: UInt32) -> NewNode { NewNode(inode: InodeNumber(number), mode: mode, user: user, group: 0, device: 0, target: [], xattrs: []) }

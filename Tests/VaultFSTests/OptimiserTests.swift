@@ -240,25 +240,6 @@ struct OptimiserTests {
     }
   }
 
-  @Test func `a view from before containers were counted learns to, and lets everything stay that was there`() throws {
-    try Home.run { home in
-      try home.vault.makeFile("text", text)
-      try home.close()
-      func makeOld() throws {
-        let database = try Database(path: home.path + "/metadata.db")
-        try database.execute("DROP TABLE container; PRAGMA user_version = 1")
-        try database.checkpoint()
-      }
-      try makeOld()
-      try home.open()
-      stopKeeper(home)
-      let packs = try containers(home.path, .pack)
-      try runs(1, home)
-      #expect(try containers(home.path, .pack) == packs)
-      try expectExactUses(home.vault)
-    }
-  }
-
   @Test func `the keeper sets the optimiser going by itself, and ends it with the vault`() throws {
     try Home.run { home in
       try home.vault.makeFile("text", text)

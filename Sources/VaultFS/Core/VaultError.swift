@@ -29,6 +29,8 @@ public enum VaultError: Error, Sendable {
   case chunkDamaged(detail: String)
   case journalDamaged(detail: String)
   case databaseDamaged(detail: String)
+  /// It was made by a program before this one; it is made anew when the vault is opened.
+  case databaseOutdated(path: String)
   case formatUnknown(path: String, detail: String)
   case notAVault(path: String, detail: String)
   case vaultMissing(path: String)
@@ -64,6 +66,7 @@ extension VaultError: CustomStringConvertible {
     case .chunkDamaged(let detail): "stored data is damaged: \(detail)"
     case .journalDamaged(let detail): "the journal is damaged: \(detail)"
     case .databaseDamaged(let detail): "the metadata database is damaged: \(detail); `vaultfs rebuild` makes it anew from the journal and the packs"
+    case .databaseOutdated(let path): "the metadata database \(path) was made by an earlier vaultfs; mounting the vault makes it anew"
     case .formatUnknown(let path, let detail): "\(path): \(detail)"
     case .notAVault(let path, let detail): "\(path) is not a vault: \(detail); `vaultfs init` makes one in an empty directory"
     case .vaultMissing(let path): "\(path) does not exist; `vaultfs init` makes a vault there"

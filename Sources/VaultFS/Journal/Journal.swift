@@ -16,7 +16,8 @@ final class Journal {
   private(set) var lastLSN: LSN
   private var file: any DiskFile
   private var seed: UInt32
-  private var stamp: UInt64
+  /// Of the last operation.
+  private(set) var stamp: UInt64
   private var buffer = ByteWriter(capacity: 1 << 16)
   private var unsynced: [any DiskFile] = []
   /// The last LSN known to be on disk; what every new record attests.

@@ -31,7 +31,8 @@ struct JournalReader {
     var frame: (FrameHeader, UInt64, ContainerNumber) throws(VaultError) -> Void
     /// - Returns: whether every chunk that the operation names is stored.
     var isComplete: (Operation) throws(VaultError) -> Bool
-    var operation: (Operation, LSN) throws(VaultError) -> Void
+    /// With its LSN and its stamp.
+    var operation: (Operation, LSN, UInt64) throws(VaultError) -> Void
   }
 
   /// Visits everything after `lsn`, beginning at `offset` of segment `first` (0: at its start), through all later segments.
@@ -111,7 +112,7 @@ struct JournalReader {
         if place.afterPowerCut, try !visitor.isComplete(operation), try !isAttested(record.lsn, at: place) {
           return "operation \(record.lsn.value), whose content did not reach the disk,"
         }
-        try visitor.operation(operation, record.lsn)
+        try visitor.operation(operation, record.lsn, record.stamp)
         end.lastLSN = record.lsn
       default: break
       }

@@ -5,22 +5,19 @@ import Glibc
 
 extension Metadata {
   /// - Parameter known: chunks whose numbers the caller has just looked up.
-  func apply(_ operation: Operation, lsn: LSN, known: [ChunkID: ChunkNumber] = [:]) throws(VaultError) {
+  /// - Parameter stamp: the record's, nanoseconds since 1970.
+  func apply(_ operation: Operation, lsn: LSN, stamp: UInt64, known: [ChunkID: ChunkNumber] = [:]) throws(VaultError) {
     guard lsn == state.applied.next else { throw .journalDamaged(detail: "operation \(lsn.value) follows \(state.applied.value)") }
     try begin()
     switch operation {
     case .create(let new, .none, _, let time):
-      let root = try make(new, time: time)
-      root.parent = root.inode
+      try make(new, in: new.inode, time: time, lsn, stamp)
     case .create(let new, let parent, let name, let time):
       let parent = try directory(parent)
-      let node = try make(new, time: time)
-      if node.isDirectory {
-        node.parent = parent.inode
-        try raise(&parent.links)
-      }
+      let node = try make(new, in: parent.inode, time: time, lsn, stamp)
+      if node.isDirectory { try raise(&parent.links) }
       try insertEntry(name, of: node, in: parent, born: lsn)
-      stamp(parent, time)
+      touch(parent, time)
     case .link(let inode, let parent, let name, let time):
       let node = try node(inode), parent = try directory(parent)
       if node.links == 0 { try statements.deleteOrphan.run(inode) }
@@ -28,13 +25,13 @@ extension Metadata {
       node.changed = time
       touch(node)
       try insertEntry(name, of: node, in: parent, born: lsn)
-      stamp(parent, time)
+      touch(parent, time)
     case .unlink(let parent, let name, let drops, let time):
       let parent = try directory(parent)
       let row = try existing(name, in: parent, lsn)
       try deleteEntry(row, in: parent)
       try release(try node(row.inode), from: parent, drops: drops, time)
-      stamp(parent, time)
+      touch(parent, time)
     case .rename(let parent, let name, let newParent, let newName, let drops, let time):
       try rename(name, in: try directory(parent), to: newName, in: try directory(newParent), drops: drops, time, lsn)
     case .exchange(let parent, let name, let newParent, let newName, let time):
@@ -77,8 +74,10 @@ extension Metadata {
     state.applied = lsn
   }
 
-  private func make(_ new: NewNode, time: Timestamp) throws(VaultError) -> Node {
+  @discardableResult
+  private func make(_ new: NewNode, in parent: InodeNumber, time: Timestamp, _ lsn: LSN, _ stamp: UInt64) throws(VaultError) -> Node {
     let node = Node(inode: new.inode, epoch: state.epoch, mode: new.mode, links: new.mode & S_IFMT == S_IFDIR ? 2 : 1, user: new.user, group: new.group, time: time)
+    (node.parent, node.since, node.sinceSeconds) = (parent, lsn, Int64(stamp / 1_000_000_000))
     node.device = new.device
     node.target = new.target
     for pair in new.xattrs { try writeXattr(pair.name, pair.value, of: node) }
@@ -97,7 +96,7 @@ extension Metadata {
   }
 
   /// A directory's entries changed.
-  private func stamp(_ directory: Node, _ time: Timestamp) {
+  private func touch(_ directory: Node, _ time: Timestamp) {
     directory.modified = time
     directory.changed = time
     touch(directory)
@@ -144,8 +143,8 @@ extension Metadata {
     try reparent(node, from: parent, to: newParent)
     node.changed = time
     touch(node)
-    stamp(parent, time)
-    stamp(newParent, time)
+    touch(parent, time)
+    touch(newParent, time)
   }
 
   private func exchange(_ name: [UInt8], in parent: Node, with newName: [UInt8], in newParent: Node,
@@ -167,13 +166,13 @@ extension Metadata {
       node.changed = time
       touch(node)
     }
-    stamp(parent, time)
-    stamp(newParent, time)
+    touch(parent, time)
+    touch(newParent, time)
   }
 
   private func reparent(_ node: Node, from parent: Node, to newParent: Node) throws(VaultError) {
+    if node.parent == parent.inode { node.parent = newParent.inode }
     guard node.isDirectory, parent !== newParent else { return }
-    node.parent = newParent.inode
     try lower(&parent.links)
     try raise(&newParent.links)
   }

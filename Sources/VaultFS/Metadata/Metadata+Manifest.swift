@@ -217,6 +217,7 @@ extension Metadata {
       statements.writePage.bind(1, node.inode.value)
       statements.writePage.bind(2, part[0].offset)
       statements.writePage.bind(3, copying: part.encoded())
+      statements.writePage.bind(4, node.since.value)
       try statements.writePage.run()
       index += part.count
     }

@@ -41,12 +41,12 @@ extension Metadata {
         try insert(header, at: offset, in: container)
       },
       isComplete: { [self] operation throws(VaultError) in try missing(operation).isEmpty },
-      operation: { [self] operation, lsn throws(VaultError) in
+      operation: { [self] operation, lsn, stamp throws(VaultError) in
         for id in try missing(operation) {
           log("a chunk that operation \(lsn.value) names is not stored any more: what holds it can be read only in part")
           try insertMissing(id)
         }
-        try apply(operation, lsn: lsn)
+        try apply(operation, lsn: lsn, stamp: stamp)
         if operationsSinceCommit >= Limits.commitOperations { try commit() }
       })
   }

@@ -57,6 +57,7 @@ extension Metadata {
     write.bind(1, node.inode.value)
     write.bind(2, copying: name)
     write.bind(3, copying: value)
+    write.bind(4, node.since.value)
     try write.run()
     (node.hasXattrs, node.xattrUse) = (true, use)
   }

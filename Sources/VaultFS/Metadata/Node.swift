@@ -22,10 +22,13 @@ final class Node {
   var modified: Timestamp
   var changed: Timestamp
   var born: Timestamp
-  /// A directory's parent; the root's is itself.
+  /// The directory that holds it; the root's is itself. Of a node with several names: that of one of them.
   var parent = InodeNumber.none
   /// A directory's entries.
   var entries: UInt64 = 0
+  /// The operation with which the version began that all this belongs to, and when that was, seconds since 1970.
+  var since = LSN.zero
+  var sinceSeconds: Int64 = 0
   var target: [UInt8] = []
   var hasXattrs = false
   /// The manifest, unless it is `paged`.
@@ -118,23 +121,26 @@ extension Node {
 }
 
 extension Node {
+  private enum Flag { static let xattrs: UInt8 = 1, paged: UInt8 = 2, full: UInt8 = 4, all: UInt8 = 7 }
+
+  /// Its row. What is mostly so costs nothing: files without holes, times in whole microseconds and near each other.
   func encoded() -> [UInt8] {
     var w = ByteWriter(capacity: 128 + target.count)
-    w.u8((hasXattrs ? 1 : 0) | (paged ? 2 : 0))
+    let isFull = isRegular && allocated == size
+    w.u8((hasXattrs ? Flag.xattrs : 0) | (paged ? Flag.paged : 0) | (isFull ? Flag.full : 0))
     w.varint(epoch)
     w.varint(UInt64(mode)); w.varint(UInt64(links)); w.varint(UInt64(user)); w.varint(UInt64(group))
-    w.time(born); w.time(modified)
-    // A new file's times are mostly the same: a difference costs two bytes instead of ten.
-    w.signed(accessed.seconds &- modified.seconds); w.varint(UInt64(accessed.nanoseconds))
-    w.signed(changed.seconds &- born.seconds); w.varint(UInt64(changed.nanoseconds))
+    w.varint(parent.value)
+    w.signed(born.seconds); w.nanoseconds(born)
+    w.varint(since.value); w.signed(sinceSeconds &- born.seconds)
+    for time in [modified, changed] { w.signed(time.seconds &- born.seconds); w.nanoseconds(time) }
+    w.signed(accessed.seconds &- modified.seconds); w.nanoseconds(accessed)
     switch mode & S_IFMT {
     case S_IFREG:
       w.varint(size)
-      w.varint(allocated)
+      if !isFull { w.varint(allocated) }
       if !paged { extents.encode(into: &w) }
-    case S_IFDIR:
-      w.varint(parent.value)
-      w.varint(entries)
+    case S_IFDIR: w.varint(entries)
     case S_IFLNK: w.counted(target)
     default: w.varint(device)
     }
@@ -144,27 +150,47 @@ extension Node {
   convenience init(inode: InodeNumber, decoding bytes: UnsafeRawBufferPointer) throws(Malformed) {
     var r = unsafe ByteReader(bytes)
     let flags = try r.u8()
+    guard flags & ~Flag.all == 0 else { throw Malformed() }
     let epoch = try r.varint()
     let mode = try r.varint32(), links = try r.varint32(), user = try r.varint32(), group = try r.varint32()
-    let born = try r.time(), modified = try r.time()
+    let parent = InodeNumber(try r.varint())
+    let born = Timestamp(seconds: try r.signed(), nanoseconds: try r.nanoseconds())
     self.init(inode: inode, epoch: epoch, mode: mode, links: links, user: user, group: group, time: born)
-    hasXattrs = flags & 1 != 0
-    paged = flags & 2 != 0
-    self.modified = modified
-    accessed = Timestamp(seconds: modified.seconds &+ (try r.signed()), nanoseconds: try r.varint32())
-    changed = Timestamp(seconds: born.seconds &+ (try r.signed()), nanoseconds: try r.varint32())
-    guard accessed.nanoseconds < 1_000_000_000, changed.nanoseconds < 1_000_000_000 else { throw Malformed() }
+    self.parent = parent
+    hasXattrs = flags & Flag.xattrs != 0
+    paged = flags & Flag.paged != 0
+    since = LSN(try r.varint())
+    sinceSeconds = born.seconds &+ (try r.signed())
+    modified = Timestamp(seconds: born.seconds &+ (try r.signed()), nanoseconds: try r.nanoseconds())
+    changed = Timestamp(seconds: born.seconds &+ (try r.signed()), nanoseconds: try r.nanoseconds())
+    accessed = Timestamp(seconds: modified.seconds &+ (try r.signed()), nanoseconds: try r.nanoseconds())
     switch mode & S_IFMT {
     case S_IFREG:
       size = try r.varint()
-      allocated = try r.varint()
+      allocated = flags & Flag.full != 0 ? size : try r.varint()
       if !paged { extents = try [Extent](decoding: &r, max: Limits.inlineExtentsMax) }
-    case S_IFDIR:
-      parent = InodeNumber(try r.varint())
-      entries = try r.varint()
+    case S_IFDIR: entries = try r.varint()
     case S_IFLNK: target = try r.counted(max: Limits.targetBytesMax)
     default: device = try r.varint()
     }
     guard r.isAtEnd else { throw Malformed() }
+  }
+}
+
+extension ByteWriter {
+  /// Of whole microseconds twice their number; else twice the nanoseconds and 1.
+  fileprivate mutating func nanoseconds(_ time: Timestamp) {
+    let value = UInt64(time.nanoseconds)
+    varint(value % 1000 == 0 ? value / 1000 * 2 : value * 2 + 1)
+  }
+}
+
+extension ByteReader {
+  fileprivate mutating func nanoseconds() throws(Malformed) -> UInt32 {
+    let raw = try varint()
+    guard let value = UInt32(exactly: raw / 2), value < 1_000_000_000 else { throw Malformed() }
+    if raw & 1 == 1 { return value }
+    guard value < 1_000_000 else { throw Malformed() }
+    return value * 1000
   }
 }

@@ -7,7 +7,13 @@ enum Schema {
   /// "VFSm": says that a SQLite file is ours.
   static let applicationID: Int64 = 0x5646_536D
 
+  /// Databases with fewer migrations are made anew from the journal: nothing in them is worth carrying over by hand.
+  static let versionMin = 3
+
   private static let migrations = [
+    // 1 and 2: of databases that are made anew.
+    "",
+    "",
     """
     -- One row a node. `record` is its attributes, and its manifest if that is short (Node+Record.swift).
     CREATE TABLE node (inode INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
@@ -17,18 +23,39 @@ enum Schema {
     CREATE TABLE entry (
       parent INTEGER NOT NULL, cookie INTEGER NOT NULL, name BLOB NOT NULL, inode INTEGER NOT NULL, type INTEGER NOT NULL,
       born INTEGER NOT NULL, PRIMARY KEY (parent, cookie)) STRICT, WITHOUT ROWID;
+    -- The one name of a directory (S_IFDIR), for paths.
+    CREATE INDEX entry_directory ON entry (inode) WHERE type = 16384;
 
+    -- `since`: the node's version that it belongs to (Metadata+History.swift), here and in `page`.
     CREATE TABLE xattr (
-      inode INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (inode, name)) STRICT, WITHOUT ROWID;
+      inode INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (inode, name)) STRICT, WITHOUT ROWID;
 
     -- Manifest pages of nodes whose manifest is too long for the row: extents from `start` up to the next page.
     CREATE TABLE page (
-      inode INTEGER NOT NULL, start INTEGER NOT NULL, extents BLOB NOT NULL, PRIMARY KEY (inode, start)) STRICT, WITHOUT ROWID;
+      inode INTEGER NOT NULL, start INTEGER NOT NULL, extents BLOB NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (inode, start)) STRICT, WITHOUT ROWID;
+
+    -- What was, from the operation `born` up to and without the operation `died`.
+    CREATE TABLE past_node (
+      inode INTEGER NOT NULL, died INTEGER NOT NULL, born INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (inode, died)) STRICT, WITHOUT ROWID;
+    CREATE TABLE past_entry (
+      parent INTEGER NOT NULL, cookie INTEGER NOT NULL, died INTEGER NOT NULL, born INTEGER NOT NULL, name BLOB NOT NULL, inode INTEGER NOT NULL,
+      type INTEGER NOT NULL, PRIMARY KEY (parent, cookie, died)) STRICT, WITHOUT ROWID;
+    CREATE INDEX past_entry_directory ON past_entry (inode, died) WHERE type = 16384;
+    CREATE TABLE past_xattr (
+      inode INTEGER NOT NULL, name BLOB NOT NULL, died INTEGER NOT NULL, born INTEGER NOT NULL, value BLOB NOT NULL,
+      PRIMARY KEY (inode, name, died)) STRICT, WITHOUT ROWID;
+    CREATE TABLE past_page (
+      inode INTEGER NOT NULL, start INTEGER NOT NULL, died INTEGER NOT NULL, born INTEGER NOT NULL, extents BLOB NOT NULL,
+      PRIMARY KEY (inode, start, died)) STRICT, WITHOUT ROWID;
 
     -- One row a stored chunk. `number` is the first 63 bits of its id, or the next free one after a collision.
     CREATE TABLE chunk (
       number INTEGER PRIMARY KEY, id BLOB NOT NULL, length INTEGER NOT NULL, crc INTEGER NOT NULL,
       container INTEGER NOT NULL, frame INTEGER NOT NULL, frame_length INTEGER NOT NULL, offset INTEGER NOT NULL) STRICT;
+
+    -- One row a container with frames: how many rows of `chunk` name it, and whether the optimiser leaves it as it is
+    -- (ContainerUses.swift).
+    CREATE TABLE container (number INTEGER PRIMARY KEY, chunks INTEGER NOT NULL, kept INTEGER NOT NULL) STRICT;
 
     -- Nodes without a name that were still open: swept at the next mount if we were killed.
     CREATE TABLE orphan (inode INTEGER PRIMARY KEY) STRICT;
@@ -38,13 +65,6 @@ enum Schema {
 
     -- Counters and positions, written with every commit.
     CREATE TABLE state (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-    """,
-    """
-    -- One row a container with frames: how many rows of `chunk` name it, and whether the optimiser leaves it as it is
-    -- (ContainerUses.swift). Nobody noted so far which containers frames elsewhere need: what is there already stays.
-    CREATE TABLE container (number INTEGER PRIMARY KEY, chunks INTEGER NOT NULL, kept INTEGER NOT NULL) STRICT;
-    INSERT INTO container SELECT container, count(*), 1 FROM chunk GROUP BY container;
-    DELETE FROM state WHERE key = 'optimised';
     """,
   ]
 
@@ -63,6 +83,7 @@ enum Schema {
         throw .databaseDamaged(detail: "\(database.path) is not a vault's database")
       }
     }
+    if tables > 0, version < versionMin { throw .databaseOutdated(path: database.path) }
     guard version <= migrations.count else {
       throw .formatUnknown(path: database.path, detail: "its schema is version \(version), this program knows up to \(migrations.count); use a newer vaultfs")
     }

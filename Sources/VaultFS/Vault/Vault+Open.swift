@@ -33,6 +33,10 @@ extension Vault {
     let disk = try makeDisk(path)
     // On a full disk this makes the room that opening needs.
     Reserve(disk).makeRoom()
+    if try isViewOutdated(path) {
+      log("the metadata database is from an earlier program; making it anew from the journal")
+      try rebuild(path, configuration: configuration, disk: disk, log: log) { _ in }
+    }
     let containers = try ContainerStore(disk: disk)
     let thisBoot = contents(of: "/proc/sys/kernel/random/boot_id"), lastBoot = try readState(disk)
     // A clean end leaves neither: a log without `boot` is from an opening whose first write a power cut took away.
@@ -146,6 +150,16 @@ extension Vault {
     // The view's position moves with every commit; what a flush has covered ends earlier, if nobody flushed since.
     let packs = try containers.files(containers.numbers(.pack).filter { $0 >= min(state.flushedPack, state.pack) })
     return (metadata, end, (containers.numbers(.segment).filter { $0 >= min(state.flushedSegment, state.segment) }, packs))
+  }
+
+  private static func isViewOutdated(_ path: String) throws(VaultError) -> Bool {
+    let file = "\(path)/\(databaseName)"
+    guard unsafe access(file, F_OK) == 0 else { return false }
+    do throws(VaultError) { try Schema.prepare(try Database(path: file)) } catch {
+      if case .databaseOutdated = error { return true }
+      throw error
+    }
+    return false
   }
 
   private static func hasDatabaseLog(_ path: String) -> Bool {

@@ -75,7 +75,7 @@ public final class Vault: @unchecked Sendable {
     do throws(VaultError) {
       try metadata.begin()
       for (frame, place) in zip(frames, places) { try metadata.insert(frame.header, at: place, in: journal.segment) }
-      try metadata.apply(operation, lsn: lsn, known: known)
+      try metadata.apply(operation, lsn: lsn, stamp: journal.stamp, known: known)
       notePosition()
       if metadata.operationsSinceCommit >= Limits.commitOperations { try commit() }
     } catch { throw fail(error) }
