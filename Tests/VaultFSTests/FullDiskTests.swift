@@ -87,6 +87,56 @@ import Testing
     }
   }
 
+  @Test func `from zero bytes free a file of very many extents is deleted, and another one emptied`() throws {
+    try SmallDisk.run(mebibytes: 300) { disk in
+      let home = disk.home
+      for name in ["deleted", "emptied"] { try home.vault.fragment(name, extents: 1 << 20) }
+      try home.vault.syncAll()
+      try home.vault.checkpoint()
+      usleep(300_000)
+      disk.fillUp()
+      try home.vault.unlink([UInt8]("deleted"), in: .root)
+      try home.vault.truncate(try #require(try home.vault.find("emptied")).inode, to: 0, clearsPrivileges: false)
+      #expect(home.vault.status().readOnlyReason == nil)
+      try home.reopen()
+      #expect(try home.vault.names() == [[UInt8]("emptied")])
+      disk.free()
+      try expectSound(home.vault)
+    }
+  }
+
+  @Test func `names and attributes change where nothing can be saved`() throws {
+    try SmallDisk.run(mebibytes: 200) { disk in
+      let home = disk.home
+      let inode = try home.vault.makeFile("saved", [UInt8]("saved"))
+      let file = try home.vault.open(try home.vault.make("unsaved").inode)
+      defer { home.vault.close(file) }
+      try home.vault.syncAll()
+      usleep(300_000)
+      home.vault.keeper?.stop()
+      try home.vault.write([UInt8]("not saved yet"), to: file)
+      disk.fillUp()
+      try? home.vault.checkRoom(for: 0)
+      // More than fits into the last block of the journal.
+      for index in 0..<200 {
+        try home.vault.rename([UInt8]("saved"), in: .root, to: [UInt8]("renamed"), in: .root, mode: .replace)
+        try home.vault.rename([UInt8]("renamed"), in: .root, to: [UInt8]("saved"), in: .root, mode: .replace)
+        var change = AttributeChange()
+        change.mode = UInt32(0o600 + index % 8)
+        _ = try home.vault.change(inode, change)
+      }
+      try home.vault.rename([UInt8]("unsaved"), in: .root, to: [UInt8]("still unsaved"), in: .root, mode: .replace)
+      #expect(try home.vault.seek(file, from: 0, to: .data) == 0)
+      #expect(try home.vault.seek(file, from: 0, to: .hole) == 13)
+      #expect(try home.vault.read(file, count: 100) == [UInt8]("not saved yet"))
+      disk.free()
+      home.vault.keeper = Keeper(home.vault)
+      home.vault.keeper?.start()
+      try home.vault.save(file)
+      #expect(try home.vault.contents(of: try #require(try home.vault.find("still unsaved")).inode) == [UInt8]("not saved yet"))
+    }
+  }
+
   @Test func `what it says of its space is true`() throws {
     try SmallDisk.run { disk in
       let home = disk.home
@@ -100,6 +150,22 @@ import Testing
       let taken = before.available - after.available
       #expect((20 << 20)...(22 << 20) ~= taken, "\(taken) bytes")
       #expect(after.nodes == before.nodes + 1)
+    }
+  }
+}
+
+extension Vault {
+  /// A file whose every other byte is an extent of its own.
+  func fragment(_ name: String, extents: UInt64) throws {
+    let file = try open(try make(name).inode)
+    defer { close(file) }
+    for index in 0..<UInt64(256) { try write([UInt8(index % 2)], to: file, at: 2 * index) }
+    try save(file)
+    var count: UInt64 = 256
+    while count < extents {
+      var done: UInt64 = 0
+      while done < 2 * count { done += try clone(from: file, at: done, to: file, at: 2 * count + done, length: 2 * count - done, clearsPrivileges: false) }
+      count *= 2
     }
   }
 }

@@ -129,9 +129,12 @@ struct LifeTests {
       try home.vault.syncAll()
       let before = try tree(of: home.vault)
       try home.close()
-      let database = try Database(path: home.path + "/metadata.db")
-      try database.execute("DROP TABLE container; PRAGMA user_version = 1")
-      try database.checkpoint()
+      func makeOld() throws {
+        let database = try Database(path: home.path + "/metadata.db")
+        try database.execute("DROP TABLE container; PRAGMA user_version = 1")
+        try database.checkpoint()
+      }
+      try makeOld()
       #expect { try Vault.status(at: home.path) } throws: { "\($0)".contains("mounting the vault makes it anew") }
       try home.open()
       #expect(home.messages.contain("making it anew"))

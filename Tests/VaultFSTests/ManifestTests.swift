@@ -173,4 +173,19 @@ struct ManifestTests {
       }
     }
   }
+
+  @Test func `neither a clone nor a read of very many extents holds everybody up`() throws {
+    try Home.run { home in
+      try home.vault.fragment("many", extents: 1 << 18)
+      let file = try home.vault.open(try #require(try home.vault.find("many")).inode), size: UInt64 = 1 << 19
+      defer { home.vault.close(file) }
+      let copied = try home.vault.clone(from: file, at: 0, to: file, at: size, length: size, clearsPrivileges: false)
+      #expect((1..<size) ~= copied, "a part of it, as copy_file_range(2) may")
+      let all = try home.vault.read(file, count: Int(size))
+      #expect(all.count == Int(size))
+      #expect(all.indices.allSatisfy { all[$0] == UInt8($0 / 2 % 2 * (1 - $0 % 2)) })
+      let (end, extents) = try home.vault.lock.withLock { () throws in try home.vault.metadata.extents(of: file.node, in: 0..<size, atMost: 1000) }
+      #expect(extents.count <= 1000 && end < size)
+    }
+  }
 }

@@ -75,10 +75,10 @@ enum Operation: Hashable {
 }
 
 extension Operation {
-  /// Whether it can make room: such an operation may use the reserve.
-  var freesSpace: Bool {
+  /// Whether it goes on where the disk is full: what makes room, and what takes none. Such an operation may use the reserve.
+  var mayUseReserve: Bool {
     switch self {
-    case .unlink, .drop, .removeXattr, .collapseRange: true
+    case .unlink, .drop, .removeXattr, .collapseRange, .rename, .exchange, .setAttributes: true
     case .content(_, _, let extents, _, _): extents.isEmpty
     default: false
     }

@@ -15,6 +15,15 @@ extension Metadata {
     return found
   }
 
+  /// The first extents of a file inside `range`, clipped to it: all, or about as many as were asked for.
+  /// - Returns: also up to where.
+  func extents(of node: Node, in range: Range<UInt64>, atMost count: Int) throws(VaultError) -> (end: UInt64, [Extent]) {
+    let found = try someExtents(of: node, in: range, atLeast: count + 1)
+    guard found.count > count else { return (range.upperBound, found.clipped(to: range)) }
+    let end = min(found[count].offset, range.upperBound)
+    return (end, Array(found.prefix(count)).clipped(to: range.lowerBound..<end))
+  }
+
   /// The next extents at or after `offset`, not all of them; none only where there are none. The first may begin before it.
   func someExtents(of node: Node, from offset: UInt64) throws(VaultError) -> [Extent] {
     try someExtents(of: node, in: offset..<max(offset, Limits.fileBytesMax), atLeast: 1)
@@ -197,6 +206,16 @@ extension Metadata {
       return true
     }
     return sum
+  }
+
+  /// Where the last `count` pages of a manifest begin; nil where it has no more than that.
+  func start(ofLastPages count: Int, of node: Node) throws(VaultError) -> UInt64? {
+    guard node.paged else { return nil }
+    let select = statements.nthLastPage
+    select.bind(1, node.inode.value)
+    select.bind(2, UInt64(count))
+    defer { select.reset() }
+    return try select.step() ? select.unsigned(0) : nil
   }
 
   /// Removes the pages that begin in `range`.

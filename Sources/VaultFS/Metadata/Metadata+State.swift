@@ -58,7 +58,7 @@ struct Statements {
   let selectNode, writeNode, deleteNode: Statement
   let selectEntry, listEntries, insertEntry, deleteEntry, retargetEntry: Statement
   let selectXattr, listXattrs, countXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
-  let selectPage, listPages, writePage, deletePages: Statement
+  let selectPage, nthLastPage, listPages, writePage, deletePages: Statement
   let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk, writeContainer, deleteContainer: Statement
   let insertOrphan, deleteOrphan, writeState, insertEpoch, selectEpoch: Statement
 
@@ -78,6 +78,7 @@ struct Statements {
     deleteXattr = try db.prepare("DELETE FROM xattr WHERE inode = ? AND name = ?")
     deleteXattrs = try db.prepare("DELETE FROM xattr WHERE inode = ?")
     selectPage = try db.prepare("SELECT start, extents FROM page WHERE inode = ? AND start <= ? ORDER BY start DESC LIMIT 1")
+    nthLastPage = try db.prepare("SELECT start FROM page WHERE inode = ? ORDER BY start DESC LIMIT 1 OFFSET ?")
     listPages = try db.prepare("SELECT start, extents FROM page WHERE inode = ? AND start >= ? AND start < ? ORDER BY start")
     writePage = try db.prepare("INSERT OR REPLACE INTO page (inode, start, extents, since) VALUES (?, ?, ?, ?)")
     deletePages = try db.prepare("DELETE FROM page WHERE inode = ? AND start >= ? AND start < ?")

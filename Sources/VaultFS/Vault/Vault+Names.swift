@@ -99,7 +99,7 @@ extension Vault {
 
   private func remove(_ name: [UInt8], in parent: InodeNumber, directory: Bool) throws(VaultError) {
     try checkName(name)
-    try lock.withLock { () throws(VaultError) in
+    let ended = try lock.withLock { () throws(VaultError) in
       _ = try metadata.directory(parent)
       guard let row = try metadata.entry(name, in: parent) else { throw .notFound }
       let node = try metadata.node(row.inode)
@@ -108,8 +108,9 @@ extension Vault {
         if node.entries > 0 { throw .directoryNotEmpty }
       } else if node.isDirectory { throw .isADirectory }
       try perform(.unlink(parent: parent, name: name, drops: endsWithItsNames(node), time: Self.now()))
-      noteUnlinked(node)
+      return noteUnlinked(node)
     }
+    if let ended { try dropOrphan(ended) }
   }
 
   /// How `rename` treats a target that exists.
@@ -120,8 +121,11 @@ extension Vault {
     try checkName(name)
     try checkName(newName)
     // Without an fsync a rename over a file must still give the old content or the new, whole (promise 2).
-    if let inode = try lock.withLock({ () throws(VaultError) in try metadata.entry(name, in: parent)?.inode }) { try save(inode) }
-    try lock.withLock { () throws(VaultError) in
+    if let inode = try lock.withLock({ () throws(VaultError) in try metadata.entry(name, in: parent)?.inode }) {
+      // On a full disk names still change; what could not be saved stays in memory, and its writer hears of it.
+      do throws(VaultError) { try save(inode) } catch { if case .diskFull = error {} else { throw error } }
+    }
+    let ended = try lock.withLock { () throws(VaultError) -> InodeNumber? in
       let from = try metadata.directory(parent), to = try metadata.directory(newParent)
       guard let row = try metadata.entry(name, in: parent) else { throw .notFound }
       if to.links == 0 { throw .notFound }
@@ -141,7 +145,7 @@ extension Vault {
         var drops = false, replaced: Node?
         if let old {
           let target = try metadata.node(old.inode)
-          if target === node { return }
+          if target === node { return nil }
           try checkReplaceable(target, by: node)
           drops = endsWithItsNames(target)
           replaced = target
@@ -150,9 +154,11 @@ extension Vault {
           try metadata.checkFree(newName, in: newParent)
         }
         try perform(.rename(parent: parent, name: name, newParent: newParent, newName: newName, drops: drops, time: Self.now()))
-        if let replaced { noteUnlinked(replaced) }
+        return replaced.flatMap(noteUnlinked)
       }
+      return nil
     }
+    if let ended { try dropOrphan(ended) }
   }
 
   private func checkReplaceable(_ target: Node, by node: Node) throws(VaultError) {
@@ -174,12 +180,15 @@ extension Vault {
     return true
   }
 
-  /// Whether nobody would miss the node after its last name.
-  private func endsWithItsNames(_ node: Node) -> Bool { unsafe node.openCount == 0 && !awaitsForget }
+  /// Whether the node ends with its last name, in the same operation: nobody would miss it, and it is not long.
+  private func endsWithItsNames(_ node: Node) -> Bool { unsafe node.openCount == 0 && !awaitsForget && !node.paged }
 
   /// `lock` is held.
-  private func noteUnlinked(_ node: Node) {
-    if node.links == 0, !node.isDropped { orphans.insert(node.inode) }
+  /// - Returns: the node, where it is to be dropped as soon as `lock` is not held.
+  private func noteUnlinked(_ node: Node) -> InodeNumber? {
+    guard node.links == 0, !node.isDropped else { return nil }
+    orphans.insert(node.inode)
+    return unsafe node.openCount > 0 || awaitsForget ? nil : node.inode
   }
 
   func checkName(_ name: [UInt8]) throws(VaultError) {

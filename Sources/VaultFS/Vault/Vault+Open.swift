@@ -106,14 +106,14 @@ extension Vault {
 
   /// Nodes without a name that were open when the last owner ended.
   private func sweepOrphans() throws(VaultError) {
-    try lock.withLock { () throws(VaultError) in
+    if isReadOnly { return }
+    let found = try lock.withLock { () throws(VaultError) in
       let select = try metadata.database.prepare("SELECT inode FROM orphan")
-      var orphans: [InodeNumber] = []
-      while try select.step() { orphans.append(InodeNumber(select.unsigned(0))) }
-      select.reset()
-      let wasReadOnly = isReadOnly
-      for inode in orphans where !wasReadOnly { try perform(.drop(inode)) }
+      defer { select.reset() }
+      while try select.step() { orphans.insert(InodeNumber(select.unsigned(0))) }
+      return orphans
     }
+    for inode in found { try dropOrphan(inode) }
   }
 
   /// Opens the database and replays what it has not seen.

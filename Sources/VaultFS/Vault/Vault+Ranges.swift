@@ -5,10 +5,30 @@ extension Vault {
     if size > Limits.fileBytesMax { throw .fileTooLarge }
     let file = try open(inode)
     defer { release(inode) }
+    try shorten(file.node, to: size)
     try shape(file) { node throws(VaultError) in
       if size > node.size { try checkSpace() }
       let gone = size <= node.size ? size..<Limits.fileBytesMax : 0..<0
       try perform(.content(inode, range: gone, extents: [], size: size, attributes: modified(node, clearsPrivileges, isMember)))
+    }
+  }
+
+  /// Pages of a manifest that one operation takes away.
+  private static let pagesPerOperation = 64
+
+  /// Pages of the database's log beyond which it is emptied between two steps.
+  private static let logPagesMax = 1024
+
+  /// Takes most of what a file has beyond `size` away, where that is very much. In steps: SQLite keeps all that an
+  /// operation changes in memory, and in its log, and a full disk has room for little.
+  func shorten(_ node: Node, to size: UInt64) throws(VaultError) {
+    while try lock.withLock({ () throws(VaultError) in
+      guard !node.isDropped, let start = try metadata.start(ofLastPages: Self.pagesPerOperation, of: node), start > size else { return false }
+      try perform(.content(node.inode, range: start..<Limits.fileBytesMax, extents: [], size: min(node.size, start), attributes: AttributeSet()))
+      do throws(VaultError) { try commit() } catch { throw fail(error) }
+      return true
+    }) {
+      if logPages > Self.logPagesMax { try checkpoint() }
     }
   }
 
@@ -40,7 +60,14 @@ extension Vault {
         try perform(.content(inode, range: range, extents: [reserved], size: keepSize ? node.size : max(node.size, range.upperBound), attributes: set))
       case .reserve(let keepSize):
         try checkReservable(length - (try metadata.allocated(of: node, in: range)))
-        try perform(.reserve(inode, range: range, size: keepSize ? node.size : max(node.size, range.upperBound), attributes: set))
+        // Each hole between two extents becomes one more.
+        var at = range.lowerBound
+        while at < range.upperBound {
+          let (end, extents) = try metadata.extents(of: node, in: at..<range.upperBound, atMost: Self.extentsPerOperation)
+          try checkRoom(for: extents.count * Self.extentBytes)
+          try perform(.reserve(inode, range: at..<end, size: keepSize ? node.size : max(node.size, end), attributes: set))
+          at = end
+        }
       case .collapse:
         guard offset % Self.shiftUnit == 0, length % Self.shiftUnit == 0, range.upperBound < node.size else { throw .invalidArgument }
         try perform(.collapseRange(inode, offset: offset, length: length, attributes: set))
@@ -59,27 +86,46 @@ extension Vault {
     if wanted > Limits.reserveBytes, wanted - Limits.reserveBytes > (try reserve.space().available) { throw .diskFull }
   }
 
+  /// Extents that one operation makes, and operations of one request: nobody waits long for either.
+  private static let extentsPerOperation = 4096, operationsMax = 16
+  /// What an extent takes in the view, about; bytes.
+  private static let extentBytes = 64
+
   /// Makes `length` bytes of `target` the same as those of `source`, by reference.
-  /// - Returns: how many; fewer where the source ends.
+  /// - Returns: how many; fewer where the source ends, where it has very many extents, and where the disk fills up.
   public func clone(from source: OpenFile, at offset: UInt64, to target: OpenFile, at newOffset: UInt64, length: UInt64,
                     clearsPrivileges: Bool, isMember: (UInt32) -> Bool = { _ in true }) throws(VaultError) -> UInt64 {
     try checkSpace()
     var modeChanged = false
     defer { if modeChanged { unsafe whenModeChanges?(target.inode) } }
     let same = source.inode == target.inode
-    func copy() throws(VaultError) -> UInt64 {
+    /// Copies the next part of what is left.
+    func step(_ done: UInt64) throws(VaultError) -> UInt64 {
       try lock.withLock { () throws(VaultError) in
         let from = source.node, to = target.node
-        guard offset < from.size else { return 0 }
-        let count = min(length, from.size - offset)
-        guard newOffset <= Limits.fileBytesMax - count else { throw .fileTooLarge }
-        if same, max(offset, newOffset) < min(offset, newOffset) + count { throw .invalidArgument }
+        guard done < length, offset + done < from.size else { return 0 }
+        let left = min(length, from.size - offset) - done, start = offset + done, newStart = newOffset + done
+        guard newStart <= Limits.fileBytesMax - left else { throw .fileTooLarge }
+        if same, max(start, newStart) < min(start, newStart) + left { throw .invalidArgument }
+        let (end, extents) = try metadata.extents(of: from, in: start..<start + left, atMost: Self.extentsPerOperation)
+        try checkRoom(for: extents.count * Self.extentBytes)
         let set = modified(to, clearsPrivileges, isMember)
-        modeChanged = set.mode != nil
-        try perform(.clone(to.inode, at: newOffset, from: from.inode, sourceRange: offset..<offset + count,
-                           size: max(to.size, newOffset + count), attributes: set))
-        return count
+        modeChanged = modeChanged || set.mode != nil
+        try perform(.clone(to.inode, at: newStart, from: from.inode, sourceRange: start..<end,
+                           size: max(to.size, newStart + (end - start)), attributes: set))
+        return end - start
       }
+    }
+    func copy() throws(VaultError) -> UInt64 {
+      var done: UInt64 = 0
+      for _ in 0..<Self.operationsMax {
+        do throws(VaultError) {
+          let copied = try step(done)
+          if copied == 0 { break }
+          done += copied
+        } catch { if done == 0 { throw error } else { break } }
+      }
+      return done
     }
     if same { return try quiescent(source, copy) }
     // Two drafts are always quieted in the order of their nodes, so that two copies cannot wait for each other.
@@ -94,6 +140,16 @@ extension Vault {
 
   /// The next data or hole at or after `offset` (lseek(2), SEEK_DATA and SEEK_HOLE). A hole is at the end of every file.
   public func seek(_ file: OpenFile, from offset: UInt64, to target: SeekTarget) throws(VaultError) -> UInt64 {
+    do throws(VaultError) { return try seekSaved(file, from: offset, to: target) } catch {
+      guard case .diskFull = error else { throw error }
+      // What cannot be saved now may be anywhere: to call all of it data is right, if not helpful.
+      let size = lock.withLock { file.node.currentSize }
+      guard offset < size else { throw .noDataThere }
+      return target == .data ? offset : size
+    }
+  }
+
+  private func seekSaved(_ file: OpenFile, from offset: UInt64, to target: SeekTarget) throws(VaultError) -> UInt64 {
     try quiescent(file) { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         let size = file.node.size

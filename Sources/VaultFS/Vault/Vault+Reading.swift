@@ -73,28 +73,35 @@ extension Vault {
   }
 
   public func release(_ inode: InodeNumber) {
-    lock.withLock {
-      guard let node = try? metadata.node(inode) else { return }
+    let isLast = lock.withLock {
+      guard let node = try? metadata.node(inode) else { return false }
       node.openCount -= 1
-      guard node.openCount == 0 else { return }
+      guard node.openCount == 0 else { return false }
       if node.unsaved == nil { node.draft = nil }
-      if unsafe !awaitsForget || node.isForgotten { dropOrphan(inode) }
+      return unsafe !awaitsForget || node.isForgotten
     }
+    if isLast { try? dropOrphan(inode) }
   }
 
   /// Whoever is served (the kernel) holds the node no longer. Needed where `awaitsForget`.
   public func forget(_ inode: InodeNumber) {
-    lock.withLock {
-      guard orphans.contains(inode), let node = try? metadata.node(inode) else { return }
+    let isLast = lock.withLock {
+      guard orphans.contains(inode), let node = try? metadata.node(inode) else { return false }
       // The last close may be on its way still, in another thread.
       node.isForgotten = true
-      if node.openCount == 0 { dropOrphan(inode) }
+      return node.openCount == 0
     }
+    if isLast { try? dropOrphan(inode) }
   }
 
-  /// `lock` is held.
-  private func dropOrphan(_ inode: InodeNumber) {
-    if orphans.remove(inode) != nil { _ = try? perform(.drop(inode)) }
+  /// The end of a node without a name, if it is one. What fails is done when the vault is opened again.
+  func dropOrphan(_ inode: InodeNumber) throws(VaultError) {
+    guard let node = try lock.withLock({ () throws(VaultError) in orphans.contains(inode) ? try metadata.node(inode) : nil }) else { return }
+    try shorten(node, to: 0)
+    try lock.withLock { () throws(VaultError) in
+      if orphans.contains(inode) { try perform(.drop(inode)) }
+      orphans.remove(inode)
+    }
   }
 
   /// Where some bytes of a read come from.
@@ -134,29 +141,39 @@ extension Vault {
   /// - Parameter isAccess: a program reads, and its access time shall show that.
   func readSaved(_ node: Node, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer, size: (Node) -> UInt64,
                  isAccess: Bool = false) throws(VaultError) -> Int {
-    let (count, pieces) = try lock.withLock { () throws(VaultError) in
+    let count = lock.withLock {
       if isAccess { noteAccess(node) }
-      return try locate(node, offset, buffer.count, size(node))
+      let size = size(node)
+      return offset < size ? Int(min(UInt64(buffer.count), size - offset)) : 0
     }
-    guard count > 0 else { return 0 }
-    let target = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count])
-    unsafe fillGaps(target, at: offset, pieces)
-    for piece in pieces { try unsafe copy(piece, into: target, at: offset, of: node.inode) }
+    var done = 0
+    while done < count {
+      let at = offset + UInt64(done)
+      let (end, pieces) = try lock.withLock { () throws(VaultError) in try locate(node, at..<offset + UInt64(count)) }
+      let part = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[done..<Int(end - offset)])
+      unsafe fillGaps(part, at: at, pieces)
+      for piece in pieces { try unsafe copy(piece, into: part, at: at, of: node.inode) }
+      done = Int(end - offset)
+    }
     return count
   }
 
-  private func locate(_ node: Node, _ offset: UInt64, _ wanted: Int, _ size: UInt64) throws(VaultError) -> (Int, [Piece]) {
-    guard offset < size else { return (0, []) }
-    let count = min(UInt64(wanted), size - offset)
+  /// Extents that are looked up under one hold of the vault's lock. (Whoever writes single bytes makes very many.)
+  private static let extentsPerHold = 1024
+
+  /// Where the first bytes of `range` come from, all of them but where there are very many extents.
+  /// - Returns: also up to where.
+  private func locate(_ node: Node, _ range: Range<UInt64>) throws(VaultError) -> (UInt64, [Piece]) {
+    let (end, extents) = try metadata.extents(of: node, in: range, atMost: Self.extentsPerHold)
     var pieces: [Piece] = []
-    for extent in try metadata.extents(of: node, in: offset..<min(offset + count, max(node.size, offset))) {
+    for extent in extents {
       guard case .chunk(let number, let within) = extent.source else { continue }
       let row = try metadata.place(of: number)
       let file: Result<any DiskFile, VaultError>
       do throws(VaultError) { file = .success(try containers.file(row.place.frame.container)) } catch { file = .failure(error) }
       pieces.append(Piece(start: extent.offset, count: Int(extent.length), id: row.id, place: row.place, file: file, offsetInChunk: within))
     }
-    return (Int(count), pieces)
+    return (end, pieces)
   }
 
   private func fillGaps(_ target: UnsafeMutableRawBufferPointer, at offset: UInt64, _ pieces: [Piece]) {

@@ -69,7 +69,7 @@ public final class Vault: @unchecked Sendable {
     let lsn: LSN, places: [UInt64]
     do throws(VaultError) { (lsn, places) = try append(operation, frames) } catch {
       // Others have taken the last of the disk: what frees space must go on.
-      guard case .diskFull = error, operation.freesSpace, reserve.giveUp() else { throw error }
+      guard case .diskFull = error, operation.mayUseReserve, reserve.giveUp() else { throw error }
       (lsn, places) = try append(operation, frames)
     }
     do throws(VaultError) {
@@ -161,7 +161,11 @@ public final class Vault: @unchecked Sendable {
     metadata.state.pack = settled.container
     metadata.state.packOffset = settled.offset
     metadata.state.nextContainer = containers.next
-    try metadata.commit()
+    do throws(VaultError) { try metadata.commit() } catch {
+      // Nothing has entered the database's log yet: with the reserve's room it may.
+      guard case .diskFull = error, reserve.giveUp() else { throw error }
+      try metadata.commit()
+    }
   }
 
   static func now() -> Timestamp { .now }
