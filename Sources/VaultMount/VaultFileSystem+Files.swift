@@ -40,7 +40,7 @@ extension VaultFileSystem {
   }
 
   public func flush(_ node: NodeNumber, _ handle: HandleNumber, lockOwner: UInt64) throws(FuseBridge.Errno) {
-    try answer { () throws(VaultError) in try vault.save(handle.file) }
+    try answer { () throws(VaultError) in try vault.endVersion(handle.file) }
   }
   public func sync(_ node: NodeNumber, _ handle: HandleNumber, dataOnly: Bool) throws(FuseBridge.Errno) {
     try answer { () throws(VaultError) in try vault.sync(handle.file) }

@@ -102,8 +102,8 @@ func expectSound(_ vault: Vault, unnamed: [InodeNumber] = [], _ comment: String 
     expect(counters.uniqueBytes == (try database.integer("SELECT total(length) FROM chunk")), "unique bytes are counted wrong")
     expect(try database.integer("SELECT count(*) FROM node") == Int64(infos.count), "the database has nodes that nobody can reach")
     expect(try database.integer("SELECT count(*) FROM orphan") == Int64(unnamed.count), "orphans are left")
-    expect(try database.integer("SELECT count(*) FROM page WHERE inode NOT IN (SELECT inode FROM node)") == 0, "pages of no node are left")
-    expect(try database.integer("SELECT count(*) FROM xattr WHERE inode NOT IN (SELECT inode FROM node)") == 0, "attributes of no node are left")
+    expect(try database.integer("SELECT count(*) FROM page WHERE inode NOT IN (SELECT inode FROM node UNION SELECT inode FROM past_node)") == 0, "pages of no node are left")
+    expect(try database.integer("SELECT count(*) FROM xattr WHERE inode NOT IN (SELECT inode FROM node UNION SELECT inode FROM past_node)") == 0, "attributes of no node are left")
     let check = try database.prepare("PRAGMA integrity_check")
     expect(try check.step() && check.bytes(0) == [UInt8]("ok"), "the database is not sound")
   }

@@ -20,6 +20,8 @@ final class Draft {
   /// A worker saves it, or will. Guarded by the vault's lock.
   var isBeingSaved = false
   /// Saves to come in which the writer is taken to be faster than the workers.
+  /// When the version began that is being written, by the monotonic clock; 0 where its writer has closed.
+  var versionSince: UInt64 = 0
   var hurry = 0
 
   /// Bytes of a program were given up after the last close; whoever asks for them next (flush, fsync) hears of it, once.

@@ -82,6 +82,7 @@ public struct Timestamp: Hashable, Sendable, Comparable {
   public static func < (a: Timestamp, b: Timestamp) -> Bool {
     (a.seconds, a.nanoseconds) < (b.seconds, b.nanoseconds)
   }
+  public static let zero = Timestamp(seconds: 0, nanoseconds: 0)
   /// By the computer's clock, in whole microseconds: a thousand times finer than most kernels' own stamps, and a third
   /// of the bytes in the journal. (What programs set keeps its nanoseconds.)
   public static var now: Timestamp {

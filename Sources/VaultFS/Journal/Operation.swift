@@ -43,6 +43,11 @@ struct AttributeSet: Hashable {
   var accessed: Timestamp?
   var modified: Timestamp?
   var changed: Timestamp?
+  /// The writer of the present version is still at it: no new one begins.
+  var continues = false
+
+  /// A read, as far as history goes.
+  var isAccessOnly: Bool { accessed != nil && mode == nil && user == nil && group == nil && modified == nil && changed == nil }
 }
 
 enum Operation: Hashable {
@@ -72,13 +77,25 @@ enum Operation: Hashable {
   case drop(InodeNumber)
   /// Holes in `range` become reserved; then the file has `size` bytes at least.
   case reserve(InodeNumber, range: Range<UInt64>, size: UInt64, attributes: AttributeSet)
+  /// A name for this moment, seen from a directory.
+  case snapshot(name: [UInt8], of: InodeNumber)
+  case dropSnapshot(name: [UInt8])
+  /// Content and extended attributes become those that `from` had after the operation `moment`.
+  case restore(InodeNumber, from: InodeNumber, moment: LSN, attributes: AttributeSet)
+  /// A new file, with a name, as `from` was after the operation `moment`. What is set in `changed` is its birth.
+  case revive(NewNode, parent: InodeNumber, name: [UInt8], from: InodeNumber, moment: LSN, attributes: AttributeSet)
+  case setHistory(HistoryPolicy)
+  /// What a node was after `moment` stays whatever the policy says, or not any more.
+  case pin(InodeNumber, moment: LSN, isPinned: Bool)
+  /// What nobody needs of the past of these nodes, by the policy at `now` (seconds since 1970), is forgotten.
+  case expire(nodes: Range<UInt64>, now: Int64)
 }
 
 extension Operation {
   /// Whether it goes on where the disk is full: what makes room, and what takes none. Such an operation may use the reserve.
   var mayUseReserve: Bool {
     switch self {
-    case .unlink, .drop, .removeXattr, .collapseRange, .rename, .exchange, .setAttributes: true
+    case .unlink, .drop, .removeXattr, .collapseRange, .dropSnapshot, .expire, .rename, .exchange, .setAttributes: true
     case .content(_, _, let extents, _, _): extents.isEmpty
     default: false
     }
@@ -86,7 +103,7 @@ extension Operation {
 
   private enum Kind: UInt8 {
     case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
-      insertRange, collapseRange, drop, epoch, reserve
+      insertRange, collapseRange, drop, epoch, reserve, snapshot, dropSnapshot, restore, revive, setHistory, pin, expire
   }
 
   /// - Parameter stamp: of the record that holds it: times near it are kept as a small difference.
@@ -126,6 +143,21 @@ extension Operation {
       kind(.epoch); w.u64(key)
     case .reserve(let inode, let range, let size, let set):
       kind(.reserve); w.varint(inode.value); w.range(range); w.varint(size); w.attributes(set, near: stamp)
+    case .snapshot(let name, let inode):
+      kind(.snapshot); w.counted(name); w.varint(inode.value)
+    case .dropSnapshot(let name):
+      kind(.dropSnapshot); w.counted(name)
+    case .restore(let inode, let source, let moment, let set):
+      kind(.restore); w.varint(inode.value); w.varint(source.value); w.varint(moment.value); w.attributes(set, near: stamp)
+    case .revive(let node, let parent, let name, let source, let moment, let set):
+      kind(.revive); w.node(node); w.varint(parent.value); w.counted(name); w.varint(source.value); w.varint(moment.value); w.attributes(set, near: stamp)
+    case .setHistory(let policy):
+      kind(.setHistory)
+      for number in policy.numbers { w.varint(UInt64(number)) }
+    case .pin(let inode, let moment, let isPinned):
+      kind(.pin); w.varint(inode.value); w.varint(moment.value); w.u8(isPinned ? 1 : 0)
+    case .expire(let nodes, let now):
+      kind(.expire); w.varint(nodes.lowerBound); w.varint(nodes.upperBound); w.signed(now)
     }
   }
 
@@ -158,7 +190,25 @@ extension Operation {
     case .drop: self = .drop(try r.inode())
     case .epoch: self = .epoch(key: try r.u64())
     case .reserve: self = .reserve(try r.inode(), range: try r.range(), size: try r.position(), attributes: try r.attributes(near: stamp))
+    case .snapshot: self = .snapshot(name: try r.name(), of: try r.inode())
+    case .dropSnapshot: self = .dropSnapshot(name: try r.name())
+    case .restore: self = .restore(try r.inode(), from: try r.inode(), moment: try r.moment(), attributes: try r.attributes(near: stamp))
+    case .revive:
+      self = .revive(try r.node(), parent: try r.inode(), name: try r.name(), from: try r.inode(), moment: try r.moment(), attributes: try r.attributes(near: stamp))
+    case .setHistory:
+      var policy = HistoryPolicy()
+      policy.numbers = [try r.varint32(), try r.varint32(), try r.varint32(), try r.varint32(), try r.varint32(), try r.varint32()]
+      self = .setHistory(policy)
+    case .pin: self = .pin(try r.inode(), moment: try r.moment(), isPinned: try r.u8() != 0)
+    case .expire: self = try .expire(decoding: &r)
     }
+  }
+
+  private static func expire(decoding r: inout ByteReader) throws(Malformed) -> Operation {
+    let first = try r.inode().value, end = try r.inode().value, now = try r.signed()
+    // Within what ages can be subtracted from.
+    guard first <= end, now.magnitude < 1 << 40 else { throw Malformed() }
+    return .expire(nodes: first..<end, now: now)
   }
 
   private static func create(decoding r: inout ByteReader, _ stamp: UInt64) throws(Malformed) -> Operation {
@@ -204,7 +254,7 @@ extension ByteWriter {
   }
   fileprivate mutating func attributes(_ set: AttributeSet, near stamp: UInt64) {
     u8((set.mode != nil ? 1 : 0) | (set.user != nil ? 2 : 0) | (set.group != nil ? 4 : 0)
-      | (set.accessed != nil ? 8 : 0) | (set.modified != nil ? 16 : 0) | (set.changed != nil ? 32 : 0))
+      | (set.accessed != nil ? 8 : 0) | (set.modified != nil ? 16 : 0) | (set.changed != nil ? 32 : 0) | (set.continues ? 64 : 0))
     for number in [set.mode, set.user, set.group] { if let number { varint(UInt64(number)) } }
     for moment in [set.accessed, set.modified, set.changed] { if let moment { time(moment, near: stamp) } }
   }
@@ -216,6 +266,11 @@ extension ByteReader {
     let number = try varint()
     guard number < UInt64(Int64.max) else { throw Malformed() }
     return InodeNumber(number)
+  }
+  fileprivate mutating func moment() throws(Malformed) -> LSN {
+    let number = try varint()
+    guard number < UInt64(Int64.max) else { throw Malformed() }
+    return LSN(number)
   }
   fileprivate mutating func name() throws(Malformed) -> [UInt8] {
     let name = try counted(max: Limits.nameBytesMax)
@@ -283,8 +338,9 @@ extension ByteReader {
   }
   fileprivate mutating func attributes(near stamp: UInt64) throws(Malformed) -> AttributeSet {
     let bits = try u8()
-    guard bits < 64 else { throw Malformed() }
+    guard bits < 128 else { throw Malformed() }
     var set = AttributeSet()
+    set.continues = bits & 64 != 0
     if bits & 1 != 0 { set.mode = try varint32() }
     if bits & 2 != 0 { set.user = try varint32() }
     if bits & 4 != 0 { set.group = try varint32() }

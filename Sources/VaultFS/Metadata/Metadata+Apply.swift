@@ -9,17 +9,21 @@ extension Metadata {
   func apply(_ operation: Operation, lsn: LSN, stamp: UInt64, known: [ChunkID: ChunkNumber] = [:]) throws(VaultError) {
     guard lsn == state.applied.next else { throw .journalDamaged(detail: "operation \(lsn.value) follows \(state.applied.value)") }
     try begin()
+    try noteMoment(lsn, stamp)
     switch operation {
     case .create(let new, .none, _, let time):
       try make(new, in: new.inode, time: time, lsn, stamp)
     case .create(let new, let parent, let name, let time):
       let parent = try directory(parent)
+      try change(parent, lsn)
       let node = try make(new, in: parent.inode, time: time, lsn, stamp)
       if node.isDirectory { try raise(&parent.links) }
       try insertEntry(name, of: node, in: parent, born: lsn)
       touch(parent, time)
     case .link(let inode, let parent, let name, let time):
       let node = try node(inode), parent = try directory(parent)
+      try change(node, lsn)
+      try change(parent, lsn)
       if node.links == 0 { try statements.deleteOrphan.run(inode) }
       try raise(&node.links)
       node.changed = time
@@ -28,35 +32,38 @@ extension Metadata {
       touch(parent, time)
     case .unlink(let parent, let name, let drops, let time):
       let parent = try directory(parent)
-      let row = try existing(name, in: parent, lsn)
+      let row = try existing(name, in: parent, lsn), node = try node(row.inode)
+      try change(parent, lsn)
+      try keep(row, of: parent.inode, endingWith: lsn, isDeleted: true)
+      if node.isDirectory || node.links == 1 { try noteDeleted(row, from: parent.inode, lsn) }
       try deleteEntry(row, in: parent)
-      try release(try node(row.inode), from: parent, drops: drops, time)
+      try release(node, from: parent, drops: drops, time, lsn, isDeleted: true)
       touch(parent, time)
     case .rename(let parent, let name, let newParent, let newName, let drops, let time):
       try rename(name, in: try directory(parent), to: newName, in: try directory(newParent), drops: drops, time, lsn)
     case .exchange(let parent, let name, let newParent, let newName, let time):
       try exchange(name, in: try directory(parent), with: newName, in: try directory(newParent), time, lsn)
     case .setAttributes(let inode, let set):
-      try update(inode, set)
+      try update(inode, set, lsn)
     case .setXattr(let inode, let name, let value, let set):
-      try writeXattr(name, value, of: try update(inode, set))
+      try writeXattr(name, value, of: try update(inode, set, lsn))
     case .removeXattr(let inode, let name, let set):
-      try removeXattr(name, of: try update(inode, set))
+      try removeXattr(name, of: try update(inode, set, lsn))
     case .content(let inode, let range, let extents, let size, let set):
-      let node = try update(inode, set)
+      let node = try update(inode, set, lsn)
       try replace(range, of: node, with: try resolve(extents, known))
       try resize(node, to: size)
     case .clone(let inode, let offset, let source, let range, let size, let set):
-      let node = try update(inode, set)
+      let node = try update(inode, set, lsn)
       try copy(range, of: try self.node(source), to: offset, of: node)
       try resize(node, to: size)
     case .insertRange(let inode, let offset, let length, let set):
-      let node = try update(inode, set)
+      let node = try update(inode, set, lsn)
       try shift(node, from: offset, by: Int64(length))
       try raise(&node.size, by: length)
       guard node.size <= Limits.fileBytesMax else { throw damaged("a file beyond the largest") }
     case .collapseRange(let inode, let offset, let length, let set):
-      let node = try update(inode, set)
+      let node = try update(inode, set, lsn)
       try shift(node, from: offset, by: -Int64(length))
       try lower(&node.size, by: length)
     case .drop(let inode):
@@ -67,9 +74,31 @@ extension Metadata {
       statements.insertEpoch.bind(2, key)
       try statements.insertEpoch.run()
     case .reserve(let inode, let range, let size, let set):
-      let node = try update(inode, set)
+      let node = try update(inode, set, lsn)
       try reserve(range, of: node)
       try resize(node, to: size)
+    case .snapshot(let name, let inode):
+      try makeSnapshot(name, of: inode, lsn)
+    case .dropSnapshot(let name):
+      try dropSnapshot(name)
+    case .restore(let inode, let source, let moment, let set):
+      try restore(try update(inode, set, lsn), from: source, at: moment)
+    case .revive(let new, let parent, let name, let source, let moment, let set):
+      let parent = try directory(parent)
+      try change(parent, lsn)
+      let node = try make(new, in: parent.inode, time: set.changed ?? .zero, lsn, stamp)
+      if node.isDirectory { try raise(&parent.links) }
+      try insertEntry(name, of: node, in: parent, born: lsn)
+      node.set(set)
+      try restore(node, from: source, at: moment)
+      touch(parent, set.changed ?? .zero)
+    case .setHistory(let policy):
+      state.history = policy
+      try loadRecent()
+    case .pin(let inode, let moment, let isPinned):
+      try pin(inode, moment, isPinned)
+    case .expire(let nodes, let now):
+      try expire(nodes, now: now)
     }
     state.applied = lsn
   }
@@ -88,8 +117,9 @@ extension Metadata {
   }
 
   @discardableResult
-  private func update(_ inode: InodeNumber, _ set: AttributeSet) throws(VaultError) -> Node {
+  private func update(_ inode: InodeNumber, _ set: AttributeSet, _ lsn: LSN) throws(VaultError) -> Node {
     let node = try node(inode)
+    if !set.isAccessOnly { try change(node, lsn, continues: set.continues) }
     node.set(set)
     touch(node)
     return node
@@ -110,7 +140,8 @@ extension Metadata {
   }
 
   /// One entry of `node` is gone.
-  private func release(_ node: Node, from parent: Node, drops: Bool, _ time: Timestamp) throws(VaultError) {
+  private func release(_ node: Node, from parent: Node, drops: Bool, _ time: Timestamp, _ lsn: LSN, isDeleted: Bool) throws(VaultError) {
+    if node.isDirectory || node.links == 1 { try keep(node, endingWith: lsn, isDeleted: isDeleted) } else { try change(node, lsn) }
     if node.isDirectory {
       node.links = 0
       try lower(&parent.links)
@@ -134,10 +165,13 @@ extension Metadata {
                       _ time: Timestamp, _ lsn: LSN) throws(VaultError) {
     let row = try existing(name, in: parent, lsn)
     let node = try node(row.inode)
+    for changed in [node, parent, newParent] { try change(changed, lsn) }
     if let old = try entry(newName, in: newParent.inode) {
+      try keep(old, of: newParent.inode, endingWith: lsn, isDeleted: false)
       try deleteEntry(old, in: newParent)
-      try release(try self.node(old.inode), from: newParent, drops: drops, time)
+      try release(try self.node(old.inode), from: newParent, drops: drops, time, lsn, isDeleted: false)
     }
+    try keep(row, of: parent.inode, endingWith: lsn, isDeleted: false)
     try deleteEntry(row, in: parent)
     try insertEntry(newName, of: node, in: newParent, born: lsn)
     try reparent(node, from: parent, to: newParent)
@@ -151,6 +185,9 @@ extension Metadata {
                         _ time: Timestamp, _ lsn: LSN) throws(VaultError) {
     let first = try existing(name, in: parent, lsn), second = try existing(newName, in: newParent, lsn)
     let a = try node(first.inode), b = try node(second.inode)
+    for changed in [a, b, parent, newParent] { try change(changed, lsn) }
+    try keep(first, of: parent.inode, endingWith: lsn, isDeleted: false)
+    try keep(second, of: newParent.inode, endingWith: lsn, isDeleted: false)
     for (row, directory, node) in [(first, parent, b), (second, newParent, a)] {
       let update = statements.retargetEntry
       update.bind(1, node.inode.value)
@@ -195,7 +232,7 @@ extension Metadata {
     return result
   }
 
-  private func resize(_ node: Node, to size: UInt64) throws(VaultError) {
+  func resize(_ node: Node, to size: UInt64) throws(VaultError) {
     if size < node.size { try replace(size..<UInt64.max, of: node, with: []) }
     node.size = size
   }

@@ -54,7 +54,10 @@ extension Metadata {
     if !node.paged, new.count <= Limits.inlineExtentsMax {
       node.extents = new
     } else {
-      if node.paged, last != nil { try deletePages(of: node, in: touched) }
+      if node.paged, last != nil {
+        try keepPages(of: node, in: touched)
+        try deletePages(of: node, in: touched)
+      }
       (node.extents, node.paged) = ([], true)
       try writePages(of: node, new)
     }
@@ -171,9 +174,10 @@ extension Metadata {
   /// row is one page that begins at 0.
   private func page(of node: Node, at offset: UInt64) throws(VaultError) -> Page? {
     guard node.paged else { return Page(start: 0, extents: node.extents) }
-    let select = statements.selectPage
+    let select = node.moment == nil ? statements.selectPage : statements.selectPastPage
     select.bind(1, node.inode.value)
     select.bind(2, min(offset, Limits.fileBytesMax))
+    if let moment = node.moment { select.bind(3, moment.value) }
     defer { select.reset() }
     return try select.step() ? try page(select, node) : nil
   }
@@ -183,10 +187,11 @@ extension Metadata {
     let first = try page(of: node, at: range.lowerBound)
     if let first, try !body(first) { return }
     guard node.paged else { return }
-    let list = statements.listPages
+    let list = node.moment == nil ? statements.listPages : statements.listPastPages
     list.bind(1, node.inode.value)
     list.bind(2, first.map { $0.start + 1 } ?? 0)
     list.bind(3, min(range.upperBound, Limits.fileBytesMax))
+    if let moment = node.moment { list.bind(4, moment.value) }
     defer { list.reset() }
     while try list.step(), try body(try page(list, node)) {}
   }

@@ -25,6 +25,9 @@ extension Metadata {
     ("flushed_segment", { $0.flushedSegment.value }, { $0.flushedSegment = ContainerNumber($1) }),
     ("flushed_pack", { $0.flushedPack.value }, { $0.flushedPack = ContainerNumber($1) }),
     ("epoch", { $0.epoch }, { $0.epoch = $1 }),
+    ("second", { UInt64(bitPattern: $0.second) }, { $0.second = Int64(bitPattern: $1) }),
+    ("lapses", { $0.lapses }, { $0.lapses = $1 }),
+    ("last_snapshot", { $0.lastSnapshot.value }, { $0.lastSnapshot = LSN($1) }),
     ("nodes", { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
     ("logical_bytes", { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),
     ("chunks", { UInt64(bitPattern: $0.counters.chunks) }, { $0.counters.chunks = Int64(bitPattern: $1) }),
@@ -32,12 +35,16 @@ extension Metadata {
     ("frame_bytes", { UInt64(bitPattern: $0.counters.frameBytes) }, { $0.counters.frameBytes = Int64(bitPattern: $1) }),
   ]
 
+  /// The policy's numbers, in their order.
+  private static let policyFields = ["history", "history_window", "history_all", "history_hourly", "history_daily", "history_weekly"]
+
   static func readState(_ database: Database) throws(VaultError) -> State {
     var state = State()
     let select = try database.prepare("SELECT key, value FROM state")
     while try select.step() {
       let key = String(decoding: select.bytes(0), as: UTF8.self)
       fields.first { $0.key == key }?.set(&state, select.unsigned(1))
+      if let index = policyFields.firstIndex(of: key) { state.history.numbers[index] = UInt32(truncatingIfNeeded: select.unsigned(1)) }
     }
     state.containers = try ContainerUses(database)
     return state
@@ -47,6 +54,11 @@ extension Metadata {
     for field in Self.fields {
       statements.writeState.bind(1, text: field.key)
       statements.writeState.bind(2, field.get(state))
+      try statements.writeState.run()
+    }
+    for (key, number) in zip(Self.policyFields, state.history.numbers) {
+      statements.writeState.bind(1, text: key)
+      statements.writeState.bind(2, UInt64(number))
       try statements.writeState.run()
     }
     try state.containers.write(statements)
@@ -59,6 +71,9 @@ struct Statements {
   let selectEntry, listEntries, insertEntry, deleteEntry, retargetEntry: Statement
   let selectXattr, listXattrs, countXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
   let selectPage, nthLastPage, listPages, writePage, deletePages: Statement
+  let selectPastPage, listPastPages, keepPages, keepXattr, selectPastXattr, listPastXattrs, deleteNewPages, deleteNewXattrs: Statement
+  let insertMoment, selectMoment, insertPastNode, selectPastNode, hasPastNode, insertPastEntry, selectPastEntries, listPastEntries, insertTrash: Statement
+  let insertSnapshot, deleteSnapshot, insertPin, deletePin: Statement
   let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk, writeContainer, deleteContainer: Statement
   let insertOrphan, deleteOrphan, writeState, insertEpoch, selectEpoch: Statement
 
@@ -66,8 +81,8 @@ struct Statements {
     selectNode = try db.prepare("SELECT record FROM node WHERE inode = ?")
     writeNode = try db.prepare("INSERT OR REPLACE INTO node (inode, record) VALUES (?, ?)")
     deleteNode = try db.prepare("DELETE FROM node WHERE inode = ?")
-    selectEntry = try db.prepare("SELECT cookie, name, inode, type FROM entry WHERE parent = ? AND cookie >= ? AND cookie < ? ORDER BY cookie")
-    listEntries = try db.prepare("SELECT cookie, name, inode, type FROM entry WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?")
+    selectEntry = try db.prepare("SELECT cookie, name, inode, type, born FROM entry WHERE parent = ? AND cookie >= ? AND cookie < ? ORDER BY cookie")
+    listEntries = try db.prepare("SELECT cookie, name, inode, type, born FROM entry WHERE parent = ? AND cookie > ? ORDER BY cookie LIMIT ?")
     insertEntry = try db.prepare("INSERT INTO entry (parent, cookie, name, inode, type, born) VALUES (?, ?, ?, ?, ?, ?)")
     deleteEntry = try db.prepare("DELETE FROM entry WHERE parent = ? AND cookie = ?")
     retargetEntry = try db.prepare("UPDATE entry SET inode = ?, type = ?, born = ? WHERE parent = ? AND cookie = ?")
@@ -82,6 +97,48 @@ struct Statements {
     listPages = try db.prepare("SELECT start, extents FROM page WHERE inode = ? AND start >= ? AND start < ? ORDER BY start")
     writePage = try db.prepare("INSERT OR REPLACE INTO page (inode, start, extents, since) VALUES (?, ?, ?, ?)")
     deletePages = try db.prepare("DELETE FROM page WHERE inode = ? AND start >= ? AND start < ?")
+    selectPastPage = try db.prepare("""
+      SELECT start, extents FROM page WHERE inode = ?1 AND start <= ?2 AND since <= ?3
+      UNION ALL SELECT start, extents FROM past_page WHERE inode = ?1 AND start <= ?2 AND born <= ?3 AND died > ?3 ORDER BY 1 DESC LIMIT 1
+      """)
+    listPastPages = try db.prepare("""
+      SELECT start, extents FROM page WHERE inode = ?1 AND start >= ?2 AND start < ?3 AND since <= ?4
+      UNION ALL SELECT start, extents FROM past_page WHERE inode = ?1 AND start >= ?2 AND start < ?3 AND born <= ?4 AND died > ?4 ORDER BY 1
+      """)
+    keepPages = try db.prepare("""
+      INSERT INTO past_page (inode, start, died, born, extents)
+      SELECT inode, start, ?4, since, extents FROM page WHERE inode = ?1 AND start >= ?2 AND start < ?3 AND since < ?4
+      """)
+    keepXattr = try db.prepare("""
+      INSERT INTO past_xattr (inode, name, died, born, value) SELECT inode, name, ?3, since, value FROM xattr WHERE inode = ?1 AND name = ?2 AND since < ?3
+      """)
+    selectPastXattr = try db.prepare("""
+      SELECT value FROM xattr WHERE inode = ?1 AND name = ?2 AND since <= ?3
+      UNION ALL SELECT value FROM past_xattr WHERE inode = ?1 AND name = ?2 AND born <= ?3 AND died > ?3
+      """)
+    listPastXattrs = try db.prepare("""
+      SELECT name FROM xattr WHERE inode = ?1 AND since <= ?2 UNION ALL SELECT name FROM past_xattr WHERE inode = ?1 AND born <= ?2 AND died > ?2 ORDER BY 1
+      """)
+    deleteNewPages = try db.prepare("DELETE FROM page WHERE inode = ? AND since >= ?")
+    deleteNewXattrs = try db.prepare("DELETE FROM xattr WHERE inode = ? AND since >= ?")
+    insertMoment = try db.prepare("INSERT OR IGNORE INTO moment (second, lsn) VALUES (?, ?)")
+    selectMoment = try db.prepare("SELECT lsn FROM moment WHERE second > ? ORDER BY second LIMIT 1")
+    insertPastNode = try db.prepare("INSERT INTO past_node (inode, died, born, record) VALUES (?, ?, ?, ?)")
+    selectPastNode = try db.prepare("SELECT born, died, record FROM past_node WHERE inode = ? AND died > ? ORDER BY died LIMIT 1")
+    hasPastNode = try db.prepare("SELECT 1 FROM past_node WHERE inode = ? LIMIT 1")
+    insertPastEntry = try db.prepare("INSERT INTO past_entry (parent, cookie, died, born, name, inode, type) VALUES (?, ?, ?, ?, ?, ?, ?)")
+    selectPastEntries = try db.prepare("""
+      SELECT cookie, name, inode, type, born FROM past_entry WHERE parent = ?1 AND cookie >= ?2 AND cookie < ?3 AND born <= ?4 AND died > ?4
+      """)
+    listPastEntries = try db.prepare("""
+      SELECT cookie, name, inode, type, born FROM entry WHERE parent = ?1 AND cookie > ?2 AND born <= ?3
+      UNION ALL SELECT cookie, name, inode, type, born FROM past_entry WHERE parent = ?1 AND cookie > ?2 AND born <= ?3 AND died > ?3 ORDER BY 1 LIMIT ?4
+      """)
+    insertTrash = try db.prepare("INSERT INTO trash (died, inode, parent, name, second) VALUES (?, ?, ?, ?, ?)")
+    insertSnapshot = try db.prepare("INSERT INTO snapshot (name, lsn, second, inode) VALUES (?, ?, ?, ?)")
+    deleteSnapshot = try db.prepare("DELETE FROM snapshot WHERE name = ?")
+    insertPin = try db.prepare("INSERT OR IGNORE INTO pin (inode, lsn) VALUES (?, ?)")
+    deletePin = try db.prepare("DELETE FROM pin WHERE inode = ? AND lsn = ?")
     selectChunk = try db.prepare("SELECT id, length, container, frame, frame_length, offset FROM chunk WHERE number = ?")
     findChunk = try db.prepare("SELECT number, id, container FROM chunk WHERE number >= ? AND number < ? ORDER BY number")
     deleteChunk = try db.prepare("DELETE FROM chunk WHERE number = ?")

@@ -22,17 +22,19 @@ struct XattrUse: Equatable {
 extension Metadata {
   func xattr(_ name: [UInt8], of node: Node) throws(VaultError) -> [UInt8]? {
     guard node.hasXattrs else { return nil }
-    let select = statements.selectXattr
+    let select = node.moment == nil ? statements.selectXattr : statements.selectPastXattr
     select.bind(1, node.inode.value)
     select.bind(2, copying: name)
+    if let moment = node.moment { select.bind(3, moment.value) }
     defer { select.reset() }
     return try select.step() ? select.bytes(0) : nil
   }
 
   func xattrNames(of node: Node) throws(VaultError) -> [[UInt8]] {
     guard node.hasXattrs else { return [] }
-    let list = statements.listXattrs
+    let list = node.moment == nil ? statements.listXattrs : statements.listPastXattrs
     list.bind(1, node.inode.value)
+    if let moment = node.moment { list.bind(2, moment.value) }
     defer { list.reset() }
     var names: [[UInt8]] = []
     while try list.step() { names.append(list.bytes(0)) }
@@ -53,6 +55,7 @@ extension Metadata {
 
   func writeXattr(_ name: [UInt8], _ value: [UInt8], of node: Node) throws(VaultError) {
     let use = try xattrUse(of: node).replacing(name, try xattr(name, of: node)?.count, by: value.count)
+    if node.hasXattrs { try keepXattr(name, of: node) }
     let write = statements.writeXattr
     write.bind(1, node.inode.value)
     write.bind(2, copying: name)
@@ -64,6 +67,7 @@ extension Metadata {
 
   func removeXattr(_ name: [UInt8], of node: Node) throws(VaultError) {
     let use = try xattrUse(of: node).replacing(name, try xattr(name, of: node)?.count, by: nil)
+    try keepXattr(name, of: node)
     let delete = statements.deleteXattr
     delete.bind(1, node.inode.value)
     delete.bind(2, copying: name)

@@ -41,13 +41,23 @@ final class Metadata {
     /// How many epochs there were.
     var epoch: UInt64 = 0
     var counters = Counters()
+    /// Of the last operation, since 1970.
+    var second: Int64 = 0
+    /// The last operation that a snapshot sees; 0 where there is none.
+    var lastSnapshot = LSN.zero
+    var history = HistoryPolicy()
+    /// How often something may have stopped being referred to; and up to where that was looked into.
+    var lapses: UInt64 = 0
   }
+  /// The newest rows of `moment`: those within the policy's window.
+  var recent: [(second: Int64, lsn: LSN)] = []
 
   init(database: Database, nameKey: (UInt64, UInt64)) throws(VaultError) {
     self.database = database
     self.nameKey = nameKey
     statements = try Statements(database)
     state = try Self.readState(database)
+    try loadRecent()
   }
 
   func damaged(_ what: String) -> VaultError { .databaseDamaged(detail: what) }
@@ -97,6 +107,15 @@ final class Metadata {
     node.isDropped = true
     nodes[node.inode.value] = nil
     try statements.deleteNode.run(node.inode)
+    // Past versions need the pages and attributes that are older than what the last version made.
+    if try hasPast(node.inode) {
+      for delete in [statements.deleteNewPages, statements.deleteNewXattrs] {
+        delete.bind(1, node.inode.value)
+        delete.bind(2, node.since.value)
+        try delete.run()
+      }
+      return
+    }
     if node.hasXattrs { try statements.deleteXattrs.run(node.inode) }
     if node.paged { try deletePages(of: node, in: 0..<Limits.fileBytesMax) }
   }
@@ -109,6 +128,8 @@ final class Metadata {
     var inode: InodeNumber
     /// The node's type bits (S_IFMT).
     var type: UInt32
+    /// The operation that made it.
+    var born: LSN
   }
   /// Entries whose names hash alike stand within this many cookies.
   private static let cookieWindow: UInt64 = 16
@@ -118,6 +139,12 @@ final class Metadata {
   /// The first of the cookies that a name may have.
   private func cookie(of name: [UInt8]) -> UInt64 {
     max(SipHash.hash(name, key: nameKey) >> 1 & ~(Self.cookieWindow - 1), Self.cookieFirst)
+  }
+
+  /// The cookies that a name may have: from the first up to and without the second.
+  func cookies(of name: [UInt8]) -> (UInt64, UInt64) {
+    let first = cookie(of: name)
+    return (first, first + Self.cookieWindow)
   }
 
   func entry(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) -> EntryRow? { try look(for: name, in: parent).found }
@@ -141,7 +168,7 @@ final class Metadata {
     while try select.step() {
       let cookie = select.unsigned(0), other = unsafe select.raw(1)
       if unsafe other.elementsEqual(name) {
-        return (EntryRow(cookie: cookie, name: name, inode: InodeNumber(select.unsigned(2)), type: UInt32(truncatingIfNeeded: select.integer(3))), nil)
+        return (EntryRow(cookie: cookie, name: name, inode: InodeNumber(select.unsigned(2)), type: UInt32(truncatingIfNeeded: select.integer(3)), born: LSN(select.unsigned(4))), nil)
       }
       if cookie == free { free += 1 }
     }
@@ -158,7 +185,7 @@ final class Metadata {
     var rows: [EntryRow] = []
     while try select.step() {
       rows.append(EntryRow(cookie: select.unsigned(0), name: select.bytes(1), inode: InodeNumber(select.unsigned(2)),
-                           type: UInt32(truncatingIfNeeded: select.integer(3))))
+                           type: UInt32(truncatingIfNeeded: select.integer(3)), born: LSN(select.unsigned(4))))
     }
     return rows
   }
@@ -212,6 +239,16 @@ final class Metadata {
   /// Makes what was applied so far the committed view.
   func commit() throws(VaultError) {
     guard inTransaction else { return }
+    try writeNodes()
+    try writeState()
+    try database.commit()
+    inTransaction = false
+    operationsSinceCommit = 0
+    evict()
+  }
+
+  /// Brings the rows of nodes up to what is in memory.
+  func writeNodes() throws(VaultError) {
     for node in dirty where !node.isDropped {
       let write = statements.writeNode
       write.bind(1, node.inode.value)
@@ -220,11 +257,6 @@ final class Metadata {
       node.isDirty = false
     }
     dirty.removeAll(keepingCapacity: true)
-    try writeState()
-    try database.commit()
-    inTransaction = false
-    operationsSinceCommit = 0
-    evict()
   }
 
   var nodesInMemory: Int { nodes.count }

@@ -36,6 +36,8 @@ final class Node {
   var paged = false
 
   // From here on: of this process, not of the vault.
+  /// Of a past version: its last moment. nil: as it is now.
+  var moment: LSN?
   var isDirty = false
   /// The node has ended; its number is no longer in the vault.
   var isDropped = false

@@ -48,6 +48,17 @@ enum Schema {
       inode INTEGER NOT NULL, start INTEGER NOT NULL, died INTEGER NOT NULL, born INTEGER NOT NULL, extents BLOB NOT NULL,
       PRIMARY KEY (inode, start, died)) STRICT, WITHOUT ROWID;
 
+    -- What the last operation was before the first one of each second: when things were.
+    CREATE TABLE moment (second INTEGER PRIMARY KEY, lsn INTEGER NOT NULL) STRICT;
+    -- What was deleted: the operation, the node, its last directory and name.
+    CREATE TABLE trash (
+      died INTEGER PRIMARY KEY, inode INTEGER NOT NULL, parent INTEGER NOT NULL, name BLOB NOT NULL, second INTEGER NOT NULL) STRICT;
+    CREATE INDEX trash_inode ON trash (inode);
+    CREATE INDEX trash_parent ON trash (parent);
+    CREATE TABLE snapshot (name BLOB PRIMARY KEY, lsn INTEGER NOT NULL, second INTEGER NOT NULL, inode INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    -- Versions that stay whatever the policy says: of a node, the one after the operation `lsn`.
+    CREATE TABLE pin (inode INTEGER NOT NULL, lsn INTEGER NOT NULL, PRIMARY KEY (inode, lsn)) STRICT, WITHOUT ROWID;
+
     -- One row a stored chunk. `number` is the first 63 bits of its id, or the next free one after a collision.
     CREATE TABLE chunk (
       number INTEGER PRIMARY KEY, id BLOB NOT NULL, length INTEGER NOT NULL, crc INTEGER NOT NULL,

@@ -47,7 +47,7 @@ extension Vault {
   }
 
   /// The first node that this opening of the vault makes begins an epoch. `lock` is held.
-  private func beginEpoch() throws(VaultError) {
+  func beginEpoch() throws(VaultError) {
     guard !hasEpoch else { return }
     try perform(.epoch(key: UInt64.random(in: 1 ... .max)))
     hasEpoch = true

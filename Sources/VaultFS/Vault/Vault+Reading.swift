@@ -96,8 +96,11 @@ extension Vault {
 
   /// The end of a node without a name, if it is one. What fails is done when the vault is opened again.
   func dropOrphan(_ inode: InodeNumber) throws(VaultError) {
-    guard let node = try lock.withLock({ () throws(VaultError) in orphans.contains(inode) ? try metadata.node(inode) : nil }) else { return }
-    try shorten(node, to: 0)
+    guard let (node, isKept) = try lock.withLock({ () throws(VaultError) -> (Node, Bool)? in
+      orphans.contains(inode) ? (try metadata.node(inode), try metadata.hasPast(inode)) : nil
+    }) else { return }
+    // What history keeps stays where it is.
+    if !isKept { try shorten(node, to: 0) }
     try lock.withLock { () throws(VaultError) in
       if orphans.contains(inode) { try perform(.drop(inode)) }
       orphans.remove(inode)
@@ -129,7 +132,7 @@ extension Vault {
 
   /// `lock` is held.
   private func noteAccess(_ node: Node) {
-    if unsafe accessTimes == .never || isReadOnly { return }
+    if unsafe accessTimes == .never || isReadOnly || node.moment != nil { return }
     let now = Self.now(), info = node.info
     // The sum is made of the clock's time: a node's may be any number, and would overflow.
     guard unsafe accessTimes == .always || info.accessed <= info.modified || info.accessed <= info.changed || info.accessed.seconds <= now.seconds - Self.secondsPerDay,

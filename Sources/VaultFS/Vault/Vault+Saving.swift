@@ -66,7 +66,7 @@ extension Vault {
       defer { withExtendedLifetime(whole) {} }
       let planner = SavePlanner(self, whole, inHurry: inHurry)
       let plan = try planner.plan(whole, isStreaming: isStreaming)
-      try commit(plan, to: file.node)
+      try commit(plan, to: file)
       unsafe finish(file, saved: runs, leftover: plan.leftover, since: since)
       withExtendedLifetime(plan) {}
     } catch {
@@ -129,7 +129,8 @@ extension Vault {
   private static var pauseMicroseconds: UInt32 { 200 }
 
   /// Notes the plan's frames, then performs its edits in their order.
-  private func commit(_ plan: SavePlan, to node: Node) throws(VaultError) {
+  private func commit(_ plan: SavePlan, to file: OpenFile) throws(VaultError) {
+    let node = file.node
     try inHolds(plan.packed) { frame throws(VaultError) in
       do throws(VaultError) {
         try metadata.begin()
@@ -138,10 +139,27 @@ extension Vault {
     }
     try inHolds(plan.edits) { edit throws(VaultError) in
       guard !edit.range.isEmpty, !node.isDropped else { return }
-      let times = AttributeSet(modified: node.unsaved?.modified, changed: node.unsaved?.changed)
+      let times = AttributeSet(modified: node.unsaved?.modified, changed: node.unsaved?.changed, continues: continues(file.draft))
       try perform(.content(node.inode, range: edit.range, extents: edit.extents, size: max(node.size, edit.range.upperBound), attributes: times),
                   frames: edit.frames, known: plan.known)
     }
+  }
+
+  /// A file that is kept open gets a version so often, nanoseconds.
+  private static var versionInterval: UInt64 { 600 * 1_000_000_000 }
+
+  /// Whether what is saved now belongs to the version before: until its writer closes. `lock` is held.
+  private func continues(_ draft: Draft) -> Bool {
+    let now = monotonicNanoseconds()
+    if draft.versionSince > 0, now - draft.versionSince < Self.versionInterval { return true }
+    draft.versionSince = now
+    return false
+  }
+
+  /// A writer closes: what it wrote is a version. (See `save` for what is thrown.)
+  public func endVersion(_ file: OpenFile) throws(VaultError) {
+    defer { lock.withLock { file.draft.versionSince = 0 } }
+    try save(file)
   }
 
   /// Calls `body` for each item with `lock` held, and lets others have it now and then.

@@ -1,0 +1,36 @@
+// What the vault remembers of what was: which versions are told apart, and for how long they are kept.
+
+/// Set by an operation of the journal, so that a replay remembers the same. Ages are seconds.
+public struct HistoryPolicy: Hashable, Sendable, Codable {
+  /// Whether anything is kept that no snapshot needs.
+  public var isOn = true
+  /// Changes of a node within so long after its version began belong to that version.
+  public var window: UInt32 = 10
+  /// Everything is kept for so long,
+  public var all: UInt32 = 86_400
+  /// then what stood at the end of each hour,
+  public var hourly: UInt32 = 7 * 86_400
+  /// of each day,
+  public var daily: UInt32 = 31 * 86_400
+  /// of each week. What is older goes, but for what a snapshot or a pin holds.
+  public var weekly: UInt32 = 366 * 86_400
+  public init() {}
+
+  var numbers: [UInt32] {
+    get { [isOn ? 1 : 0, window, all, hourly, daily, weekly] }
+    set { (isOn, window, all, hourly, daily, weekly) = (newValue[0] != 0, newValue[1], newValue[2], newValue[3], newValue[4], newValue[5]) }
+  }
+
+  /// The seconds at whose end something is kept though not everything is: `now` back to the oldest, unordered.
+  func momentsKept(at now: Int64) -> [Int64] {
+    var found: [Int64] = []
+    for (period, from, to) in [(Int64(3600), all, hourly), (86_400, hourly, daily), (7 * 86_400, daily, weekly)] where to > from {
+      var end = (now - Int64(from)) / period * period - 1
+      while end >= now - Int64(to) {
+        found.append(end)
+        end -= period
+      }
+    }
+    return found
+  }
+}

@@ -1,0 +1,131 @@
+// What holds the past: snapshots and pins; taking something of it back; and letting go of the rest.
+
+extension Metadata {
+  /// Reads the newest moments again.
+  func loadRecent() throws(VaultError) {
+    let select = try database.prepare("SELECT second, lsn FROM moment WHERE second > ? ORDER BY second")
+    select.bind(1, UInt64(bitPattern: state.second &- Int64(state.history.window) &- 1))
+    recent = []
+    while try select.step() { recent.append((select.integer(0), LSN(select.unsigned(1)))) }
+  }
+
+  /// Snapshots and pins are few operations apart from all others: they are read when somebody asks.
+  func makeSnapshot(_ name: [UInt8], of inode: InodeNumber, _ lsn: LSN) throws(VaultError) {
+    let insert = statements.insertSnapshot
+    insert.bind(1, copying: name)
+    insert.bind(2, lsn.value)
+    insert.bind(3, UInt64(bitPattern: state.second))
+    insert.bind(4, inode.value)
+    try insert.run()
+    state.lastSnapshot = lsn
+  }
+
+  func dropSnapshot(_ name: [UInt8]) throws(VaultError) {
+    statements.deleteSnapshot.bind(1, copying: name)
+    try statements.deleteSnapshot.run()
+    state.lastSnapshot = LSN(UInt64(bitPattern: try database.integer("SELECT max((SELECT ifnull(max(lsn), 0) FROM snapshot), (SELECT ifnull(max(lsn), 0) FROM pin))") ?? 0))
+  }
+
+  func pin(_ inode: InodeNumber, _ moment: LSN, _ isPinned: Bool) throws(VaultError) {
+    let statement = isPinned ? statements.insertPin : statements.deletePin
+    statement.bind(1, inode.value)
+    statement.bind(2, moment.value)
+    try statement.run()
+    if isPinned { state.lastSnapshot = max(state.lastSnapshot, moment) }
+  }
+
+  /// `node` gets the content and the extended attributes that `source` had after `moment`.
+  func restore(_ node: Node, from source: InodeNumber, at moment: LSN) throws(VaultError) {
+    guard let past = try self.node(source, at: moment) else { throw damaged("an operation restores what node \(source.value) never was") }
+    guard past !== node else { return }
+    for name in try xattrNames(of: node) where try xattr(name, of: past) == nil { try removeXattr(name, of: node) }
+    for name in try xattrNames(of: past) { if let value = try xattr(name, of: past) { try writeXattr(name, value, of: node) } }
+    guard node.isRegular, past.isRegular else { return touch(node) }
+    // Pages of the past are read while those of the present change: they are not the same rows.
+    try replace(0..<Limits.fileBytesMax, of: node, with: [])
+    try copy(0..<max(past.size, (try lastExtent(of: past))?.end ?? 0), of: past, to: 0, of: node)
+    node.size = past.size
+    touch(node)
+  }
+}
+
+// MARK: Forgetting
+
+extension Metadata {
+  /// Forgets what no kept moment sees of the past of the nodes in `range`, and of the names in these directories.
+  func expire(_ range: Range<UInt64>, now: Int64) throws(VaultError) {
+    let horizon = state.history.isOn ? try lsn(atEndOf: now - Int64(state.history.all)) : state.applied
+    try noteKeptMoments(now)
+    try writeNodes()
+    for sql in Self.forgetting {
+      let forget = try database.prepare(sql)
+      forget.bind(1, range.lowerBound)
+      forget.bind(2, range.upperBound)
+      if sql.contains("?3") { forget.bind(3, horizon.value) }
+      try forget.run()
+    }
+    state.lapses &+= 1
+  }
+
+  /// Fills the table `kept` of this connection: the moments of which the past is kept.
+  private func noteKeptMoments(_ now: Int64) throws(VaultError) {
+    try database.execute("CREATE TEMP TABLE IF NOT EXISTS kept (lsn INTEGER PRIMARY KEY); DELETE FROM kept; INSERT INTO kept SELECT DISTINCT lsn FROM snapshot")
+    guard state.history.isOn else { return }
+    let insert = try database.prepare("INSERT OR IGNORE INTO kept VALUES (?)")
+    for second in state.history.momentsKept(at: now) {
+      insert.bind(1, try lsn(atEndOf: second).value)
+      try insert.run()
+    }
+  }
+
+  /// In this order: pages and attributes go with the last version that sees them. ?3 is the operation up to which not
+  /// everything is kept.
+  private static let forgetting = [
+    """
+    DELETE FROM past_node WHERE inode >= ?1 AND inode < ?2 AND died <= ?3
+      AND NOT EXISTS (SELECT 1 FROM kept WHERE lsn >= past_node.born AND lsn < past_node.died)
+      AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.inode = past_node.inode AND pin.lsn >= past_node.born AND pin.lsn < past_node.died)
+    """,
+    """
+    DELETE FROM past_entry WHERE parent >= ?1 AND parent < ?2 AND died <= ?3
+      AND NOT EXISTS (SELECT 1 FROM kept WHERE lsn >= past_entry.born AND lsn < past_entry.died)
+    """,
+    """
+    DELETE FROM past_page WHERE inode >= ?1 AND inode < ?2
+      AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = past_page.inode AND n.died > past_page.born AND n.died <= past_page.died)
+    """,
+    """
+    DELETE FROM past_xattr WHERE inode >= ?1 AND inode < ?2
+      AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = past_xattr.inode AND n.died > past_xattr.born AND n.died <= past_xattr.died)
+    """,
+    """
+    DELETE FROM page WHERE inode >= ?1 AND inode < ?2
+      AND NOT EXISTS (SELECT 1 FROM node WHERE node.inode = page.inode) AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = page.inode)
+    """,
+    """
+    DELETE FROM xattr WHERE inode >= ?1 AND inode < ?2
+      AND NOT EXISTS (SELECT 1 FROM node WHERE node.inode = xattr.inode) AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = xattr.inode)
+    """,
+    """
+    DELETE FROM trash WHERE inode >= ?1 AND inode < ?2
+      AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = trash.inode AND n.died = trash.died)
+    """,
+  ]
+
+  /// The end of the next nodes whose past is looked at in one operation; nil where no node from `first` on has one.
+  func nextToExpire(from first: UInt64, count: Int) throws(VaultError) -> UInt64? {
+    var end: UInt64?, isAny = false
+    for (table, key) in [("past_node", "inode"), ("past_entry", "parent"), ("past_page", "inode")] {
+      let select = try database.prepare("SELECT \(key) FROM \(table) WHERE \(key) >= ? ORDER BY \(key) LIMIT 1 OFFSET ?")
+      for offset in [0, UInt64(count)] {
+        select.bind(1, first)
+        select.bind(2, offset)
+        defer { select.reset() }
+        guard try select.step() else { continue }
+        isAny = true
+        if offset > 0 { end = min(end ?? .max, select.unsigned(0) + 1) }
+      }
+    }
+    return isAny ? end ?? UInt64(Int64.max) - 1 : nil
+  }
+}

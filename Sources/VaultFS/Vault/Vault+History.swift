@@ -1,0 +1,180 @@
+// Looking back: the tree as it was at a moment, a file's versions, snapshots.
+//
+// A moment is an operation: what it shows is the state after it. Nothing here changes a node of the present, and what is
+// shown of the past is a copy: it stays as it is while it is looked at.
+
+import Glibc
+
+/// A name for a moment of the tree, or of a part of it.
+public struct Snapshot: Sendable, Hashable, Codable {
+  public var name: [UInt8]
+  /// The operation it was made by.
+  public var moment: UInt64
+  /// Seconds since 1970.
+  public var second: Int64
+  /// The directory that it shows.
+  public var directory: UInt64
+}
+
+/// One version of a file: what it was from an operation on.
+public struct FileVersion: Sendable, Hashable, Codable {
+  public var inode: UInt64
+  /// The operation that began it: its name.
+  public var id: UInt64
+  /// When that was, seconds since 1970.
+  public var second: Int64
+  /// The operation that ended it; nil where it is the present one.
+  public var died: UInt64?
+  public var size: UInt64
+  public var mode: UInt32
+  public var user: UInt32
+  public var isPinned: Bool
+}
+
+extension Vault {
+  /// The last operation.
+  public var present: LSN { lock.withLock { journal.lastLSN } }
+
+  /// The moment at the end of a second since 1970.
+  public func moment(atEndOf second: Int64) throws(VaultError) -> LSN {
+    try lock.withLock { () throws(VaultError) in try metadata.lsn(atEndOf: second) }
+  }
+
+  public func info(_ inode: InodeNumber, at moment: LSN) throws(VaultError) -> NodeInfo {
+    try lock.withLock { () throws(VaultError) in try past(inode, moment).info }
+  }
+
+  /// `lock` is held.
+  private func past(_ inode: InodeNumber, _ moment: LSN) throws(VaultError) -> Node {
+    guard let node = try metadata.node(inode, at: moment) else { throw .notFound }
+    return node
+  }
+
+  /// What a name stood for; nil if for nothing.
+  public func lookup(_ name: [UInt8], in parent: InodeNumber, at moment: LSN) throws(VaultError) -> NodeInfo? {
+    try checkName(name)
+    return try lock.withLock { () throws(VaultError) in
+      guard let row = try metadata.entry(name, in: parent, at: moment) else { return nil }
+      return try past(row.inode, moment).info
+    }
+  }
+
+  /// As `list`, of a directory as it was.
+  public func list(_ directory: InodeNumber, after cookie: UInt64, count: Int, at moment: LSN) throws(VaultError) -> [DirectoryEntry] {
+    try lock.withLock { () throws(VaultError) in
+      guard try past(directory, moment).isDirectory else { throw .notADirectory }
+      var entries: [DirectoryEntry] = []
+      for row in try metadata.entries(of: directory, after: max(cookie, Metadata.cookieFirst - 1), count: count, at: moment) {
+        entries.append(DirectoryEntry(name: row.name, cookie: row.cookie, inode: row.inode, type: row.type, info: try metadata.node(row.inode, at: moment)?.info))
+      }
+      return entries
+    }
+  }
+
+  public func readLink(_ inode: InodeNumber, at moment: LSN) throws(VaultError) -> [UInt8] {
+    try lock.withLock { () throws(VaultError) in
+      let node = try past(inode, moment)
+      guard node.isSymlink else { throw .invalidArgument }
+      return node.target
+    }
+  }
+
+  public func xattr(_ name: [UInt8], of inode: InodeNumber, at moment: LSN) throws(VaultError) -> [UInt8] {
+    try lock.withLock { () throws(VaultError) in
+      guard let value = try metadata.xattr(name, of: try past(inode, moment)) else { throw .attributeMissing }
+      return value
+    }
+  }
+
+  public func xattrNames(of inode: InodeNumber, at moment: LSN) throws(VaultError) -> [[UInt8]] {
+    try lock.withLock { () throws(VaultError) in try metadata.xattrNames(of: try past(inode, moment)) }
+  }
+
+  /// A file as it was, for `read`. It need not be closed.
+  public func openPast(_ inode: InodeNumber, at moment: LSN) throws(VaultError) -> OpenFile {
+    try lock.withLock { () throws(VaultError) in
+      let node = try past(inode, moment)
+      if node.isDirectory { throw .isADirectory }
+      guard node.isRegular else { throw .notSupported }
+      return OpenFile(node, Draft())
+    }
+  }
+
+  // MARK: Versions
+
+  /// The versions of a file, the present one first. Those of files that had its name before follow, where a name is given.
+  public func versions(of inode: InodeNumber, named name: [UInt8]? = nil, in parent: InodeNumber = .none) throws(VaultError) -> [FileVersion] {
+    try lock.withLock { () throws(VaultError) in
+      var found: [FileVersion] = []
+      var nodes = [inode]
+      if let name {
+        for row in try metadata.pastEntries(name, in: parent) where !nodes.contains(row.inode) { nodes.append(row.inode) }
+      }
+      for inode in nodes { found += try metadata.versions(of: inode) }
+      return found.sorted { $0.id > $1.id }
+    }
+  }
+
+  // MARK: Snapshots
+
+  public func snapshots() throws(VaultError) -> [Snapshot] {
+    try lock.withLock { () throws(VaultError) in try metadata.snapshots() }
+  }
+
+  /// Names the present moment of a directory and all below it.
+  /// - Throws: `.alreadyExists`.
+  @discardableResult
+  public func makeSnapshot(_ name: [UInt8], of directory: InodeNumber = .root) throws(VaultError) -> Snapshot {
+    try checkName(name)
+    try checkSpace()
+    // What programs have written by now is part of it.
+    for file in lock.withLock({ unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } } }) { try save(file) }
+    return try lock.withLock { () throws(VaultError) in
+      _ = try metadata.directory(directory)
+      if try metadata.snapshot(name) != nil { throw .alreadyExists }
+      try perform(.snapshot(name: name, of: directory))
+      guard let made = try metadata.snapshot(name) else { throw metadata.damaged("a snapshot that was just made") }
+      return made
+    }
+  }
+
+  /// - Throws: `.notFound`.
+  public func deleteSnapshot(_ name: [UInt8]) throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in
+      guard try metadata.snapshot(name) != nil else { throw .notFound }
+      try perform(.dropSnapshot(name: name))
+    }
+  }
+
+  /// Keeps the version of a node at `moment` whatever the policy says, or not any more.
+  public func pin(_ inode: InodeNumber, at moment: LSN, _ isPinned: Bool) throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in
+      _ = try past(inode, moment)
+      try perform(.pin(inode, moment: moment, isPinned: isPinned))
+    }
+  }
+
+  // MARK: Policy
+
+  public var historyPolicy: HistoryPolicy { lock.withLock { metadata.state.history } }
+
+  public func setHistoryPolicy(_ policy: HistoryPolicy) throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in
+      if policy != metadata.state.history { try perform(.setHistory(policy)) }
+    }
+  }
+
+  /// Nodes whose past is looked at in one operation.
+  private static let nodesPerExpiry = 2000
+
+  /// Forgets what the policy does not keep.
+  /// - Parameter now: seconds since 1970. An age decides what the past is good for, never whether data is referred to.
+  public func expire(now: Int64 = Timestamp.now.seconds) throws(VaultError) {
+    var first: UInt64 = 0
+    while let end = try lock.withLock({ () throws(VaultError) -> UInt64? in
+      guard let end = try metadata.nextToExpire(from: first, count: Self.nodesPerExpiry) else { return nil }
+      try perform(.expire(nodes: first..<end, now: now))
+      return end
+    }) { first = end }
+  }
+}
