@@ -6,7 +6,8 @@ import VaultFS
 
 extension VaultFileSystem {
   public func open(_ node: NodeNumber, flags: Int32, by caller: Caller) throws(FuseBridge.Errno) -> Opened {
-    try answer { () throws(VaultError) in
+    if PastView.contains(node) { return try openPast(node, flags) }
+    return try answer { () throws(VaultError) in
       let file = try vault.open(node.inode)
       do throws(VaultError) {
         if flags & O_TRUNC != 0 { try vault.truncate(node.inode, to: 0, clearsPrivileges: flags & OpenFlag.clearsPrivileges != 0, isMember: caller.isMember) }
@@ -20,7 +21,8 @@ extension VaultFileSystem {
 
   public func create(_ name: FileName, in parent: NodeNumber, mode: UInt32, flags: Int32, by caller: Caller)
     throws(FuseBridge.Errno) -> (Entry, Opened) {
-    try answer { () throws(VaultError) in
+    try checkPresent(parent)
+    return try answer { () throws(VaultError) in
       let info = try vault.create(name.bytes, in: parent.inode, mode: mode & ~S_IFMT | S_IFREG, opening: true, by: caller.requester)
       return (entry(info), opened(try vault.open(info.inode, isRetained: true)))
     }
@@ -74,13 +76,15 @@ extension VaultFileSystem {
   public func copyRange(from node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
                         to newNode: NodeNumber, _ newHandle: HandleNumber, at newOffset: UInt64, length: UInt64,
                         by caller: Caller) throws(FuseBridge.Errno) -> UInt64 {
-    try answer { () throws(VaultError) in
+    // The kernel then copies the bytes itself, and no more is stored for it.
+    if PastView.contains(node) { throw .crossDevice }
+    return try answer { () throws(VaultError) in
       try vault.clone(from: handle.file, at: offset, to: newHandle.file, at: newOffset, length: length,
                       clearsPrivileges: mayNotKeepPrivileges(caller), isMember: caller.isMember)
     }
   }
 
-  private func opened(_ file: OpenFile, isForReading: Bool = false) -> Opened {
+  func opened(_ file: OpenFile, isForReading: Bool = false) -> Opened {
     let handle = unsafe UInt64(UInt(bitPattern: Unmanaged.passRetained(file).toOpaque()))
     // What the page cache answers, the vault does not see: where each access counts, an opening begins without it.
     return unsafe Opened(handle: HandleNumber(rawValue: handle), keepCache: vault.accessTimes != .always, skipsFlush: isForReading)

@@ -12,12 +12,14 @@ public struct VaultFileSystem: FileSystem {
   static let timeout: Double = 86_400
 
   let vault: Vault
+  let past: PastView
   let clearsPrivileges = Flag()
   private let whenMounted: @Sendable () -> Void
 
   /// - Parameter whenMounted: called once the kernel has begun to talk: from then on the mount is usable.
   public init(_ vault: Vault, whenMounted: @escaping @Sendable () -> Void) {
     self.vault = vault
+    past = PastView(vault)
     self.whenMounted = whenMounted
     unsafe vault.awaitsForget = true
   }
@@ -30,10 +32,11 @@ public struct VaultFileSystem: FileSystem {
   // MARK: Names
 
   /// The kernel tells the count when it lets go of a node: all of it at once, but for lookups that crossed an unlink.
-  public func forget(_ node: NodeNumber, count: UInt64) { vault.forget(node.inode) }
+  public func forget(_ node: NodeNumber, count: UInt64) { if !PastView.contains(node) { vault.forget(node.inode) } }
 
   public func lookup(_ name: FileName, in parent: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) -> LookupResult {
-    try answer { () throws(VaultError) in
+    if PastView.contains(parent) || name.bytes == PastView.name && parent == .root { return try lookUpPast(name.bytes, in: parent, by: caller) }
+    return try answer { () throws(VaultError) in
       // What was opened by handle (open_by_handle_at(2), NFS) finds its node and its parent this way.
       if name.bytes == [0x2E] { return .found(entry(try vault.info(parent.inode))) }
       if name.bytes == [0x2E, 0x2E] { return .found(entry(try vault.info(try vault.parent(of: parent.inode)))) }
@@ -54,19 +57,23 @@ public struct VaultFileSystem: FileSystem {
 
   private func make(_ name: FileName, _ parent: NodeNumber, _ mode: UInt32, device: UInt64 = 0, target: [UInt8] = [],
                     _ caller: Caller) throws(FuseBridge.Errno) -> Entry {
-    try answer { () throws(VaultError) in
+    try checkPresent(parent)
+    return try answer { () throws(VaultError) in
       let mode = mode & S_IFMT == 0 ? mode | S_IFREG : mode
       return entry(try vault.create(name.bytes, in: parent.inode, mode: mode, device: device, target: target, by: caller.requester))
     }
   }
 
   public func link(_ node: NodeNumber, as name: FileName, in parent: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) -> Entry {
-    try answer { () throws(VaultError) in entry(try vault.link(node.inode, as: name.bytes, in: parent.inode)) }
+    for given in [node, parent] { try checkPresent(given) }
+    return try answer { () throws(VaultError) in entry(try vault.link(node.inode, as: name.bytes, in: parent.inode)) }
   }
   public func unlink(_ name: FileName, in parent: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) {
+    try checkPresent(parent)
     try answer { () throws(VaultError) in try vault.unlink(name.bytes, in: parent.inode) }
   }
   public func removeDirectory(_ name: FileName, in parent: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) {
+    try checkPresent(parent)
     try answer { () throws(VaultError) in try vault.removeDirectory(name.bytes, in: parent.inode) }
   }
 
@@ -78,6 +85,7 @@ public struct VaultFileSystem: FileSystem {
     case .exchange: .exchange
     default: throw .invalidArgument
     }
+    for given in [parent, newParent] { try checkPresent(given) }
     try answer { () throws(VaultError) in
       try vault.rename(name.bytes, in: parent.inode, to: newName.bytes, in: newParent.inode, mode: mode)
     }
@@ -86,11 +94,13 @@ public struct VaultFileSystem: FileSystem {
   // MARK: Attributes
 
   public func attributes(of node: NodeNumber, handle: HandleNumber?) throws(FuseBridge.Errno) -> (Attributes, timeout: Double) {
-    try answer { () throws(VaultError) in timed(try vault.info(node.inode)) }
+    if PastView.contains(node) { return try pastAttributes(of: node) }
+    return try answer { () throws(VaultError) in timed(try vault.info(node.inode)) }
   }
 
   public func setAttributes(of node: NodeNumber, handle: HandleNumber?, to changes: AttributeChanges, by caller: Caller)
     throws(FuseBridge.Errno) -> (Attributes, timeout: Double) {
+    try checkPresent(node)
     var change = AttributeChange()
     change.mode = changes.mode
     change.user = changes.user
@@ -105,13 +115,18 @@ public struct VaultFileSystem: FileSystem {
   }
 
   public func readLink(_ node: NodeNumber) throws(FuseBridge.Errno) -> [UInt8] {
-    try answer { () throws(VaultError) in try vault.readLink(node.inode) }
+    if PastView.contains(node) {
+      let (inode, moment) = try pastNode(node)
+      return try answer { () throws(VaultError) in try vault.readLink(inode, at: moment) }
+    }
+    return try answer { () throws(VaultError) in try vault.readLink(node.inode) }
   }
 
   // MARK: Extended attributes
 
   public func setXattr(_ name: [UInt8], of node: NodeNumber, to value: [UInt8], mode: XattrSetMode, by caller: Caller) throws(FuseBridge.Errno) {
     try checkXattr(name)
+    try checkPresent(node)
     let mode: Vault.XattrMode = switch mode {
     case .set: .set
     case .create: .create
@@ -121,18 +136,22 @@ public struct VaultFileSystem: FileSystem {
   }
   public func xattr(_ name: [UInt8], of node: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) -> [UInt8] {
     try checkXattr(name)
+    if PastView.contains(node) { return try pastXattr(name, of: node) }
     return try answer { () throws(VaultError) in try vault.xattr(name, of: node.inode) }
   }
   public func xattrNames(of node: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) -> [UInt8] {
-    try answer { () throws(VaultError) in
+    let names = try PastView.contains(node) ? pastXattrNames(of: node) : nil
+    return try answer { () throws(VaultError) in
       // The kernel filters no listing for us: trusted attributes exist for root alone (xattr(7)).
-      try vault.xattrNames(of: node.inode)
+      let names = if let names { names } else { try vault.xattrNames(of: node.inode) }
+      return names
         .filter { caller.user == 0 || !$0.starts(with: Self.trusted) }
         .flatMap { $0 + [0] }
     }
   }
   public func removeXattr(_ name: [UInt8], of node: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) {
     try checkXattr(name)
+    try checkPresent(node)
     try answer { () throws(VaultError) in try vault.removeXattr(name, of: node.inode) }
   }
 
@@ -148,12 +167,14 @@ public struct VaultFileSystem: FileSystem {
   // MARK: Directories
 
   public func openDirectory(_ node: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) -> Opened {
-    try answer { () throws(VaultError) in
+    // Of the past the handle says for whom it is listed.
+    if PastView.contains(node) { return Opened(handle: HandleNumber(rawValue: UInt64(caller.user))) }
+    return try answer { () throws(VaultError) in
       try vault.retain(node.inode)
       return Opened(handle: HandleNumber(rawValue: 0))
     }
   }
-  public func releaseDirectory(_ node: NodeNumber, _ handle: HandleNumber) { vault.release(node.inode) }
+  public func releaseDirectory(_ node: NodeNumber, _ handle: HandleNumber) { if !PastView.contains(node) { vault.release(node.inode) } }
 
   private static let selfCookie: UInt64 = 1, parentCookie: UInt64 = 2
 
@@ -163,6 +184,7 @@ public struct VaultFileSystem: FileSystem {
       guard listing.append([0x2E], node: node, mode: S_IFDIR, cookie: Self.selfCookie) else { return }
       at = Self.selfCookie
     }
+    if PastView.contains(node) { return try listPast(node, after: at, for: UInt32(truncatingIfNeeded: handle.rawValue), into: &listing) }
     if at == Self.selfCookie {
       let parent = try answer { () throws(VaultError) in try vault.parent(of: node.inode) }
       guard listing.append([0x2E, 0x2E], node: NodeNumber(parent), mode: S_IFDIR, cookie: Self.parentCookie) else { return }

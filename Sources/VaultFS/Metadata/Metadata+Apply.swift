@@ -35,7 +35,7 @@ extension Metadata {
       let row = try existing(name, in: parent, lsn), node = try node(row.inode)
       try change(parent, lsn)
       try keep(row, of: parent.inode, endingWith: lsn, isDeleted: true)
-      if node.isDirectory || node.links == 1 { try noteDeleted(row, from: parent.inode, lsn) }
+      try noteDeleted(row, from: parent.inode, lsn)
       try deleteEntry(row, in: parent)
       try release(node, from: parent, drops: drops, time, lsn, isDeleted: true)
       touch(parent, time)

@@ -87,7 +87,7 @@ extension Metadata {
     try insert.run()
   }
 
-  /// Notes that a node was deleted, and where it was.
+  /// Notes that a name was deleted, and where it was. (The node may have others.)
   func noteDeleted(_ row: EntryRow, from parent: InodeNumber, _ lsn: LSN) throws(VaultError) {
     guard state.history.isOn else { return }
     let insert = statements.insertTrash

@@ -108,7 +108,7 @@ extension Metadata {
     """,
     """
     DELETE FROM trash WHERE inode >= ?1 AND inode < ?2
-      AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = trash.inode AND n.died = trash.died)
+      AND trash.died <= ?3 AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = trash.inode AND n.died = trash.died)
     """,
   ]
 

@@ -1,0 +1,71 @@
+// The hidden directory .vaultfs, as ordinary tools see it.
+
+import Foundation
+import Glibc
+import Testing
+
+struct PastTests {
+  /// Files that were old enough for a version of their own when they were changed, and the moment before that.
+  private func aged<R>(_ body: (MountedVault, _ moment: String) throws -> R) throws -> R {
+    try MountedVault.run { mounted in
+      try succeed("""
+        set -e; cd \(mounted.point); mkdir -p d/e; echo one > d/f; ln -s f d/s; ln d/f d/l; setfattr -n user.k -v 1 d/f; seq 100000 > d/big
+        chmod 640 d/f; touch -d 2001-02-03T04:05:06.123456789Z d/f d/big d; cp -a d \(mounted.directory)/before
+        """)
+      sleep(12)
+      let moment = try succeed("date +%Y-%m-%dT%H:%M:%S").trimmingCharacters(in: .newlines)
+      usleep(1_200_000)
+      try succeed("set -e; cd \(mounted.point); echo two > d/f; seq 5 > d/big; mv d/e d/g; echo new > d/new; rm d/s; chmod 600 d/f")
+      return try body(mounted, moment)
+    }
+  }
+
+  @Test func `any moment can be named, walked, compared and copied`() throws {
+    try aged { mounted, moment in
+      let past = "\(mounted.point)/.vaultfs/at/\(moment)", before = "\(mounted.directory)/before", back = "\(mounted.directory)/back"
+      try succeed("diff -r \(before) \(past)/d")
+      for copy in ["cp -a \(past)/d \(back)", "rsync -aHX \(past)/d/ \(back)/", "tar -C \(past) --format=posix -cf - d | tar -C \(mounted.directory) -xf - --transform s/^d/back/"] {
+        try succeed("rm -rf \(back); mkdir -p $(dirname \(back)); \(copy)")
+        let list = "find . -printf '%p %y %m %U %G %s %T@ %l\\n' | grep -v '^\\. ' | sort"
+        #expect(try succeed("cd \(back); \(list)") == succeed("cd \(before); \(list)"), "\(copy)")
+        try succeed("diff -r \(before) \(back)")
+      }
+      #expect(try succeed("getfattr --absolute-names --only-values -n user.k \(past)/d/f") == "1")
+      #expect(try succeed("stat -c %i \(past)/d/f") == succeed("stat -c %i \(past)/d/l"))
+      // Inside the vault, too: no byte is stored again for it.
+      try succeed("cp -a \(past)/d \(mounted.point)/again && diff -r \(before) \(mounted.point)/again")
+    }
+  }
+
+  @Test func `nothing that was can be changed, and no walk meets it`() throws {
+    try aged { mounted, moment in
+      let past = "\(mounted.point)/.vaultfs/at/\(moment)"
+      for change in ["touch \(past)/d/f", "echo x > \(past)/d/f", "rm -f \(past)/d/f", "mkdir \(past)/x", "mv \(past)/d/f \(mounted.point)/f", "ln \(past)/d/f \(mounted.point)/f",
+        "chmod 777 \(past)/d/f", "setfattr -n user.a -v b \(past)/d/f", "truncate -s 0 \(past)/d/big", "touch \(mounted.point)/.vaultfs/x"] {
+        let ran = try shell("\(change) 2>&1")
+        #expect(ran.status != 0 && ran.output.contains("Read-only file system"), "\(change): \(ran.output)")
+      }
+      try fails("mkdir \(mounted.point)/.vaultfs", saying: "File exists")
+      #expect(try succeed("ls -A \(mounted.point)") == "d\n")
+      #expect(try succeed("find \(mounted.point) | grep -c vaultfs/at || true") == "0\n")
+      #expect(try succeed("cat \(mounted.point)/d/f") == "two\n")
+      try fails("ls \(mounted.point)/.vaultfs/at/nonsense", code: 2, saying: "No such file")
+      try fails("ls \(mounted.point)/.vaultfs/snapshots/none", code: 2, saying: "No such file")
+    }
+  }
+
+  @Test func `a file's versions and what was deleted are there, to whoever may see them`() throws {
+    try aged { mounted, _ in
+      let hidden = "\(mounted.point)/.vaultfs"
+      #expect(try succeed("cat \(hidden)/versions/d/f/*") == "one\ntwo\n")
+      #expect(try succeed("cat $(ls -d \(hidden)/versions/d/big/* | head -n 1) | wc -l") == "100000\n")
+      try succeed("rm -r \(mounted.point)/d")
+      #expect(try succeed("cd \(hidden)/trash/d && find . | sort") == ".\n./big\n./f\n./g\n./l\n./new\n./s\n", "with what went just before")
+      #expect(try succeed("cat \(hidden)/trash/d/l") == "two\n")
+      #expect(try succeed("ls \(hidden)/trash; setpriv --reuid=65534 --regid=65534 --clear-groups ls \(hidden)/trash") == "d\n", "others do not see what root deleted")
+      try fails("setpriv --reuid=65534 --regid=65534 --clear-groups ls \(hidden)/trash/d", code: 2, saying: "No such file")
+      try mounted.remount()
+      #expect(try succeed("cat \(hidden)/trash/d/l") == "two\n")
+    }
+  }
+}
