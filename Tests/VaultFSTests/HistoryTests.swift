@@ -37,6 +37,7 @@ func presentTree(of vault: Vault) throws -> [[UInt8]: Found] {
 extension Vault {
   func contents(of inode: InodeNumber, at moment: LSN) throws -> [UInt8] {
     let file = try openPast(inode, at: moment)
+    defer { close(file) }
     var all: [UInt8] = []
     while true {
       let part = try read(file, at: UInt64(all.count), count: 1 << 20)

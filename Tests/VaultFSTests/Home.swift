@@ -98,6 +98,26 @@ final class Home {
     try Optimiser(vault, mayGoOn: mayGoOn).run()
   }
 
+  /// Collects garbage now, in the keeper's place.
+  @discardableResult
+  func collect(isDry: Bool = false) throws -> Collection {
+    vault.keeper?.stop()
+    defer {
+      vault.keeper = Keeper(vault)
+      vault.keeper?.start()
+    }
+    try vault.syncAll()
+    return try Collector(vault, mayGoOn: { true }, isQuiet: { true }).run(isDry: isDry)
+  }
+
+  /// Nothing is kept of the past.
+  func forgetEverything() throws {
+    var policy = HistoryPolicy()
+    policy.isOn = false
+    try vault.setHistoryPolicy(policy)
+    try vault.expire()
+  }
+
   func remove() {
     try? close()
     try? FileManager.default.removeItem(atPath: directory)

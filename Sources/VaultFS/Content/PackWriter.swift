@@ -144,6 +144,14 @@ final class PackWriter: Sendable {
   /// The frames of `batch` are in the view, or never will be.
   func end(_ batch: Batch) { state.withLock { $0.batches[batch.number] = nil } }
 
+  /// Whether it is the pack being written, or one whose frames are not all in the view.
+  func isUnsettled(_ pack: ContainerNumber) -> Bool {
+    state.withLock { state in state.file != nil && state.number == pack || state.batches.values.contains { $0.container <= pack } }
+  }
+
+  /// The saves that are under way.
+  var openBatches: Set<Int> { state.withLock { Set($0.batches.keys) } }
+
   /// Whether every frame appended so far is in the view.
   var isQuiet: Bool { state.withLock { $0.batches.isEmpty } }
 

@@ -65,6 +65,8 @@ public enum Limits {
   /// Unsynced work is synced after this long, or this many bytes.
   static let syncDelay: Duration = .seconds(4)
   static let syncBytes: UInt64 = 48 << 20
+  /// Between two looks for what nothing refers to any more, while there is work.
+  static let collectionDelay: Duration = .seconds(30)
   /// The database's log is checkpointed beyond this many pages (4 KiB each).
   static let checkpointPages = 4096
 }

@@ -10,6 +10,10 @@ struct ContainerUses {
     var chunks: Int64 = 0
     /// The optimiser wrote it, or frames need it as base, or a look at it promised nothing.
     var isKept = false
+    /// Plain bytes in it that nothing refers to any more, as far as was noticed.
+    var dead: UInt64 = 0
+    /// Other containers that hold bases of its frames.
+    var bases: Set<ContainerNumber> = []
   }
   private var uses: [ContainerNumber: Use] = [:]
   private var changed: Set<ContainerNumber> = []
@@ -17,9 +21,11 @@ struct ContainerUses {
   init() {}
 
   init(_ database: Database) throws(VaultError) {
-    let select = try database.prepare("SELECT number, chunks, kept FROM container")
+    let select = try database.prepare("SELECT number, chunks, kept, dead, bases FROM container")
     while try select.step() {
-      uses[ContainerNumber(select.unsigned(0))] = Use(chunks: select.integer(1), isKept: select.integer(2) != 0)
+      var reader = unsafe ByteReader(select.raw(4)), bases: Set<ContainerNumber> = []
+      while !reader.isAtEnd, let base = try? reader.varint() { bases.insert(ContainerNumber(base)) }
+      uses[ContainerNumber(select.unsigned(0))] = Use(chunks: select.integer(1), isKept: select.integer(2) != 0, dead: select.unsigned(3), bases: bases)
     }
   }
 
@@ -39,6 +45,22 @@ struct ContainerUses {
     uses[number, default: Use()].isKept = true
     changed.insert(number)
   }
+  func dead(in number: ContainerNumber) -> UInt64 { uses[number]?.dead ?? 0 }
+  /// Those in which something is dead.
+  var withDead: [ContainerNumber] { uses.filter { $0.value.dead > 0 }.keys.sorted() }
+  mutating func addDead(_ bytes: UInt64, to number: ContainerNumber) {
+    uses[number, default: Use()].dead &+= bytes
+    changed.insert(number)
+  }
+  /// Those with frames that need a base in `number`.
+  func dependents(of number: ContainerNumber) -> [ContainerNumber] { uses.filter { $0.value.bases.contains(number) }.keys.sorted() }
+  mutating func addBase(_ base: ContainerNumber, of number: ContainerNumber) {
+    guard base != number, uses[number, default: Use()].bases.insert(base).inserted else { return }
+    changed.insert(number)
+  }
+  mutating func removeBase(_ base: ContainerNumber, of number: ContainerNumber) {
+    if uses[number]?.bases.remove(base) != nil { changed.insert(number) }
+  }
   /// It is gone.
   mutating func forget(_ number: ContainerNumber) {
     uses[number] = nil
@@ -51,6 +73,10 @@ struct ContainerUses {
         statements.writeContainer.bind(1, number.value)
         statements.writeContainer.bind(2, UInt64(bitPattern: use.chunks))
         statements.writeContainer.bind(3, use.isKept ? 1 : 0)
+        statements.writeContainer.bind(4, use.dead)
+        var bases = ByteWriter(capacity: 8 * use.bases.count)
+        for base in use.bases.sorted() { bases.varint(base.value) }
+        statements.writeContainer.bind(5, copying: bases.bytes)
         try statements.writeContainer.run()
       } else {
         statements.deleteContainer.bind(1, number.value)

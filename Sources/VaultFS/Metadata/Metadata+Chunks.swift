@@ -16,7 +16,12 @@ extension Metadata {
     defer { find.reset() }
     while try find.step() {
       var reader = unsafe ByteReader(find.raw(1))
-      if let found = try? reader.chunkID(), found == id { return find.unsigned(2) == Self.nowhere.value && !orMissing ? nil : ChunkNumber(find.unsigned(0)) }
+      if let found = try? reader.chunkID(), found == id {
+        if find.unsigned(2) == Self.nowhere.value, !orMissing { return nil }
+        let number = ChunkNumber(find.unsigned(0))
+        marks?.insert(number)
+        return number
+      }
     }
     return nil
   }
@@ -32,7 +37,10 @@ extension Metadata {
 
   /// Notes where the chunks of a frame are; a chunk that is known stays where it is.
   func insert(_ frame: FrameHeader, at offset: UInt64, in container: ContainerNumber) throws(VaultError) {
-    if let base = frame.base { state.containers.keep(base.container) }
+    if let base = frame.base {
+      state.containers.keep(base.container)
+      state.containers.addBase(base.container, of: container)
+    }
     var within: UInt32 = 0
     var isNew = false
     for chunk in frame.chunks {
@@ -69,6 +77,7 @@ extension Metadata {
       insert.bind(7, UInt64(frame.totalLength))
       insert.bind(8, UInt64(within))
       try insert.run()
+      marks?.insert(ChunkNumber(free))
       isNew = true
       state.containers.add(1, to: container)
       state.counters.chunks += 1
@@ -93,6 +102,11 @@ extension Metadata {
     return ChunkRow(id: id, length: UInt32(truncatingIfNeeded: select.integer(1)),
       place: ChunkPlace(frame: FramePlace(container: ContainerNumber(select.unsigned(2)), offset: select.unsigned(3), length: UInt32(truncatingIfNeeded: select.integer(4))),
                         offsetInFrame: UInt32(truncatingIfNeeded: select.integer(5))))
+  }
+
+  /// The frame that a chunk is read from; nil where the chunk is not known.
+  func frame(of id: ChunkID) throws(VaultError) -> FramePlace? {
+    try chunk(id).map { number throws(VaultError) in try place(of: number).place.frame }
   }
 
   /// A better copy of a chunk was written than the one in `old`. A chunk that is not read from there stays where it is.

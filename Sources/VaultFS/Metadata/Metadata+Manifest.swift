@@ -50,6 +50,7 @@ extension Metadata {
     for extent in replacement { new.appendMerging(extent) }
     for extent in last?.extents.clipped(to: range.upperBound..<UInt64.max) ?? [] { new.appendMerging(extent) }
     let touched = (first?.start ?? range.lowerBound)..<range.upperBound
+    marks?.insert(new)
     let before = if first?.start == last?.start { first?.extents.allocated ?? 0 } else { try wholeAllocated(of: node, in: touched) }
     if !node.paged, new.count <= Limits.inlineExtentsMax {
       node.extents = new
@@ -61,6 +62,7 @@ extension Metadata {
       (node.extents, node.paged) = ([], true)
       try writePages(of: node, new)
     }
+    if before > 0 { state.lapses &+= 1 }
     setAllocated(node, node.allocated &+ new.allocated &- before)
     touch(node)
   }

@@ -97,7 +97,8 @@ extension Vault {
     // Payloads are verified: a frame that a power cut took must not stand in the way of a good one elsewhere.
     try metadata.learnPacks(containers, from: ContainerNumber(0), at: 0) { progress(0.6 * $0) }
     let reader = JournalReader(containers: containers, vault: configuration.id)
-    let end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: true, metadata.replaying(log))
+    let end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: true, metadata.replaying { _ in })
+    try metadata.settleMissing(log)
     if let torn = end.torn {
       log("cut off \(torn.detail)")
       try reader.cut(torn)

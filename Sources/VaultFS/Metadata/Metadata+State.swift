@@ -26,6 +26,7 @@ extension Metadata {
     ("flushed_pack", { $0.flushedPack.value }, { $0.flushedPack = ContainerNumber($1) }),
     ("epoch", { $0.epoch }, { $0.epoch = $1 }),
     ("second", { UInt64(bitPattern: $0.second) }, { $0.second = Int64(bitPattern: $1) }),
+    ("collected", { $0.collected }, { $0.collected = $1 }),
     ("lapses", { $0.lapses }, { $0.lapses = $1 }),
     ("last_snapshot", { $0.lastSnapshot.value }, { $0.lastSnapshot = LSN($1) }),
     ("nodes", { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
@@ -144,7 +145,7 @@ struct Statements {
     deleteChunk = try db.prepare("DELETE FROM chunk WHERE number = ?")
     insertChunk = try db.prepare("INSERT INTO chunk (number, id, length, crc, container, frame, frame_length, offset) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
     moveChunk = try db.prepare("UPDATE chunk SET container = ?, frame = ?, frame_length = ?, offset = ? WHERE number = ?")
-    writeContainer = try db.prepare("INSERT OR REPLACE INTO container (number, chunks, kept) VALUES (?, ?, ?)")
+    writeContainer = try db.prepare("INSERT OR REPLACE INTO container (number, chunks, kept, dead, bases) VALUES (?, ?, ?, ?, ?)")
     deleteContainer = try db.prepare("DELETE FROM container WHERE number = ?")
     insertOrphan = try db.prepare("INSERT OR IGNORE INTO orphan (inode) VALUES (?)")
     deleteOrphan = try db.prepare("DELETE FROM orphan WHERE inode = ?")

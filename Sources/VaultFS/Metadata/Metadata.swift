@@ -48,7 +48,10 @@ final class Metadata {
     var history = HistoryPolicy()
     /// How often something may have stopped being referred to; and up to where that was looked into.
     var lapses: UInt64 = 0
+    var collected: UInt64 = 0
   }
+  /// While unused chunks are being looked for: those that are in use.
+  var marks: ChunkMarks?
   /// The newest rows of `moment`: those within the policy's window.
   var recent: [(second: Int64, lsn: LSN)] = []
 
@@ -116,6 +119,7 @@ final class Metadata {
       }
       return
     }
+    if node.allocated > 0 { state.lapses &+= 1 }
     if node.hasXattrs { try statements.deleteXattrs.run(node.inode) }
     if node.paged { try deletePages(of: node, in: 0..<Limits.fileBytesMax) }
   }

@@ -64,9 +64,10 @@ enum Schema {
       number INTEGER PRIMARY KEY, id BLOB NOT NULL, length INTEGER NOT NULL, crc INTEGER NOT NULL,
       container INTEGER NOT NULL, frame INTEGER NOT NULL, frame_length INTEGER NOT NULL, offset INTEGER NOT NULL) STRICT;
 
-    -- One row a container with frames: how many rows of `chunk` name it, and whether the optimiser leaves it as it is
-    -- (ContainerUses.swift).
-    CREATE TABLE container (number INTEGER PRIMARY KEY, chunks INTEGER NOT NULL, kept INTEGER NOT NULL) STRICT;
+    -- One row a container with frames: how many rows of `chunk` name it, whether the optimiser leaves it as it is, plain bytes
+    -- in it that nothing refers to any more, and the other containers with bases of its frames (ContainerUses.swift).
+    CREATE TABLE container (
+      number INTEGER PRIMARY KEY, chunks INTEGER NOT NULL, kept INTEGER NOT NULL, dead INTEGER NOT NULL, bases BLOB NOT NULL) STRICT;
 
     -- Nodes without a name that were still open: swept at the next mount if we were killed.
     CREATE TABLE orphan (inode INTEGER PRIMARY KEY) STRICT;

@@ -38,7 +38,7 @@ final class FrameBuilder {
   /// Bytes of the frames written, and of those whose chunks are in them now.
   private(set) var frameBytes = 0
   private(set) var movedBytes = 0
-  private var bases: Set<ContainerNumber> = []
+  private(set) var bases: Set<ContainerNumber> = []
   /// Containers that must stay from now on: the new pack, whose frames may become bases, and those with bases of its frames.
   var needed: Set<ContainerNumber> { bases.union(pack.begun.map { [$0] } ?? []) }
 

@@ -11,6 +11,7 @@ final class OptimiserThread: @unchecked Sendable {
   private let lock = Lock()
   private let changed: Condition
   private var isWanted = false
+  private var isCollectionWanted = false
   private let isStopping = Atomic<Bool>(false)
   private var thread: pthread_t?
 
@@ -30,6 +31,14 @@ final class OptimiserThread: @unchecked Sendable {
     }
   }
 
+  /// References may have ended: give back what nothing refers to, whether the vault is quiet or not.
+  func collect() {
+    lock.withLock {
+      isCollectionWanted = true
+      changed.signalAll()
+    }
+  }
+
   /// Returns when the thread has ended: after the frame it is at, or the last steps of a container.
   func stop() {
     lock.withLock {
@@ -41,14 +50,20 @@ final class OptimiserThread: @unchecked Sendable {
   }
 
   private func work() {
-    let optimiser = Optimiser(vault) { [self] in !isStopping.load(ordering: .relaxed) && isQuiet() }
+    let goesOn = { [self] in !isStopping.load(ordering: .relaxed) }
+    let optimiser = Optimiser(vault) { [self] in goesOn() && isQuiet() }
+    let collector = Collector(vault, mayGoOn: goesOn, isQuiet: isQuiet)
     while true {
-      lock.withLock {
-        while !isWanted && !isStopping.load(ordering: .relaxed) { changed.wait() }
-        isWanted = false
+      let (quiet, collection) = lock.withLock {
+        while !isWanted && !isCollectionWanted && goesOn() { changed.wait() }
+        defer { (isWanted, isCollectionWanted) = (false, false) }
+        return (isWanted, isCollectionWanted)
       }
-      if isStopping.load(ordering: .relaxed) { return }
-      do throws(VaultError) { try optimiser.run() } catch { say(error) }
+      if !goesOn() { return }
+      do throws(VaultError) {
+        if collection || quiet && Collector.isDue(vault) { _ = try collector.run() }
+        if quiet { try optimiser.run() }
+      } catch { say(error) }
     }
   }
 

@@ -23,6 +23,7 @@ final class Keeper: @unchecked Sendable {
   private var quiet = 0
   private var commitDue: UInt64 = 0
   private var syncDue: UInt64 = 0
+  private var collectionDue: UInt64 = 0
   private lazy var optimiser = OptimiserThread(vault) { [unowned self] in !hasWork.load(ordering: .relaxed) }
 
   init(_ vault: Vault) {
@@ -96,6 +97,10 @@ final class Keeper: @unchecked Sendable {
       }
     } else { syncDue = 0 }
     if vault.logPages > Limits.checkpointPages { try vault.checkpoint() }
+    if now >= collectionDue {
+      if collectionDue > 0, Collector.isDue(vault) { optimiser.collect() }
+      collectionDue = now + nanoseconds(Limits.collectionDelay)
+    }
     if quiet >= Self.quietTicks { try rest() }
   }
 

@@ -90,13 +90,15 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try metadata.xattrNames(of: try past(inode, moment)) }
   }
 
-  /// A file as it was, for `read`. It need not be closed.
+  /// A file as it was, for `read`.
   public func openPast(_ inode: InodeNumber, at moment: LSN) throws(VaultError) -> OpenFile {
     try lock.withLock { () throws(VaultError) in
       let node = try past(inode, moment)
       if node.isDirectory { throw .isADirectory }
       guard node.isRegular else { throw .notSupported }
-      return OpenFile(node, Draft())
+      let file = OpenFile(node, Draft())
+      pastOpen[ObjectIdentifier(file)] = node
+      return file
     }
   }
 

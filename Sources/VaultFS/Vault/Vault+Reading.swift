@@ -48,8 +48,8 @@ extension Vault {
   /// The last descriptor of a handle is gone. What cannot be saved stays in memory for as long as another handle is
   /// open; with the last one it is lost, and said in the log.
   public func close(_ file: OpenFile) {
-    // What was cannot have been changed, and nobody counts who looks at it.
-    if file.node.moment != nil { return }
+    // What was cannot have been changed.
+    if file.node.moment != nil { return lock.withLock { pastOpen[ObjectIdentifier(file)] = nil } }
     file.draft.saveLock.withLock {
       do throws(VaultError) { try saveHoldingSaveLock(file, isStreaming: false) } catch { abandon(file, error) }
     }

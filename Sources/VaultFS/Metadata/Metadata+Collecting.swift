@@ -1,0 +1,126 @@
+// What refers to chunks, batch by batch, and letting go of those that nothing refers to.
+//
+// What must stay true, from the moment `marks` is there: whatever a row comes to refer to is marked, and so is every
+// chunk that a save finds. Rows only move from the present to the past, and the past is read after the present: so
+// every reference is seen where it stands or where it went.
+
+extension Metadata {
+  /// Where a walk over all references has come to.
+  struct Walk {
+    fileprivate var table = 0
+    fileprivate var key: [UInt64]? = nil
+    var isDone: Bool { table >= Metadata.references.count }
+  }
+
+  private struct References {
+    var columns: [String]
+    var select: String
+    /// Whether `content` is a node's row; else a page of extents.
+    var isNode: Bool
+    init(_ table: String, _ content: String, _ columns: [String], isNode: Bool) {
+      self.columns = columns
+      self.isNode = isNode
+      let key = columns.joined(separator: ", "), places = columns.map { _ in "?" }.joined(separator: ", ")
+      select = "SELECT \(content), \(key) FROM \(table) WHERE (\(key)) > (\(places)) ORDER BY \(key) LIMIT ?"
+    }
+  }
+  private static let references = [
+    References("node", "record", ["inode"], isNode: true), References("page", "extents", ["inode", "start"], isNode: false),
+    References("past_node", "record", ["inode", "died"], isNode: true), References("past_page", "extents", ["inode", "start", "died"], isNode: false),
+  ]
+
+  /// Calls `found` with the next extents that rows hold, those of `count` rows.
+  func walk(_ walk: inout Walk, rows count: Int, _ found: ([Extent]) -> Void) throws(VaultError) {
+    let references = Self.references[walk.table]
+    if references.isNode { try writeNodes() }
+    let select = try database.prepare(references.select), width = Int32(references.columns.count)
+    let start = walk.key ?? references.columns.map { _ in 0 }
+    for (index, value) in start.enumerated() { select.bind(Int32(index) + 1, value) }
+    select.bind(width + 1, UInt64(count))
+    var rows = 0
+    while try select.step() {
+      rows += 1
+      walk.key = (0..<width).map { select.unsigned($0 + 1) }
+      found(try extents(in: select, isNode: references.isNode))
+    }
+    if rows < count { walk = Walk(table: walk.table + 1) }
+  }
+
+  private func extents(in row: Statement, isNode: Bool) throws(VaultError) -> [Extent] {
+    let inode = InodeNumber(row.unsigned(1))
+    if isNode {
+      guard let node = try? unsafe Node(inode: inode, decoding: row.raw(0)) else { throw damaged("the row of node \(inode.value)") }
+      return node.extents
+    }
+    var reader = unsafe ByteReader(row.raw(0))
+    guard let extents = try? [Extent](decoding: &reader, max: Limits.pageExtentsMax) else { throw damaged("a manifest page of node \(inode.value)") }
+    return extents
+  }
+
+  /// What a sweep has found.
+  struct Sweep {
+    fileprivate var last: UInt64 = 0
+    var isDone = false
+    var chunks = 0
+    /// Plain bytes.
+    var bytes: UInt64 = 0
+    /// Plain bytes that are read from each container.
+    var live: [ContainerNumber: UInt64] = [:]
+  }
+
+  /// Looks at the next `count` chunks, and forgets those that are not marked.
+  /// - Parameter isDry: only counts.
+  func sweep(_ sweep: inout Sweep, rows count: Int, isDry: Bool) throws(VaultError) {
+    guard let marks else { return }
+    let select = try database.prepare("SELECT number, container, length FROM chunk WHERE number > ? ORDER BY number LIMIT ?")
+    select.bind(1, sweep.last)
+    select.bind(2, UInt64(count))
+    var gone: [(ChunkNumber, ContainerNumber, UInt64)] = [], rows = 0
+    while try select.step() {
+      rows += 1
+      sweep.last = select.unsigned(0)
+      let number = ChunkNumber(sweep.last), container = ContainerNumber(select.unsigned(1)), length = select.unsigned(2)
+      if marks.contains(number) { sweep.live[container, default: 0] += length } else { gone.append((number, container, length)) }
+    }
+    sweep.isDone = rows < count
+    for (number, container, length) in gone {
+      sweep.chunks += 1
+      sweep.bytes += length
+      if isDry { continue }
+      statements.deleteChunk.bind(1, number.value)
+      try statements.deleteChunk.run()
+      state.containers.add(-1, to: container)
+      state.containers.addDead(length, to: container)
+      state.counters.chunks &-= 1
+      state.counters.uniqueBytes &-= Int64(length)
+    }
+  }
+}
+
+// MARK: What is not stored any more
+
+extension Metadata {
+  private static let rowsPerWalk = 1000
+
+  /// After all of the journal was replayed: operations of long ago name chunks that were collected since. What nothing
+  /// refers to any more is forgotten; what something does is lost, and said.
+  func settleMissing(_ log: (String) -> Void) throws(VaultError) {
+    let select = try database.prepare("SELECT number FROM chunk WHERE container = 0")
+    var missing: Set<UInt64> = [], needed: Set<UInt64> = []
+    while try select.step() { missing.insert(select.unsigned(0)) }
+    if missing.isEmpty { return }
+    var walk = Walk()
+    while !walk.isDone {
+      try self.walk(&walk, rows: Self.rowsPerWalk) { extents in
+        for extent in extents { if case .chunk(let number, _) = extent.source, missing.contains(number.value) { needed.insert(number.value) } }
+      }
+    }
+    for number in missing.subtracting(needed) {
+      statements.deleteChunk.bind(1, number)
+      try statements.deleteChunk.run()
+      state.containers.add(-1, to: ContainerNumber(0))
+      state.counters.chunks &-= 1
+    }
+    if !needed.isEmpty { log("\(needed.count) chunks that files refer to are not stored any more: what holds them can be read only in part") }
+  }
+}

@@ -1,0 +1,248 @@
+// Garbage collection: finds the chunks that nothing refers to any more, forgets them, and gives their space back.
+//
+// 1. Mark: all rows of the present and the past are walked, and the chunks they refer to marked (ChunkMarks).
+// 2. Sweep: chunks that are not marked lose their row. From here on identical content is stored anew.
+// 3. Reclaim: what is still read from a pack with enough dead bytes moves to a new one, and what elsewhere is compressed
+//    against its frames; then the pack goes. (The dead of segments go when the optimiser archives them.)
+//
+// What must stay true:
+// 1. Nothing is forgotten that a row, a save under way or an open file of the past refers to; no clock decides.
+// 2. The operations that ended the references are durable, and attested in the journal, before a byte goes; the new
+//    frames are durable before the view points to them, and that is durable before the old pack goes.
+// 3. The vault's lock is held for a thousand rows at a time.
+// In the optimiser's thread, one at a time.
+
+import Glibc
+
+/// What a collection found and did.
+public struct Collection: Sendable, Hashable, Codable {
+  /// Chunks that nothing referred to, and their plain bytes.
+  public var chunks = 0
+  public var bytes: UInt64 = 0
+  /// Packs that went, and bytes that the vault's folder has fewer.
+  public var packs = 0
+  public var reclaimed: Int64 = 0
+}
+
+final class Collector {
+  private let vault: Vault
+  private let mayGoOn: () -> Bool
+  private let isQuiet: () -> Bool
+
+  private static let rowsPerHold = 1000
+  /// Between two holds of the lock while others need the vault.
+  private static let pauseMicroseconds: UInt32 = 5000
+  /// A pack is rewritten when this share of it is dead, in parts of 100.
+  private static let deadShareMin: UInt64 = 5
+  /// Saves that were under way at the beginning end within this, in steps of 10 ms; else the next collection tries again.
+  private static let patience = 3000
+
+  /// - Parameter isQuiet: false while somebody else needs the computer: then it goes slowly.
+  init(_ vault: Vault, mayGoOn: @escaping () -> Bool, isQuiet: @escaping () -> Bool) {
+    (self.vault, self.mayGoOn, self.isQuiet) = (vault, mayGoOn, isQuiet)
+  }
+
+  /// Whether references may have ended since the last collection.
+  static func isDue(_ vault: Vault) -> Bool { vault.lock.withLock { vault.metadata.state.lapses != vault.metadata.state.collected } }
+
+  /// - Parameter isDry: nothing changes; says what would go.
+  func run(isDry: Bool = false) throws(VaultError) -> Collection {
+    var done = Collection()
+    guard !vault.isReadOnly || isDry else { return done }
+    let lapses = vault.lock.withLock {
+      vault.metadata.marks = ChunkMarks(count: vault.metadata.state.counters.chunks)
+      return vault.metadata.state.lapses
+    }
+    defer { vault.lock.withLock { vault.metadata.marks = nil } }
+    guard waitForSaves(), try mark(), let sweep = try sweep(isDry: isDry) else { return done }
+    (done.chunks, done.bytes) = (sweep.chunks, sweep.bytes)
+    if isDry { return done }
+    try change { $0.state.collected = lapses }
+    vault.lock.withLock { vault.metadata.marks = nil }
+    try reclaim(sweep.live, &done)
+    return done
+  }
+
+  /// A save that began before there were marks may have found a chunk already.
+  private func waitForSaves() -> Bool {
+    let open = vault.packs.openBatches
+    for _ in 0..<Self.patience {
+      if vault.packs.openBatches.isDisjoint(with: open) { return true }
+      if !mayGoOn() { return false }
+      usleep(10_000)
+    }
+    return false
+  }
+
+  private func mark() throws(VaultError) -> Bool {
+    var walk = Metadata.Walk()
+    while !walk.isDone {
+      guard mayGoOn() else { return false }
+      try vault.lock.withLock { () throws(VaultError) in
+        try vault.checkWhole()
+        var found: [[Extent]] = []
+        try vault.metadata.walk(&walk, rows: Self.rowsPerHold) { found.append($0) }
+        for extents in found { vault.metadata.marks?.insert(extents) }
+      }
+      pause()
+    }
+    vault.lock.withLock { for node in vault.pastOpen.values { vault.metadata.marks?.insert(node.extents) } }
+    return true
+  }
+
+  private func sweep(isDry: Bool) throws(VaultError) -> Metadata.Sweep? {
+    var sweep = Metadata.Sweep()
+    while !sweep.isDone {
+      guard mayGoOn() else { return nil }
+      if isDry {
+        try vault.lock.withLock { () throws(VaultError) in try vault.metadata.sweep(&sweep, rows: Self.rowsPerHold, isDry: true) }
+      } else {
+        try change { metadata throws(VaultError) in try metadata.sweep(&sweep, rows: Self.rowsPerHold, isDry: false) }
+      }
+      pause()
+    }
+    return sweep
+  }
+
+  private func pause() { if !isQuiet() { usleep(Self.pauseMicroseconds) } }
+
+  /// Changes the view. If that fails, nobody knows what it holds.
+  private func change(_ body: (Metadata) throws(VaultError) -> Void) throws(VaultError) {
+    try vault.lock.withLock { () throws(VaultError) in
+      try vault.checkWritable()
+      do throws(VaultError) {
+        try vault.metadata.begin()
+        try body(vault.metadata)
+      } catch { throw vault.fail(error) }
+    }
+  }
+
+  // MARK: Reclaiming
+
+  private func reclaim(_ live: [ContainerNumber: UInt64], _ done: inout Collection) throws(VaultError) {
+    let due = vault.lock.withLock {
+      vault.metadata.state.containers.withDead.filter { number in
+        let dead = vault.metadata.state.containers.dead(in: number), all = dead + (live[number] ?? 0)
+        return vault.containers.kind(number) == .pack && dead * 100 >= all * Self.deadShareMin
+      }
+    }
+    guard !due.isEmpty else { return }
+    // What ended the references is durable and attested before anything goes.
+    try vault.checkpoint()
+    try vault.mark()
+    for pack in due {
+      guard mayGoOn() else { return }
+      do throws(VaultError) { try reclaim(pack, &done) } catch {
+        if case .diskFull = error { throw error }
+        if vault.lock.withLock({ vault.failure != nil }) { throw error }
+        vault.log("\(ContainerStore.path(pack, .pack)) keeps what nobody needs of it: \(error)")
+      }
+    }
+  }
+
+  /// Moves what is read from `pack`, or needs a base in it, elsewhere; then it goes.
+  private func reclaim(_ pack: ContainerNumber, _ done: inout Collection) throws(VaultError) {
+    // The pack that saves write to is no longer that one afterwards.
+    if vault.packs.begun == pack { try vault.packs.seal() }
+    guard !vault.packs.isUnsettled(pack) else { return }
+    let file = try vault.containers.file(pack), size = Int64(try file.size())
+    let (chunks, dependents) = vault.lock.withLock { (vault.metadata.state.containers.chunks(in: pack), vault.metadata.state.containers.dependents(of: pack)) }
+    var added: Int64 = 0, gone = 0
+    if chunks > 0 || !dependents.isEmpty {
+      guard let moved = try move(from: pack, file, dependents) else { return }
+      added = moved
+    }
+    guard vault.lock.withLock({ vault.metadata.state.containers.chunks(in: pack) == 0 }) else { return }
+    _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, _, _ in gone += header.totalLength }
+    try vault.containers.remove(pack)
+    try change { metadata in
+      metadata.state.containers.forget(pack)
+      for dependent in dependents { metadata.state.containers.removeBase(pack, of: dependent) }
+      metadata.state.counters.frameBytes &-= Int64(gone)
+    }
+    done.packs += 1
+    done.reclaimed += size - added
+  }
+
+  /// - Returns: bytes of the new pack; nil where something could not be moved.
+  private func move(from pack: ContainerNumber, _ file: any DiskFile, _ dependents: [ContainerNumber]) throws(VaultError) -> Int64? {
+    let room = try file.size()
+    try vault.checkRoom(for: Int(clamping: room))
+    let writer = PackWriter(containers: vault.containers, vault: vault.configuration.id, bytesMax: .max)
+    let builder = FrameBuilder(vault, pack: writer, index: SimilarityIndex())
+    var origins: [ChunkID: ContainerNumber] = [:]
+    do throws(VaultError) {
+      for container in [pack] + dependents {
+        let source = try vault.containers.file(container)
+        var frames: [(FrameHeader, UInt64)] = []
+        _ = try PackScanner.frames(of: source, from: 0, verifyPayload: false) { header, at, _ in
+          if container == pack || header.base?.container == pack { frames.append((header, at)) }
+        }
+        for (header, at) in frames {
+          try add(header, at, in: container, source, to: builder, &origins)
+          pause()
+        }
+      }
+      try builder.finish()
+      try writer.seal()
+    } catch {
+      abandon(writer)
+      throw error
+    }
+    guard let number = writer.begun else { return 0 }
+    do throws(VaultError) { try writer.sync() } catch { throw vault.lock.withLock { vault.fail(error) } }
+    try change { metadata throws(VaultError) in
+      metadata.state.containers.keep(number)
+      metadata.state.counters.frameBytes &+= Int64(builder.frameBytes)
+    }
+    var moves = builder.moves[...]
+    while !moves.isEmpty {
+      let part = moves.prefix(Self.rowsPerHold)
+      moves = moves.dropFirst(part.count)
+      try change { metadata throws(VaultError) in
+        for move in part { if let origin = origins[move.id] { try metadata.move(move.id, from: origin, to: move.place) } }
+      }
+      pause()
+    }
+    try vault.checkpoint()
+    return Int64(try vault.containers.file(number).size())
+  }
+
+  /// Nothing points to the new pack, nor will.
+  private func abandon(_ pack: PackWriter) {
+    guard let number = pack.begun else { return }
+    do throws(VaultError) { try vault.containers.remove(number) } catch { vault.log("a superfluous pack is left: \(error)") }
+  }
+
+  /// Adds the chunks of a frame that are read from it.
+  private func add(_ header: FrameHeader, _ offset: UInt64, in container: ContainerNumber, _ file: any DiskFile, to builder: FrameBuilder,
+                   _ origins: inout [ChunkID: ContainerNumber]) throws(VaultError) {
+    let place = FramePlace(container: container, offset: offset, length: UInt32(header.totalLength))
+    let wanted = try vault.lock.withLock { () throws(VaultError) in
+      var wanted: [Bool] = []
+      for chunk in header.chunks { wanted.append(try vault.metadata.frame(of: chunk.id) == place) }
+      return wanted
+    }
+    guard wanted.contains(true) else { return }
+    let decoded = try vault.frame(at: place, in: file)
+    var within: UInt32 = 0
+    for (chunk, isWanted) in zip(header.chunks, wanted) {
+      if isWanted {
+        let added: Result<Void, VaultError>? = unsafe decoded.withChunk(chunk.id, at: within) { plain in
+          do throws(VaultError) { return unsafe .success(try builder.add(chunk, plain)) } catch { return .failure(error) }
+        }
+        try added?.get()
+        origins[chunk.id] = container
+      }
+      within += chunk.length
+    }
+  }
+}
+
+extension Vault {
+  /// - Throws: what ended the view's transaction behind our back.
+  func checkWhole() throws(VaultError) {
+    if let failure { throw .readOnly(reason: failure) }
+    try metadata.database.checkWhole()
+  }
+}
