@@ -61,6 +61,8 @@ let package = Package(
     .executableTarget(name: "MemoryFS", dependencies: ["FuseBridge"], path: "Examples/memory-fs", swiftSettings: touchesC),
     .testTarget(name: "FuseBridgeTests", dependencies: ["FuseBridge", "MemoryFS"], swiftSettings: strict),
     .testTarget(name: "VaultFSTests", dependencies: ["VaultFS"], exclude: ["Golden"], swiftSettings: strict),
-    .testTarget(name: "MountTests", dependencies: ["VaultFS", "FuseBridge", "VaultCommand"], swiftSettings: strict),
+    .testTarget(name: "VaultClientTests", dependencies: ["VaultFS", "VaultClient"], swiftSettings: strict),
+    .testTarget(
+      name: "MountTests", dependencies: ["VaultFS", "VaultClient", "FuseBridge", "VaultCommand", "CommandSupport", "Printable"], swiftSettings: strict),
   ]
 )
