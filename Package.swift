@@ -19,6 +19,7 @@ let package = Package(
   name: "vaultfs",
   products: [
     .executable(name: "vaultfs", targets: ["VaultCommand"]),
+    .executable(name: "fsctl", targets: ["fsctl"]),
     .executable(name: "memory-fs", targets: ["MemoryFS"]),
   ],
   dependencies: [
@@ -32,20 +33,36 @@ let package = Package(
     system("CZstd", "libzstd", apt: "libzstd-dev"),
     system("CDeflate", "libdeflate", apt: "libdeflate-dev"),
 
-    .target(name: "FuseBridge", dependencies: ["CFuse3"], swiftSettings: touchesC),
+    .systemLibrary(name: "CXattr"),
+
+    .target(name: "Printable", swiftSettings: strict),
+    .target(name: "FuseBridge", dependencies: ["CFuse3", "Printable"], swiftSettings: touchesC),
     .target(
       name: "VaultFS",
       dependencies: ["CSQLite", "CLZ4", "CZstd", "CDeflate", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: touchesC),
+    .target(name: "VaultClient", dependencies: ["VaultFS", "Printable", "CXattr"], swiftSettings: touchesC),
     .target(name: "VaultMount", dependencies: ["VaultFS", "FuseBridge"], swiftSettings: touchesC),
+    .target(
+      name: "CommandSupport",
+      dependencies: ["VaultFS", "VaultClient", "FuseBridge", "Printable", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: touchesC),
     .executableTarget(
       name: "VaultCommand",
-      dependencies: ["VaultFS", "VaultMount", "FuseBridge", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: [
+        "VaultFS", "VaultMount", "VaultClient", "FuseBridge", "CommandSupport", "Printable", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: touchesC),
+    .executableTarget(
+      name: "fsctl",
+      dependencies: ["VaultClient", "CommandSupport", "Printable", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: touchesC),
 
     .executableTarget(name: "MemoryFS", dependencies: ["FuseBridge"], path: "Examples/memory-fs", swiftSettings: touchesC),
     .testTarget(name: "FuseBridgeTests", dependencies: ["FuseBridge", "MemoryFS"], swiftSettings: strict),
     .testTarget(name: "VaultFSTests", dependencies: ["VaultFS"], exclude: ["Golden"], swiftSettings: strict),
-    .testTarget(name: "MountTests", dependencies: ["VaultFS", "FuseBridge", "VaultCommand"], swiftSettings: strict),
+    .testTarget(name: "VaultClientTests", dependencies: ["VaultFS", "VaultClient"], swiftSettings: strict),
+    .testTarget(
+      name: "MountTests", dependencies: ["VaultFS", "VaultClient", "FuseBridge", "VaultCommand", "CommandSupport", "Printable"], swiftSettings: strict),
   ]
 )

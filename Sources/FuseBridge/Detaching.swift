@@ -3,6 +3,7 @@
 // What must stay true: only the mount that was meant goes. What was mounted on its place meanwhile stays.
 
 import Glibc
+import Printable
 
 extension MountEntry {
   private enum Refusal { case busy, other(String) }

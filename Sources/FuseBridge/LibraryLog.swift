@@ -5,6 +5,7 @@
 
 import CFuse3
 import Glibc
+import Printable
 import Synchronization
 
 enum LibraryLog {

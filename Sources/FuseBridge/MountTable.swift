@@ -9,6 +9,8 @@ public struct MountEntry: Equatable, Sendable {
   public let parent: Int
   /// `major:minor`
   public let device: String
+  /// What of the file system is shown there: `/`, or the directory that was bound.
+  public let root: Path
   public let point: Path
   public let type: String
   public let source: Path
@@ -24,7 +26,7 @@ public struct MountEntry: Equatable, Sendable {
     (self.id, self.parent, device, type) = (id, parent, text(2), text(dash + 1))
     let user = fields.count > dash + 3 ? text(dash + 3).split(separator: ",").first { $0.hasPrefix("user_id=") } : nil
     self.user = user.flatMap { UInt32($0.dropFirst("user_id=".count)) }
-    (point, source) = (Path(Self.unescaped(fields[4])), Path(Self.unescaped(fields[dash + 2])))
+    (root, point, source) = (Path(Self.unescaped(fields[3])), Path(Self.unescaped(fields[4])), Path(Self.unescaped(fields[dash + 2])))
   }
 
   /// The kernel writes space, tab, newline and backslash as `\` and three octal digits.

@@ -59,6 +59,7 @@ extension Operations {
         let count = try unsafe reply.files.read(NodeNumber(node), HandleNumber(info!), at: UInt64(offset), flags: info!.pointee.flags,
                                          into: buffer)
         precondition(count <= size, "read returned more than it was asked for")
+        reply.counters.countRead(count)
         unsafe reply.bytes(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
       } catch { reply.fail(error) }
     }
@@ -72,6 +73,7 @@ extension Operations {
           UnsafeRawBufferPointer(start: bytes, count: size), to: NodeNumber(node), HandleNumber(info!), at: UInt64(offset),
           flags: flags & ~OpenFlag.clearsPrivileges, clearsPrivileges: flags & OpenFlag.clearsPrivileges != 0, by: reply.caller)
         precondition(count <= size, "write accepted more than it was given")
+        reply.counters.countWritten(count)
         reply.written(count)
       } catch { reply.fail(error) }
     }

@@ -1,6 +1,7 @@
 // A path is bytes, and two paths are the same only where their bytes are: text folds what file systems tell apart.
 
 import Glibc
+import Printable
 
 /// A path in any encoding. Its `description` is for people only.
 public struct Path: Hashable, Sendable {
@@ -44,32 +45,6 @@ func shellQuoted(_ text: String) -> String {
 extension Path: CustomStringConvertible {
   /// As it is where it can be shown; `\xNN` for each byte that is not UTF-8 or would move a terminal's cursor.
   public var description: String { printable(bytes) }
-}
-
-/// What a name is, read as UTF-8: characters, and the bytes between them that are none.
-public func scalars(of bytes: some Sequence<UInt8>) -> [(scalar: Unicode.Scalar?, bytes: ArraySlice<UInt8>)] {
-  var found: [(scalar: Unicode.Scalar?, bytes: ArraySlice<UInt8>)] = []
-  var rest = Array(bytes)[...]
-  while !rest.isEmpty {
-    let length = (1...4).first { $0 <= rest.count && String(validating: rest.prefix($0), as: UTF8.self) != nil }
-    let part = rest.prefix(length ?? 1)
-    found.append((length == nil ? nil : String(decoding: part, as: UTF8.self).unicodeScalars.first, part))
-    rest = rest.dropFirst(part.count)
-  }
-  return found
-}
-
-/// Text for a terminal: see `Path.description`.
-public func printable(_ bytes: some Sequence<UInt8>) -> String {
-  var text = String.UnicodeScalarView()
-  for (scalar, bytes) in scalars(of: bytes) {
-    if let scalar, ![.control, .lineSeparator, .paragraphSeparator].contains(scalar.properties.generalCategory) {
-      text.append(scalar)
-    } else {
-      for byte in bytes { text += ("\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)).unicodeScalars }
-    }
-  }
-  return String(text)
 }
 
 /// A file of /proc or a small one of ours, whole; nil where it cannot be read.

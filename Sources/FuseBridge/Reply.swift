@@ -17,6 +17,7 @@ import Glibc
   deinit { unsafe fuse_reply_err(request, EIO) }
 
   var files: any FileSystem { unsafe Bridge.of(request).files }
+  var counters: RequestCounters { unsafe Bridge.of(request).tap.counters }
 
   var caller: Caller {
     let context = unsafe fuse_req_ctx(request)!.pointee

@@ -15,6 +15,9 @@ public enum RequestKind: UInt32, CaseIterable, Sendable {
 /// Counts since the mount, as of one moment. Each is exact; together they are not one instant.
 public struct RequestCounts: Sendable {
   fileprivate var counts = [RequestKind: UInt64]()
+  /// Bytes of files that reads were answered with and writes accepted; what the kernel's cache answers is not among them.
+  public fileprivate(set) var bytesRead: UInt64 = 0
+  public fileprivate(set) var bytesWritten: UInt64 = 0
   public subscript(kind: RequestKind) -> UInt64 { counts[kind, default: 0] }
   /// All requests of known kinds.
   public var total: UInt64 { counts.values.reduce(0, +) }
@@ -24,6 +27,8 @@ public struct RequestCounts: Sendable {
 @safe final class RequestCounters: Sendable {
   private static let room = 64
   nonisolated(unsafe) private let counters: UnsafeMutablePointer<Atomic<UInt64>>
+  private let bytesRead = Atomic<UInt64>(0)
+  private let bytesWritten = Atomic<UInt64>(0)
 
   init() {
     unsafe counters = .allocate(capacity: Self.room)
@@ -39,8 +44,12 @@ public struct RequestCounts: Sendable {
     if opcode < Self.room { unsafe counters[Int(opcode)].add(1, ordering: .relaxed) }
   }
 
+  func countRead(_ bytes: Int) { bytesRead.add(UInt64(bytes), ordering: .relaxed) }
+  func countWritten(_ bytes: Int) { bytesWritten.add(UInt64(bytes), ordering: .relaxed) }
+
   var snapshot: RequestCounts {
     var snapshot = RequestCounts()
+    (snapshot.bytesRead, snapshot.bytesWritten) = (bytesRead.load(ordering: .relaxed), bytesWritten.load(ordering: .relaxed))
     for kind in RequestKind.allCases { snapshot.counts[kind] = unsafe counters[Int(kind.rawValue)].load(ordering: .relaxed) }
     return snapshot
   }

@@ -152,4 +152,10 @@ import Synchronization
 
   /// How many requests of each kind have come.
   public var requestCounts: RequestCounts { bridge.tap.counters.snapshot }
+
+  /// How long requests of each kind took.
+  public var requestLatencies: RequestLatencies { workers.latencies }
+
+  /// Our mount as the kernel lists it; nil where nothing is mounted, or there is no /proc to tell.
+  public var mountEntry: MountEntry? { state.withLock { $0.mountPoint == nil ? nil : $0.entry } }
 }

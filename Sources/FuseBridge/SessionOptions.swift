@@ -1,5 +1,7 @@
 // How a mount shall be: what df(1) shows, who may enter, how requests flow.
 
+import Printable
+
 /// Options of a `Session`. The defaults suit a file system that is the only owner of its data.
 public struct SessionOptions: Sendable {
   /// What df(1) and /proc/mounts show as the source.

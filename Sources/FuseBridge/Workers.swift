@@ -26,13 +26,19 @@ import Synchronization
   private let running = Atomic<Int>(0)
   private let failure = Atomic<Int32>(0)
   private let bell: Semaphore
+  /// One for each thread.
+  private let recorders: [LatencyRecorder]
 
   /// - Parameter bell: rings where something happened that `run` should look at.
   init(session: OpaquePointer, threadCount: Int, bell: Semaphore) {
     unsafe self.session = unsafe session
     self.threadCount = threadCount
     self.bell = bell
+    recorders = (0..<threadCount).map { _ in LatencyRecorder() }
   }
+
+  /// How long requests took, of all threads together.
+  var latencies: RequestLatencies { RequestLatencies(recorders) }
 
   var isRunning: Bool { running.load(ordering: .acquiring) > 0 }
 
@@ -52,8 +58,8 @@ import Synchronization
     unsafe sigaction(Self.wakeSignal, &action, nil)
 
     var started: [(worker: Worker, thread: pthread_t)] = []
-    for _ in 0..<threadCount {
-      let worker = Worker(self)
+    for recorder in recorders {
+      let worker = Worker(self, recorder)
       guard let thread = start(worker) else { break }
       started.append((worker, thread))
     }
@@ -111,7 +117,9 @@ import Synchronization
         failure.store(-received, ordering: .releasing)
         break
       }
+      let opcode = unsafe buffer.mem.assumingMemoryBound(to: fuse_in_header.self).pointee.opcode, began = LatencyRecorder.now
       unsafe fuse_session_process_buf(session, &buffer)
+      worker.recorder.record(opcode, LatencyRecorder.now &- began)
     }
     unsafe free(buffer.mem)
     running.subtract(1, ordering: .acquiringAndReleasing)
@@ -122,8 +130,9 @@ import Synchronization
 /// One thread, as the thread that stops it sees it.
 private final class Worker: Sendable {
   let workers: Workers
+  let recorder: LatencyRecorder
   let isReceiving = Atomic<Bool>(false)
-  init(_ workers: Workers) { self.workers = workers }
+  init(_ workers: Workers, _ recorder: LatencyRecorder) { (self.workers, self.recorder) = (workers, recorder) }
 }
 
 /// A counting semaphore. `post` may be called from anywhere, even a signal handler.

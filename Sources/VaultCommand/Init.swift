@@ -1,8 +1,10 @@
 // `vaultfs init`: a new vault.
 
 import ArgumentParser
+import CommandSupport
 import FuseBridge
 import Glibc
+import Printable
 import VaultFS
 
 struct Init: ParsableCommand {

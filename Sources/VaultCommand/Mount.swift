@@ -1,6 +1,7 @@
 // `vaultfs mount`: starts the process that owns the vault and serves the mount, and returns when the mount is usable.
 
 import ArgumentParser
+import CommandSupport
 import FuseBridge
 import Glibc
 import VaultFS

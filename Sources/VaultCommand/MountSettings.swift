@@ -1,7 +1,9 @@
 // What the arguments and options of a mount come to, and what of it can be refused before anything is mounted.
 
+import CommandSupport
 import FuseBridge
 import Glibc
+import Printable
 import VaultFS
 
 /// What the arguments and options of a mount come to.

@@ -1,9 +1,12 @@
 // The process that owns a vault and serves its mount, until someone unmounts it or a signal ends it.
 
 import ArgumentParser
+import CommandSupport
 import FuseBridge
 import Glibc
+import Printable
 import Synchronization
+import VaultClient
 import VaultFS
 import VaultMount
 
@@ -50,16 +53,21 @@ enum Owner {
     unsafe vault.whenModeChanges = { [weak session] inode in try? session?.invalidate(node: NodeNumber(rawValue: inode.value), offset: -1, length: 0) }
     defer { unsafe vault.whenModeChanges = nil }
     // Whatever can fail comes before the mount: nothing may stay mounted that nobody serves.
-    let control = try ControlSocket(vault) {
-      let counts = session.requestCounts
-      return Dictionary(uniqueKeysWithValues: RequestKind.allCases.map { ("\($0)", counts[$0]) }.filter { $0.1 > 0 })
-    }
-    defer { control.close() }
+    let server = VaultServer(ServiceHost(vault) { MountActivity(of: session) })
+    defer { server.close() }
+    try server.listen(inVault: vault.path)
     try session.mount(at: settings.directory)
     defer { session.unmount() }
+    if settings.allowOther, geteuid() == 0 { letOthersAsk(server, session) }
     signals.start { _ in session.stop() }
     Log.say("the vault `\(printable(vault.configuration.name.utf8))` is mounted on \(settings.directory)")
     try session.run()
+  }
+
+  /// The mount is of use without it.
+  private static func letOthersAsk(_ server: VaultServer, _ session: Session) {
+    guard let entry = session.mountEntry else { return Log.say("ordinary users cannot use `fsctl`: /proc/self/mountinfo does not show the mount") }
+    do throws(ServiceError) { try server.listenForEveryone(device: entry.device, mountPoint: entry.point.bytes) } catch { Log.say("\(error)") }
   }
 
   /// An owner that is just ending is waited for: `umount` and `mount` often follow each other at once.
@@ -73,10 +81,20 @@ enum Owner {
         attempts += 1
         guard case .owned(_, let owner) = error, attempts <= 100, !MountTable.read().contains(where: { $0.isVault && $0.source == settings.vault }) else { throw error }
         // It serves a mount that is not here: it will not end soon. (One that has just begun is here in a moment.)
-        if attempts > 10, ControlSocket.ask(settings.vault, "ping") != nil { throw Failure(elsewhere(settings.vault, owner)) }
+        if attempts > 10, RemoteService(vault: settings.vault.bytes).answers { throw Failure(elsewhere(settings.vault, owner)) }
         usleep(100_000)
       }
     }
+  }
+}
+
+extension MountActivity {
+  fileprivate init(of session: Session) {
+    let counts = session.requestCounts, latencies = session.requestLatencies
+    self.init(
+      requests: Dictionary(uniqueKeysWithValues: RequestKind.allCases.map { ("\($0)", counts[$0]) }.filter { $0.1 > 0 }),
+      latencies: Dictionary(uniqueKeysWithValues: latencies.kinds.map { ("\($0)", LatencyHistogram(buckets: latencies.buckets($0), nanoseconds: latencies.nanoseconds($0))) }),
+      bytesRead: counts.bytesRead, bytesWritten: counts.bytesWritten)
   }
 }
 

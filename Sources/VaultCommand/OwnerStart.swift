@@ -2,6 +2,7 @@
 // says through a pipe that the kernel talks to it, or why it could not come to be. (A fork without exec would inherit a
 // runtime's state.)
 
+import CommandSupport
 import FuseBridge
 import Glibc
 import VaultFS

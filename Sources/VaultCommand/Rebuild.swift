@@ -1,6 +1,7 @@
 // `vaultfs rebuild`: the metadata database anew, from the journal and the packs.
 
 import ArgumentParser
+import CommandSupport
 import FuseBridge
 import Glibc
 import VaultFS

@@ -1,8 +1,10 @@
 // `vaultfs status`: what a vault holds, what it costs, who has it.
 
 import ArgumentParser
-import Foundation
+import CommandSupport
 import FuseBridge
+import Printable
+import VaultClient
 import VaultFS
 
 struct Status: ParsableCommand {
@@ -19,11 +21,11 @@ struct Status: ParsableCommand {
     if let mount, let words = owner?.displacement(of: mount) { throw Failure(words) }
     var report = try report(of: mount?.source ?? path, owner)
     (report.mount, report.live, report.pid) = (mount?.point.description, mount?.isDead(owner).map { !$0 }, owner?.id)
-    try say(json ? report.json : report.text(inBytes: bytes))
+    try say(json ? asJSON(report) : report.text(inBytes: bytes))
   }
 
   private func report(of vault: Path, _ owner: OwnerProcess?) throws -> StatusReport {
-    if owner?.isSilent != true, let answer = ControlSocket.ask(vault, "status"), let found = StatusReport(json: answer) { return found }
+    if owner?.isSilent != true, let found = try? RemoteService(vault: vault.bytes).status() { return found }
     let text = try vault.ofVault
     do throws(VaultError) { return StatusReport(try Vault.status(at: text)) } catch {
       guard case .owned(let path, let words) = error else { throw error }
@@ -54,63 +56,7 @@ struct Status: ParsableCommand {
   }
 }
 
-/// What to do with a mount that nobody serves.
-private func deathNotice(_ point: Path, _ vault: Path) -> String {
-  "dead: its owner ended; `vaultfs mount \(vault.quoted) \(point.quoted)` or `vaultfs unmount \(point.quoted)` clears it"
-}
-
-private func asJSON(_ value: some Encodable) -> String {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-  return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
-}
-
-/// The status as it travels over the socket and is printed.
-struct StatusReport: Codable {
-  var vault: String
-  var name: String
-  var id: String
-  var owner: String?
-  /// Where it is mounted here; whether someone serves that, and who. Known to the command, not to the owner.
-  var mount: String?
-  var live: Bool?
-  var pid: Int32?
-  var readOnlyReason: String?
-  var nodes: Int64
-  var operations: UInt64
-  var logicalBytes: Int64
-  var uniqueBytes: Int64
-  var frameBytes: Int64
-  var storedBytes: UInt64
-  var packBytes: UInt64
-  var journalBytes: UInt64
-  var databaseBytes: UInt64
-  var unsavedBytes: UInt64
-  var availableBytes: UInt64
-  var chunks: Int64
-  var dedupRatio: Double
-  var compressionRatio: Double
-  /// Requests of each kind that the kernel has sent since the mount; there where the vault is mounted.
-  var requests: [String: UInt64]?
-
-  init(_ status: VaultStatus, requests: [String: UInt64]? = nil) {
-    self.requests = requests
-    (vault, name, id, owner, readOnlyReason) = (status.path, status.name, status.id, status.owner, status.readOnlyReason)
-    (nodes, operations, chunks) = (status.counters.nodes, status.operations, status.counters.chunks)
-    (logicalBytes, uniqueBytes, frameBytes) = (status.counters.logicalBytes, status.counters.uniqueBytes, status.counters.frameBytes)
-    (storedBytes, packBytes, journalBytes, databaseBytes) = (status.storedBytes, status.packBytes, status.journalBytes, status.databaseBytes)
-    (unsavedBytes, availableBytes) = (status.unsavedBytes, status.availableBytes)
-    dedupRatio = (status.dedupRatio * 100).rounded() / 100
-    compressionRatio = (status.compressionRatio * 100).rounded() / 100
-  }
-
-  init?(json: String) {
-    guard let found = try? JSONDecoder().decode(Self.self, from: Data(json.utf8)) else { return nil }
-    self = found
-  }
-
-  var json: String { asJSON(self) }
-
+extension StatusReport {
   func text(inBytes: Bool) -> String {
     func size(_ value: some BinaryInteger) -> String { inBytes ? "\(value)" : human(UInt64(clamping: value)) }
     // Below 1 there is nothing to be proud of, only something to explain.
@@ -131,12 +77,4 @@ struct StatusReport: Codable {
     if let readOnlyReason { lines.append("read-only    \(printable(readOnlyReason.utf8))") }
     return lines.joined(separator: "\n")
   }
-}
-
-/// Bytes for people, in binary units.
-func human(_ bytes: UInt64) -> String {
-  var value = Double(bytes), unit = 0
-  let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
-  while value >= 1024, unit < units.count - 1 { (value, unit) = (value / 1024, unit + 1) }
-  return unit == 0 ? "\(bytes) B" : String(format: value < 10 ? "%.2f %@" : "%.1f %@", value, units[unit])
 }

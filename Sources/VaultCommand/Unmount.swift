@@ -1,8 +1,10 @@
 // `vaultfs unmount`: takes a mount away and waits until the vault is clean.
 
 import ArgumentParser
+import CommandSupport
 import FuseBridge
 import Glibc
+import Printable
 import VaultFS
 
 struct Unmount: ParsableCommand {

@@ -4,6 +4,7 @@ import FuseBridge
 import Foundation
 import Glibc
 import Testing
+@testable import CommandSupport
 @testable import VaultCommand
 
 extension MountTests {

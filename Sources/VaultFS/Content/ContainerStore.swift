@@ -24,6 +24,7 @@ final class ContainerStore: Sendable {
     var kinds: [ContainerNumber: Kind] = [:]
     var open: [ContainerNumber: (file: any DiskFile, used: UInt64)] = [:]
     var clock: UInt64 = 0
+    var sizes = ContainerSizes()
 
     /// Keeps `file` open as the one used last; the ones unused for longest give way.
     mutating func keepOpen(_ number: ContainerNumber, _ file: any DiskFile) {
@@ -45,7 +46,11 @@ final class ContainerStore: Sendable {
       for name in try disk.list(kind.directory) {
         guard let number = Self.number(of: name, kind) else { continue }
         // Where a segment and its archive both exist, the archiving was not finished: the segment counts.
-        state.withLock { if $0.kinds[number] == nil { $0.kinds[number] = kind } }
+        state.withLock { state in
+          if state.kinds[number] != nil { return }
+          state.kinds[number] = kind
+          state.sizes.expect(number)
+        }
         raiseNext(to: number.value + 1)
       }
     }
@@ -78,6 +83,8 @@ final class ContainerStore: Sendable {
     state.withLock { state in
       state.kinds[number] = .archive
       state.open[number] = nil
+      state.sizes.forget(number, .segment)
+      state.sizes.expect(number)
     }
     try disk.remove(Self.path(number, .segment))
   }
@@ -86,6 +93,7 @@ final class ContainerStore: Sendable {
   func setAside(_ number: ContainerNumber) throws(VaultError) {
     let kind = state.withLock { state in
       state.open[number] = nil
+      state.sizes.forget(number, state.kinds[number])
       return state.kinds.removeValue(forKey: number)
     }
     if let kind { try disk.rename(Self.path(number, kind), to: Self.path(number, kind) + ".cut") }
@@ -96,13 +104,32 @@ final class ContainerStore: Sendable {
     state.withLock { $0.kinds.filter { $0.value == kind }.keys.sorted() }
   }
 
+  /// The container will not change any more.
+  func end(_ number: ContainerNumber) { state.withLock { $0.sizes.end(number) } }
+
+  /// What all packs, and all of the journal, take on disk in the vault at `path`; bytes. Looks at those files only whose
+  /// size it does not know for good.
+  func storedBytes(in path: String) -> (packs: UInt64, journal: UInt64) {
+    let open = state.withLock { state in state.sizes.expected.compactMap { number in state.kinds[number].map { (number, $0, state.sizes.isGrowing(number)) } } }
+    let found = open.map { (number: $0, kind: $1, isGrowing: $2, bytes: allocatedBytes("\(path)/\(Self.path($0, $1))")) }
+    return state.withLock { state in
+      var sums = (packs: state.sizes.packs, journal: state.sizes.journal)
+      for file in found where state.kinds[file.number] == file.kind && state.sizes.expected.contains(file.number) {
+        if file.kind == .pack { sums.packs += file.bytes } else { sums.journal += file.bytes }
+        if !file.isGrowing { state.sizes.settle(file.number, file.kind, file.bytes) }
+      }
+      return sums
+    }
+  }
+
   /// Files kept open; for tests.
   var openCount: Int { state.withLock { $0.open.count } }
 
-  /// A container that was just made, and its open file.
+  /// A container that was just made, and its open file. It grows until `end`.
   func add(_ number: ContainerNumber, _ kind: Kind, _ file: any DiskFile) {
     state.withLock { state in
       state.kinds[number] = kind
+      state.sizes.expect(number, growing: true)
       state.keepOpen(number, file)
     }
   }
@@ -110,6 +137,7 @@ final class ContainerStore: Sendable {
   func remove(_ number: ContainerNumber) throws(VaultError) {
     let kind = state.withLock { state in
       state.open[number] = nil
+      state.sizes.forget(number, state.kinds[number])
       return state.kinds.removeValue(forKey: number)
     }
     if let kind { try disk.remove(Self.path(number, kind)) }

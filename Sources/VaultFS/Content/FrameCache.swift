@@ -13,6 +13,8 @@ final class FrameCache: Sendable {
     var slots: [FramePlace: Slot] = [:]
     var bytes = 0
     var clock: UInt64 = 0
+    var hits: UInt64 = 0
+    var misses: UInt64 = 0
   }
   private let state = Mutex(State())
   private let bytesMax: Int
@@ -20,7 +22,11 @@ final class FrameCache: Sendable {
 
   func frame(_ key: FramePlace) -> DecodedFrame? {
     state.withLock { state in
-      guard let found = state.slots[key]?.frame else { return nil }
+      guard let found = state.slots[key]?.frame else {
+        state.misses += 1
+        return nil
+      }
+      state.hits += 1
       state.clock += 1
       state.slots[key]!.used = state.clock
       return found
@@ -42,6 +48,9 @@ final class FrameCache: Sendable {
       }
     }
   }
+
+  /// Frames that were there when they were asked for, and those that were not, since the vault was opened.
+  var uses: (hits: UInt64, misses: UInt64) { state.withLock { ($0.hits, $0.misses) } }
 
   func removeAll() { state.withLock { $0 = State() } }
 }

@@ -227,6 +227,7 @@ final class PackWriter: Sendable {
   private func seal(_ state: inout State) throws(VaultError) {
     guard let file = state.file, let footer = state.footer else { return }
     try writeAll(footer.encoded(), to: file, at: footer.end)
+    containers.end(state.number)
     state.file = nil
   }
 }

@@ -38,6 +38,17 @@ struct AccessControlList {
 
   var isEmpty: Bool { entries.isEmpty }
 
+  /// Whether it grants all of `wanted` (`posix_acl_permission`).
+  func grants(_ wanted: UInt32, to user: UInt32, _ isMember: (UInt32) -> Bool, owner: UInt32, group: UInt32) -> Bool {
+    let mask = entries.first { $0.tag == Tag.mask }?.permissions ?? 7
+    func has(_ permissions: UInt32) -> Bool { permissions & wanted == wanted }
+    if user == owner { return has(entries.first { $0.tag == Tag.userObject }?.permissions ?? 0) }
+    if let named = entries.first(where: { $0.tag == Tag.user && $0.id == user }) { return has(named.permissions & mask) }
+    let ofGroups = entries.filter { $0.tag == Tag.groupObject && isMember(group) || $0.tag == Tag.group && isMember($0.id) }
+    if !ofGroups.isEmpty { return ofGroups.contains { has($0.permissions & mask) } }
+    return has(entries.first { $0.tag == Tag.other }?.permissions ?? 0)
+  }
+
   var bytes: [UInt8] {
     var w = ByteWriter(capacity: 4 + 8 * entries.count)
     w.u32(2)

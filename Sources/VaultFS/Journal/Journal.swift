@@ -62,6 +62,7 @@ final class Journal {
   /// Goes on in a new segment; the old one never changes again.
   func rotate(to number: ContainerNumber) throws(VaultError) {
     (file, seed, end) = try Self.start(containers, vault, number, lastLSN.next)
+    containers.end(segment)
     segment = number
     unsynced.append(file)
   }

@@ -32,6 +32,22 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try metadata.node(inode).openCount += 1 }
   }
 
+  /// Holds a file open for as long as `body` reads it. Letting go of it saves nothing and ends no version, as closing a
+  /// program's handle would.
+  public func reading<R>(_ inode: InodeNumber, _ body: (OpenFile) throws -> R) throws -> R {
+    let file = try lock.withLock { () throws(VaultError) in
+      let node = try metadata.node(inode)
+      if node.isDirectory { throw .isADirectory }
+      guard node.isRegular else { throw .notSupported }
+      let draft = node.draft ?? Draft()
+      node.draft = draft
+      node.openCount += 1
+      return OpenFile(node, draft)
+    }
+    defer { release(inode) }
+    return try body(file)
+  }
+
   /// - Parameter isRetained: `create(opening:)` has counted this opening already.
   public func open(_ inode: InodeNumber, isRetained: Bool = false) throws(VaultError) -> OpenFile {
     try lock.withLock { () throws(VaultError) in

@@ -57,7 +57,8 @@ extension Vault {
     let (counters, operations, reason) = lock.withLock { (metadata.state.counters, journal.lastLSN.value, failure ?? (isReadOnly ? "it was mounted read-only" : nil)) }
     // The same number as statfs(2) on the mount tells.
     return Self.status(path, configuration, counters, operations, owner: Self.owner(of: path), reason: reason,
-                       unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), available: (try? space().available) ?? 0, containers.disk)
+                       unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), available: (try? space().available) ?? 0,
+                       containers.storedBytes(in: path), containers.disk)
   }
 
   /// The status of a vault that nobody owns.
@@ -74,7 +75,8 @@ extension Vault {
     let state = try Metadata.readState(database)
     let disk = try RealDisk(path: path), available = try disk.space().available
     return status(path, configuration, state.counters, state.applied.value, owner: nil, reason: nil, unsaved: 0,
-                  available: max(available, Limits.reserveBytes) - Limits.reserveBytes, disk)
+                  available: max(available, Limits.reserveBytes) - Limits.reserveBytes,
+                  (bytes(path, "packs", "", disk), bytes(path, "journal", "", disk)), disk)
   }
 
   /// The journal's file that the database of the vault at `path` goes on from, where that file is not there.
@@ -88,17 +90,25 @@ extension Vault {
   }
 
   private static func status(_ path: String, _ configuration: VaultConfiguration, _ counters: Counters, _ operations: UInt64,
-                             owner: String?, reason: String?, unsaved: UInt64, available: UInt64, _ disk: any Disk) -> VaultStatus {
-    func bytes(_ directory: String, _ prefix: String) -> UInt64 {
-      let names = (try? disk.list(directory)) ?? []
-      return names.filter { $0.hasPrefix(prefix) }.reduce(0) { sum, name in
-        var info = stat()
-        return unsafe lstat("\(path)/\(directory)/\(name)", &info) == 0 ? sum + UInt64(info.st_blocks) * 512 : sum
-      }
-    }
-    return VaultStatus(
+                             owner: String?, reason: String?, unsaved: UInt64, available: UInt64,
+                             _ stored: (packs: UInt64, journal: UInt64), _ disk: any Disk) -> VaultStatus {
+    VaultStatus(
       path: path, name: configuration.name, id: hex(configuration.id.high) + hex(configuration.id.low), owner: owner, readOnlyReason: reason,
-      counters: counters, operations: operations, packBytes: bytes("packs", ""), journalBytes: bytes("journal", ""),
-      databaseBytes: bytes(".", databaseName), unsavedBytes: unsaved, availableBytes: available)
+      counters: counters, operations: operations, packBytes: stored.packs, journalBytes: stored.journal,
+      databaseBytes: bytes(path, ".", databaseName, disk), unsavedBytes: unsaved, availableBytes: available)
   }
+
+  private static func bytes(_ path: String, _ directory: String, _ prefix: String, _ disk: any Disk) -> UInt64 {
+    let names = (try? disk.list(directory)) ?? []
+    return names.filter { $0.hasPrefix(prefix) }.reduce(0) { $0 + allocatedBytes("\(path)/\(directory)/\($1)") }
+  }
+
+  /// How often a frame was in memory when a read needed it, and how often not, since the vault was opened.
+  public var frameCacheUses: (hits: UInt64, misses: UInt64) { frames.uses }
+}
+
+/// What a file takes on disk, bytes; 0 where there is none.
+func allocatedBytes(_ path: String) -> UInt64 {
+  var info = stat()
+  return unsafe lstat(path, &info) == 0 ? UInt64(info.st_blocks) * 512 : 0
 }

@@ -3,24 +3,28 @@
 // Nothing here touches the mount: its owner may be stopped, and then whoever asks waits for ever.
 
 import Foundation
-import FuseBridge
-import Glibc
+public import FuseBridge
+public import Glibc
+import Printable
+import VaultClient
 import VaultFS
 
-struct OwnerProcess {
+public struct OwnerProcess {
   /// What it says of itself in the vault's file `owner`: `process N on HOST, mounted on DIR`.
-  let words: String
+  public let words: String
   /// The vault's folder as it is now: it may have been moved. nil where it was deleted.
-  let folder: Path?
+  public let folder: Path?
+
+  public init(words: String, folder: Path?) { (self.words, self.folder) = (words, folder) }
 
   /// As this computer numbers it.
-  var id: pid_t? {
+  public var id: pid_t? {
     let parts = words.split(separator: " ")
     return parts.count > 1 && parts[0] == "process" ? pid_t(parts[1]) : nil
   }
 
   /// Who serves `mount`; nil where nobody does, or nobody whom this user may see.
-  static func serving(_ mount: MountEntry, in mounts: [MountEntry] = MountTable.read()) -> OwnerProcess? {
+  public static func serving(_ mount: MountEntry, in mounts: [MountEntry] = MountTable.read()) -> OwnerProcess? {
     // It names the place where it mounted; the same file system may be bound to others.
     let ends = mounts.filter { $0.device == mount.device }.map { ", mounted on \($0.point)" }
     func serves(_ words: String) -> Bool { ends.contains(where: words.hasSuffix) }
@@ -52,7 +56,7 @@ struct OwnerProcess {
   private static func entries(of directory: String) -> [String] { (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? [] }
 
   /// Whether it has not ended.
-  var isAlive: Bool {
+  public var isAlive: Bool {
     if let text = try? folder?.ofVault { return Vault.owner(of: text) == words }
     return ![nil, "Z", "X"].contains(state)
   }
@@ -62,13 +66,13 @@ struct OwnerProcess {
     guard let id, let status = contents(of: "/proc/\(id)/stat"), let end = status.lastIndex(of: UInt8(ascii: ")")) else { return nil }
     return status[(end + 1)...].split(separator: 32).first.map { String(decoding: $0, as: UTF8.self) }
   }
-  var isStopped: Bool { ["T", "t"].contains(state) }
+  public var isStopped: Bool { ["T", "t"].contains(state) }
 
   /// Whether it serves its mount and says so, at once or within five seconds.
-  var answers: Bool { !isStopped && folder.map { ControlSocket.ask($0, "ping") != nil } ?? false }
+  public var answers: Bool { !isStopped && folder.map { RemoteService(vault: $0.bytes).answers } ?? false }
 
   /// Whether it can be asked and says nothing.
-  var isSilent: Bool {
+  public var isSilent: Bool {
     if isStopped { return true }
     let began = ContinuousClock.now
     // Where nobody listens that is clear at once.
@@ -76,7 +80,7 @@ struct OwnerProcess {
   }
 
   /// Why nothing goes on, and how it could.
-  var silence: String {
+  public var silence: String {
     let process = id.map { "\($0)" } ?? "PROCESS"
     return """
       \(printable(words.utf8)), which owns it, does not answer\(isStopped ? ": it is stopped" : ""). `kill -CONT \(process)` lets a stopped process go on; \
@@ -85,7 +89,7 @@ struct OwnerProcess {
   }
 
   /// What has become of the folder that `mount` names as its source; nil where it is in its place.
-  func displacement(of mount: MountEntry) -> String? {
+  public func displacement(of mount: MountEntry) -> String? {
     guard folder != mount.source else { return nil }
     let next = "`vaultfs unmount \(mount.point.quoted)`"
     guard let folder else {
@@ -97,7 +101,7 @@ struct OwnerProcess {
 
 extension MountEntry {
   /// Whether whoever served it has ended; nil where this user may not know.
-  func isDead(_ owner: OwnerProcess?) -> Bool? {
+  public func isDead(_ owner: OwnerProcess?) -> Bool? {
     if owner != nil { return false }
     let mayLook = unsafe source.appending("owner").withCString { unsafe access($0, R_OK) } == 0
     return mayLook || geteuid() == 0 ? true : nil
@@ -106,14 +110,20 @@ extension MountEntry {
 
 extension [MountEntry] {
   /// The mount of the vault at `path`, or the one that `path` lies in.
-  func ofVault(_ path: Path) -> MountEntry? {
+  public func ofVault(_ path: Path) -> MountEntry? {
     if let around = holding(path), around.isVault { return around }
     return last { $0.isVault && $0.source == path }
   }
 
   /// Refuses `path` where the vault that is mounted from there is not there any more.
-  func refuseDisplaced(_ path: Path) throws {
+  public func refuseDisplaced(_ path: Path) throws {
     guard let mount = last(where: { $0.isVault && $0.source == path }), let owner = OwnerProcess.serving(mount, in: self) else { return }
     if let words = owner.displacement(of: mount) { throw Failure(words) }
   }
+}
+
+/// What to do with a mount that nobody serves.
+public func deathNotice(_ mount: MountEntry) -> String { "\(mount.point) is \(deathNotice(mount.point, mount.source))" }
+public func deathNotice(_ point: Path, _ vault: Path) -> String {
+  "dead: its owner ended; `vaultfs mount \(vault.quoted) \(point.quoted)` or `vaultfs unmount \(point.quoted)` clears it"
 }

@@ -2,16 +2,17 @@
 // owner may be dead, stopped, or this very process.
 
 import ArgumentParser
-import FuseBridge
+public import FuseBridge
 import Glibc
+import Printable
 
 extension MountEntry {
-  var isVault: Bool { type == "fuse.vaultfs" }
+  public var isVault: Bool { type == "fuse.vaultfs" }
 }
 
 extension Path {
   /// What a person gave. `Arguments` has the bytes behind the text.
-  @Sendable static func argument(_ text: String) throws -> Path {
+  @Sendable public static func argument(_ text: String) throws -> Path {
     let path = Path(Arguments.bytes(of: text))
     guard !path.bytes.isEmpty else { throw ValidationError("a path must not be empty; `.` is the current directory") }
     return path
@@ -20,7 +21,7 @@ extension Path {
   /// Absolute, without `.`, `..` and symlinks. What does not exist is taken as it is, and so is what lies in a mounted
   /// vault.
   /// - Throws: where it is relative, and the current directory does not exist any more.
-  func resolved(_ mounts: [MountEntry] = MountTable.read()) throws -> Path {
+  public func resolved(_ mounts: [MountEntry] = MountTable.read()) throws -> Path {
     var done = Path("/"), linksLeft = 40
     var rest = Array((isAbsolute ? self : try Path.current().appending(bytes)).components.reversed())
     while let name = rest.popLast() {
@@ -40,11 +41,11 @@ extension Path {
   }
 
   /// The directory that holds this entry; `/` holds itself. The path is resolved.
-  var parent: Path { Path([UInt8(ascii: "/")] + components.dropLast().joined(separator: [UInt8(ascii: "/")])) }
-  var name: ArraySlice<UInt8>? { components.last }
+  public var parent: Path { Path([UInt8(ascii: "/")] + components.dropLast().joined(separator: [UInt8(ascii: "/")])) }
+  public var name: ArraySlice<UInt8>? { components.last }
 
   /// As the engine takes it. It is also what mount tables show as a vault's mount's source.
-  var ofVault: String {
+  public var ofVault: String {
     get throws {
       guard let text = String(validating: bytes, as: UTF8.self), printable(bytes) == text else {
         throw Failure("\(self): a vault's path must be UTF-8 without control characters; rename the directory", code: 2)
@@ -79,16 +80,16 @@ extension Path {
 ///
 /// ArgumentParser wants text: a byte that is no text becomes a character of a plane that nobody uses, and comes back as
 /// that byte. (Where such a character was given, its own bytes are treated so.)
-enum Arguments {
+public enum Arguments {
   private static let stand: UInt32 = 0x10FF00
 
-  static var given: [String] {
+  public static var given: [String] {
     unsafe UnsafeBufferPointer(start: CommandLine.unsafeArgv, count: Int(CommandLine.argc)).compactMap { word in
       unsafe word.map { unsafe text(of: UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
     }
   }
 
-  static func text(of bytes: some Sequence<UInt8>) -> String {
+  public static func text(of bytes: some Sequence<UInt8>) -> String {
     var text = String.UnicodeScalarView()
     for (scalar, bytes) in scalars(of: bytes) {
       if let scalar, scalar.value & ~0xFF != stand { text.append(scalar) } else { text += bytes.map { Unicode.Scalar(stand | UInt32($0))! } }
@@ -96,7 +97,7 @@ enum Arguments {
     return String(text)
   }
 
-  static func bytes(of text: String) -> [UInt8] {
+  public static func bytes(of text: String) -> [UInt8] {
     text.unicodeScalars.flatMap { $0.value & ~0xFF == stand ? [UInt8($0.value & 0xFF)] : Array(String($0).utf8) }
   }
 }

@@ -1,0 +1,3 @@
+// Extended attributes, which Glibc's module does not show.
+#include <sys/types.h>
+#include <sys/xattr.h>

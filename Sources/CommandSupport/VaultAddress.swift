@@ -1,0 +1,117 @@
+// Which vault is meant: by a path inside its mount, or by its folder; and the way to it.
+//
+// What must stay true: nothing here touches a mount. What is mounted where is the kernel's table's to say, by the device
+// number that stat(2) shows of everything in it; the owner is asked over its socket only.
+
+public import ArgumentParser
+public import FuseBridge
+import Glibc
+import Printable
+public import VaultClient
+import VaultFS
+
+/// `[PATH | --vault VAULT]`, as every command of `fsctl` takes it.
+public struct VaultAddress: ParsableArguments {
+  @Argument(help: "A path inside a mounted vault; by default the working directory.", completion: .file(), transform: Path.argument) public var path: Path?
+  @Option(help: "Address a vault by its folder, mounted or not.", completion: .directory, transform: Path.argument) public var vault: Path?
+
+  public init() {}
+  public func validate() throws {
+    if path != nil, vault != nil { throw ValidationError("give either a PATH inside a mount or --vault VAULT, not both") }
+  }
+
+  /// - Parameter purpose: what a vault that nobody owns is opened for, for those who are refused it meanwhile; nil where
+  ///   it must be mounted.
+  public func reach(purpose: String?) throws -> ReachedVault {
+    if let vault { return try ReachedVault(folder: vault, purpose: purpose) }
+    return try ReachedVault(inside: path ?? Path("."))
+  }
+}
+
+/// A vault, and how to ask it.
+public struct ReachedVault {
+  public let service: any VaultService
+  /// Its folder.
+  public let folder: Path
+  /// Where the path is inside the vault that it was reached by; nil where it was reached by its folder.
+  public let place: VaultPath?
+  private let opened: Vault?
+
+  /// By a path inside its mount.
+  public init(inside given: Path) throws {
+    let mounts = MountTable.read(), path = try given.resolved(mounts)
+    guard let mount = mounts.holding(path), mount.isVault else { throw Self.notInside(path, mounts) }
+    guard let place = VaultPath(mount.root.bytes + [UInt8(ascii: "/")] + path.bytes.dropFirst(mount.point.bytes.count)) else {
+      throw Failure("\(path) is longer than a vault can hold, or has a longer name", code: 2)
+    }
+    (service, folder) = try Self.serving(mount, mounts)
+    (self.place, opened) = (place, nil)
+  }
+
+  private static func notInside(_ path: Path, _ mounts: [MountEntry]) -> Failure {
+    if let mount = mounts.last(where: { $0.isVault && $0.source.contains(path) }) {
+      return Failure("\(path) is in the folder of a vault, which is mounted on \(mount.point); name a path in there, or `--vault \(mount.source.quoted)`")
+    }
+    if let text = try? path.ofVault, Vault.isVault(text) {
+      return Failure("\(path) is a vault that is not mounted; `--vault \(path.quoted)` addresses it as it is, or `vaultfs mount \(path.quoted) DIR` mounts it")
+    }
+    return Failure("\(path) is not inside a mounted vault; `vaultfs status` lists the vaults mounted here, and `--vault VAULT` addresses one by its folder")
+  }
+
+  /// By its folder: through its owner where there is one.
+  public init(folder given: Path, purpose: String?) throws {
+    let mounts = MountTable.read(), path = try given.resolved(mounts), text = try path.ofVault
+    if let mount = mounts.holding(path), mount.isVault { throw Failure("\(path) is a path inside the mount of the vault \(mount.source); name it without --vault") }
+    if let mount = mounts.last(where: { $0.isVault && $0.source == path }), let owner = OwnerProcess.serving(mount, in: mounts), let words = owner.displacement(of: mount) {
+      throw Failure(words)
+    }
+    _ = try Vault.readConfiguration(text)
+    (folder, place) = (path, nil)
+    if let words = Vault.owner(of: text) {
+      service = try Self.answering(RemoteService(vault: path.bytes), OwnerProcess(words: words, folder: path))
+      opened = nil
+      return
+    }
+    guard let purpose else { throw Failure("the vault \(path) is not mounted; `vaultfs mount \(path.quoted) DIR` mounts it") }
+    let vault = try Vault.open(at: text, purpose: purpose, log: { complain($0) })
+    (service, opened) = (LocalService(vault), vault)
+  }
+
+  /// Lets go of it: a vault that was opened for this is put away.
+  public func end() throws { try opened?.shutDown() }
+
+  private static func serving(_ mount: MountEntry, _ mounts: [MountEntry]) throws -> (any VaultService, Path) {
+    let owner = OwnerProcess.serving(mount, in: mounts)
+    if let words = owner?.displacement(of: mount) { throw Failure(words) }
+    if mount.isDead(owner) == true { throw Failure(deathNotice(mount)) }
+    // Who may look into the folder administers; the socket for everyone is for the others.
+    if let owner, let folder = owner.folder, owner.isOurs(mount) { return (try answering(RemoteService(vault: folder.bytes), owner), folder) }
+    do {
+      let service = RemoteService(device: mount.device)
+      try service.ping()
+      return (service, mount.source)
+    } catch let error as ServiceError where error.code == .unreachable {
+      throw Failure("""
+        you may not ask the vault mounted on \(mount.point): others than root and user \(mount.user.map { "\($0)" } ?? "who mounted it") are let in where root \
+        mounted it with --allow-other, and its owner is alive; ask as one of them
+        """)
+    }
+  }
+
+  private static func answering(_ service: RemoteService, _ owner: OwnerProcess) throws -> any VaultService {
+    if owner.isStopped { throw Failure(owner.silence) }
+    do { try service.ping() } catch let error as ServiceError {
+      switch error.code {
+      case .silent: throw Failure(owner.silence)
+      case .unreachable: throw Failure("\(printable(owner.words.utf8)) owns the vault and does not listen: it is just beginning or ending, or it is another command; try again in a moment")
+      default: throw error
+      }
+    }
+    return service
+  }
+}
+
+extension OwnerProcess {
+  /// Whether this user may use the socket in the vault's folder.
+  fileprivate func isOurs(_ mount: MountEntry) -> Bool { geteuid() == 0 || mount.user == geteuid() }
+}

@@ -1,0 +1,108 @@
+// A vault that is open in this process and asked over its sockets, for the length of a test.
+//
+// What must stay true: whatever a test does, no socket, thread or directory stays behind.
+
+import Foundation
+import Glibc
+import Testing
+@testable import VaultClient
+@testable import VaultFS
+
+let root = Requester(user: 0, group: 0, umask: 0)
+
+final class ServedVault: Sendable {
+  let path: String
+  let vault: Vault
+  let server: VaultServer
+  /// Of the socket for everyone: no mount has such a name.
+  let device = "test-\(UInt32.random(in: 0 ... .max))"
+
+  static func run<R>(_ body: (ServedVault) throws -> R) throws -> R {
+    var template = Array("\(ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp")/vaultfs-served-XXXXXX".utf8CString)
+    try #require(mkdtemp(&template) != nil)
+    let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    chmod(directory, 0o755)
+    let served = try ServedVault("\(directory)/vault")
+    defer {
+      served.server.close()
+      try? served.vault.shutDown()
+    }
+    return try body(served)
+  }
+
+  private init(_ path: String) throws {
+    self.path = path
+    try Vault.create(at: path, name: "served")
+    vault = try Vault.open(at: path, purpose: "tested", log: { _ in })
+    let activity = MountActivity(requests: ["lookup": 3], latencies: ["lookup": LatencyHistogram(buckets: [0, 1, 2], nanoseconds: 5)], bytesRead: 7, bytesWritten: 8)
+    server = VaultServer(ServiceHost(vault) { activity })
+    try server.listen(inVault: path)
+    try server.listenForEveryone(device: device, mountPoint: Array("\(path)/../m".utf8).split(separator: 47).filter { $0 != Array("..".utf8)[...] }.flatMap { [47] + $0 })
+  }
+
+  /// As root.
+  var service: RemoteService { RemoteService(vault: Array(path.utf8)) }
+  /// As whoever the thread is.
+  var everyones: RemoteService { RemoteService(device: device) }
+
+  @discardableResult
+  func make(_ name: String, in parent: InodeNumber = .root, mode: UInt32 = S_IFREG | 0o644, user: UInt32 = 0, group: UInt32 = 0, target: String = "", _ content: [UInt8] = []) throws -> InodeNumber {
+    let inode = try vault.create(Array(name.utf8), in: parent, mode: mode, target: Array(target.utf8), by: Requester(user: user, group: group, umask: 0)).inode
+    if !content.isEmpty {
+      let file = try vault.open(inode)
+      defer { vault.close(file) }
+      try content.withUnsafeBytes { try vault.write($0, to: file, at: 0, clearsPrivileges: false, isMember: { _ in true }) }
+    }
+    return inode
+  }
+
+  /// A socket that is connected and speaks no protocol yet.
+  func rawSocket() throws -> Int32 { try UnixAddress(directory: Array(path.utf8), name: VaultServer.socketName).connect() }
+
+  func read(_ service: some VaultService, _ path: String, offset: UInt64 = 0, length: UInt64? = nil) throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    let count = try service.read(.path(VaultPath(path.utf8)!), offset: offset, length: length) { span in span.withUnsafeBytes { bytes += $0 } }
+    #expect(count == bytes.count)
+    return bytes
+  }
+}
+
+/// What `body` throws, as a code.
+func code(_ body: () throws -> Void) -> ServiceError.Code? {
+  do {
+    try body()
+    return nil
+  } catch let error as ServiceError { return error.code } catch {
+    Issue.record(error)
+    return nil
+  }
+}
+
+/// Runs `body` in a thread that is another user's. (The kernel's credentials are each thread's own; Glibc changes all threads at once.)
+func asUser<R>(_ user: UInt32, groups: [UInt32], _ body: @escaping @Sendable () throws -> R) throws -> R {
+  let result = Outcome<R>(), ended = DispatchSemaphore(value: 0)
+  Thread.detachNewThread {
+    result.value = Result {
+      typealias Call = @convention(c) (Int, Int, Int, Int) -> Int
+      let call = unsafeBitCast(dlsym(nil, "syscall")!, to: Call.self)
+      #if arch(x86_64)
+      let (setgroups, setresgid, setresuid) = (116, 119, 117)
+      #else
+      let (setgroups, setresgid, setresuid) = (159, 149, 147)
+      #endif
+      let set = groups.withUnsafeBytes { call(setgroups, groups.count, Int(bitPattern: $0.baseAddress), 0) }
+      let group = Int(groups.first ?? 65534)
+      try #require(set == 0 && call(setresgid, group, group, group) == 0 && call(setresuid, Int(user), Int(user), Int(user)) == 0)
+      return try body()
+    }
+    ended.signal()
+  }
+  ended.wait()
+  return try result.value!.get()
+}
+
+private final class Outcome<Value>: @unchecked Sendable {
+  // Sendable: written before the semaphore, read after it.
+  var value: Result<Value, any Error>?
+}
