@@ -18,12 +18,14 @@ struct Fsctl: ParsableCommand {
         fsctl top ~/files                   what it is doing
         fsctl sync ~/files                  everything on disk now
         fsctl stats --vault ~/vault         the same vault, mounted or not
+        fsctl versions list ~/files/report  what a file was
+        fsctl trash list                    what was deleted
 
       Root and the user a vault belongs to may do everything; others what the modes of files and directories let them, \
       where root mounted the vault with --allow-other.
       """,
     version: "fsctl 0.1",
-    subcommands: [Stats.self, Top.self, Sync.self, ManPage<Fsctl>.self])
+    subcommands: [Versions.self, SnapshotCommand.self, Trash.self, Stats.self, Top.self, Sync.self, GC.self, ManPage<Fsctl>.self])
 
   static func main() {
     settle()

@@ -3,6 +3,9 @@
 enum Catalogue {
   private static let all: [any VaultRequest.Type] = [
     PingRequest.self, StatusRequest.self, StatsRequest.self, SyncRequest.self, ActivityRequest.self, ReadRequest.self,
+    VersionsRequest.self, ReadVersionRequest.self, RestoreRequest.self, PinRequest.self, PruneRequest.self,
+    SnapshotsRequest.self, MakeSnapshotRequest.self, DeleteSnapshotRequest.self, TrashRequest.self, RestoreTrashRequest.self, EmptyTrashRequest.self,
+    HistoryPolicyRequest.self, CollectRequest.self,
   ]
   static let requests = Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0) })
 }

@@ -61,8 +61,10 @@ final class OptimiserThread: @unchecked Sendable {
       }
       if !goesOn() { return }
       do throws(VaultError) {
-        if collection || quiet && Collector.isDue(vault) { _ = try collector.run() }
-        if quiet { try optimiser.run() }
+        try vault.working.withLock { () throws(VaultError) in
+          if collection || quiet && Collector.isDue(vault) { _ = try collector.run() }
+          if quiet { try optimiser.run() }
+        }
       } catch { say(error) }
     }
   }

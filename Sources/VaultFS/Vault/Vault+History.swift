@@ -166,6 +166,42 @@ extension Vault {
     }
   }
 
+  /// Later than anything that is kept for its age, seconds since 1970.
+  private static let never: Int64 = 1 << 39
+
+  /// Forgets all that was of a node but what a snapshot or a pin holds.
+  public func forget(pastOf inode: InodeNumber) throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in
+      guard inode.value < UInt64(Int64.max) - 1 else { throw .invalidArgument }
+      try perform(.expire(nodes: inode.value..<inode.value + 1, now: Self.never))
+    }
+  }
+
+  /// Forgets what was deleted.
+  /// - Returns: how many nodes.
+  public func emptyTrash() throws(VaultError) -> Int {
+    let gone = try lock.withLock { () throws(VaultError) in
+      let select = try metadata.database.prepare("SELECT DISTINCT inode FROM trash")
+      var found: [InodeNumber] = [], gone: [InodeNumber] = []
+      while try select.step() { found.append(InodeNumber(select.unsigned(0))) }
+      // What has another name still is not gone.
+      for inode in found {
+        do throws(VaultError) { if try metadata.node(inode).links > 0 { continue } } catch { if case .staleNode = error {} else { throw error } }
+        gone.append(inode)
+      }
+      return gone
+    }
+    for inode in gone { try forget(pastOf: inode) }
+    return gone.count
+  }
+
+  /// Lets the policy forget, finds what nothing refers to any more, and gives its space back.
+  /// - Parameter isDry: only says what of that could go now.
+  public func collectGarbage(isDry: Bool = false, while mayGoOn: @escaping () -> Bool = { true }) throws(VaultError) -> Collection {
+    if !isDry { try expire() }
+    return try working.withLock { () throws(VaultError) in try Collector(self, mayGoOn: mayGoOn, isQuiet: { false }).run(isDry: isDry) }
+  }
+
   /// Nodes whose past is looked at in one operation.
   private static let nodesPerExpiry = 2000
 

@@ -34,6 +34,8 @@ public final class Vault: @unchecked Sendable {
   let reserve: Reserve
   /// Nodes with unsaved bytes.
   var unsaved: [InodeNumber: Node] = [:]
+  /// The optimiser, or a collection, is at work: one at a time. Taken before any other lock.
+  let working = Lock()
   /// Files of the past that are open: what they show must stay.
   var pastOpen: [ObjectIdentifier: Node] = [:]
   /// Nodes without a name that somebody may still hold.

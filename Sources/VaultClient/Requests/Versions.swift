@@ -1,0 +1,199 @@
+// A file's versions: which there are, their bytes, and taking one back.
+//
+// What must stay true: whoever may not read a file now is shown none of its versions, and of those others wrote only what
+// their modes let them read; only a file's owner, root and the vault's owner take one back, hold one or let all go.
+
+import Glibc
+public import VaultFS
+
+/// A moment, as people say it.
+public enum MomentAddress: Codable, Sendable {
+  /// A version's id, or an operation of the journal.
+  case operation(UInt64)
+  /// The end of a second since 1970.
+  case second(Int64)
+
+  func moment(in vault: Vault) throws -> LSN {
+    let present = vault.present
+    switch self {
+    case .operation(let number):
+      guard number > 0, number <= present.value else { throw ServiceError(.notFound, "there is no version \(number); `fsctl versions list PATH` shows which there are") }
+      return LSN(number)
+    case .second(let second):
+      guard second >= vault.configuration.created else { throw ServiceError(.notFound, "that is before the vault was made (\(When.text(of: vault.configuration.created)))") }
+      return try vault.moment(atEndOf: second)
+    }
+  }
+}
+
+public struct VersionsRequest: VaultRequest {
+  public static let name = "versions"
+  public static let access = Access.everyone
+  public var path: VaultPath
+  public init(_ path: VaultPath) { self.path = path }
+
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<FileVersion>) throws -> Nothing {
+    for version in try peer.versions(of: path, in: host.vault) { try answer.item(version) }
+    return Nothing()
+  }
+}
+
+extension Peer {
+  /// The versions of what is, or was, at `path`: those that this peer may read.
+  func versions(of path: VaultPath, in vault: Vault) throws -> [FileVersion] {
+    guard let name = path.names.last else { throw ServiceError(.isADirectory, "/ is a directory; versions are of files") }
+    let parent = try find(path.parent, in: vault)
+    guard maySearch(try vault.protection(of: parent.inode)) else { throw ServiceError(.notPermitted, "\(path): you may not search its directory") }
+    let now = try vault.lookup(name, in: parent.inode)
+    if let now {
+      if now.mode & S_IFMT == S_IFDIR { throw ServiceError(.isADirectory, "\(path) is a directory; versions are of files. `.vaultfs/at/TIME` at the root of the mount shows a directory as it was") }
+      guard mayRead(try vault.protection(of: now.inode)) else { throw ServiceError(.notPermitted, "\(path): you may not read it") }
+    }
+    let all = try vault.versions(of: now?.inode ?? .none, named: name, in: parent.inode).filter { isAdministrator || $0.user == user || now != nil && $0.mode & 0o004 != 0 }
+    guard !all.isEmpty else { throw ServiceError(.notFound, "\(path): nothing is known of a file of that name") }
+    return all
+  }
+
+  /// The version of `path` at a moment.
+  func version(of path: VaultPath, at address: MomentAddress, in vault: Vault) throws -> FileVersion {
+    let moment = try address.moment(in: vault), all = try versions(of: path, in: vault)
+    guard let found = all.first(where: { $0.id <= moment.value && moment.value < $0.died ?? .max }) else {
+      throw ServiceError(.notFound, "\(path): no version of that moment is kept; `fsctl versions list` shows those that are")
+    }
+    return found
+  }
+
+  func mustOwn(_ user: UInt32, _ object: some CustomStringConvertible) throws {
+    guard isAdministrator || user == self.user else { throw ServiceError(.notPermitted, "\(object): that is for its owner, root and the vault's owner") }
+  }
+}
+
+extension VaultPath {
+  public var parent: VaultPath { VaultPath(names.dropLast().joined(separator: [UInt8(ascii: "/")])) ?? .root }
+  public func appending(_ name: [UInt8]) -> VaultPath? { VaultPath((names + [name]).joined(separator: [UInt8(ascii: "/")])) }
+}
+
+/// Bytes of a version.
+public struct ReadVersionRequest: VaultRequest {
+  public static let name = "read-version"
+  public static let access = Access.everyone
+  public var path: VaultPath
+  public var moment: MomentAddress
+  public init(_ path: VaultPath, at moment: MomentAddress) { (self.path, self.moment) = (path, moment) }
+
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> FileVersion {
+    let version = try peer.version(of: path, at: moment, in: host.vault)
+    let file = try host.vault.openPast(InodeNumber(version.inode), at: LSN(version.id))
+    defer { host.vault.close(file) }
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: WireLimits.bulkBytesMax, alignment: 4096)
+    defer { unsafe buffer.deallocate() }
+    var sent: UInt64 = 0
+    while true {
+      let count = try unsafe host.vault.read(file, at: sent, into: buffer)
+      if count == 0 { return version }
+      try answer.bytes(unsafe UnsafeRawBufferPointer(rebasing: buffer[..<count]).bytes)
+      sent += UInt64(count)
+    }
+  }
+}
+
+/// Takes back a file, or a directory with all below it.
+public struct RestoreRequest: VaultRequest {
+  public static let name = "restore"
+  public static let access = Access.everyone
+  public var path: VaultPath
+  public var moment: MomentAddress
+  /// Where it comes back; nil: in place.
+  public var target: VaultPath?
+  public init(_ path: VaultPath, at moment: MomentAddress, to target: VaultPath?) { (self.path, self.moment, self.target) = (path, moment, target) }
+
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Nothing {
+    let vault = host.vault, moment = try moment.moment(in: vault)
+    if let directory = try wasDirectory(at: moment, vault, peer) {
+      guard peer.isAdministrator else { throw ServiceError(.notPermitted, "\(path): whole directories are taken back by root and the vault's owner; copy what you may read from .vaultfs at the root of the mount") }
+      if let target { try peer.revive(directory, at: moment, to: target, in: vault) } else { try inPlace(directory, moment, vault, peer) }
+      return Nothing()
+    }
+    let version = try peer.version(of: path, at: self.moment, in: vault)
+    try peer.mustOwn(version.user, path)
+    if let target { try peer.revive(InodeNumber(version.inode), at: LSN(version.id), to: target, in: vault) } else {
+      let now = try? peer.find(path, in: vault, followingLast: false)
+      guard let now else { return try reviveHere(version, vault, peer) }
+      guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.isADirectory, "\(path) is no file now; say where the old one shall come with --to PATH") }
+      try peer.mustOwn(now.user, path)
+      try vault.restore(now.inode, from: InodeNumber(version.inode), at: LSN(version.id))
+    }
+    return Nothing()
+  }
+
+  private func reviveHere(_ version: FileVersion, _ vault: Vault, _ peer: Peer) throws -> Nothing {
+    try peer.revive(InodeNumber(version.inode), at: LSN(version.id), to: path, in: vault)
+    return Nothing()
+  }
+
+  private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer) throws {
+    if (try? peer.find(path, in: vault, followingLast: false))?.inode == directory { try vault.restoreTree(directory, at: moment) } else {
+      try peer.revive(directory, at: moment, to: path, in: vault)
+    }
+  }
+
+  /// The directory that the path led to; nil where it led to something else.
+  private func wasDirectory(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> InodeNumber? {
+    var at = InodeNumber.root
+    for name in path.names {
+      guard let info = try vault.lookup(name, in: at, at: moment), info.mode & S_IFMT == S_IFDIR else { return nil }
+      at = info.inode
+    }
+    return at
+  }
+}
+
+extension Peer {
+  /// Makes what was anew under a path that nothing has.
+  func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault) throws {
+    guard let name = target.names.last else { throw ServiceError(.alreadyExists, "/ is there already") }
+    let parent = try find(target.parent, in: vault)
+    guard mayWrite(try vault.protection(of: parent.inode)) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
+    do throws(VaultError) { try vault.revive(inode, at: moment, as: name, in: parent.inode) } catch {
+      if case .alreadyExists = error { throw ServiceError(.alreadyExists, "\(target) exists already; nothing was changed. Say where it shall come with --to PATH") }
+      throw ServiceError(error, of: "\(target)")
+    }
+  }
+}
+
+/// Holds a version whatever the policy says, or not any more.
+public struct PinRequest: VaultRequest {
+  public static let name = "pin"
+  public static let access = Access.everyone
+  public var path: VaultPath
+  public var moment: MomentAddress
+  public var isPinned: Bool
+  public init(_ path: VaultPath, at moment: MomentAddress, _ isPinned: Bool) { (self.path, self.moment, self.isPinned) = (path, moment, isPinned) }
+
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> FileVersion {
+    let version = try peer.version(of: path, at: moment, in: host.vault)
+    try peer.mustOwn(version.user, path)
+    try host.vault.pin(InodeNumber(version.inode), at: LSN(version.id), isPinned)
+    return version
+  }
+}
+
+/// Lets go of all versions of a file but the present one and those that a snapshot or a pin holds.
+public struct PruneRequest: VaultRequest {
+  public static let name = "prune"
+  public static let access = Access.everyone
+  public var path: VaultPath
+  public var isDry: Bool
+  public init(_ path: VaultPath, isDry: Bool) { (self.path, self.isDry) = (path, isDry) }
+
+  public struct Answer: Codable, Sendable {
+    public var versions: Int
+  }
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Answer {
+    let before = try peer.versions(of: path, in: host.vault)
+    for version in before { try peer.mustOwn(version.user, path) }
+    if isDry { return Answer(versions: before.filter { $0.died != nil && !$0.isPinned }.count) }
+    for inode in Set(before.map(\.inode)) { try host.vault.forget(pastOf: InodeNumber(inode)) }
+    return Answer(versions: before.count - ((try? peer.versions(of: path, in: host.vault).count) ?? 0))
+  }
+}

@@ -1,0 +1,169 @@
+// `fsctl versions`: what a file was, and taking it back.
+
+import ArgumentParser
+import CommandSupport
+import Foundation
+import FuseBridge
+import Printable
+import VaultClient
+import VaultFS
+
+struct Versions: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "List, show, compare and take back the versions of a file.",
+    discussion: """
+      Each closing of a file that was written makes a version; those within ten seconds are one. A version is named by its \
+      number (`versions list`), or by any moment at which it stood: 2026-11-21, 2026-11-21T10:00, "2h ago", @1795828648. \
+      `.vaultfs/versions/PATH/` at the root of a mount shows the same to any program.
+      """,
+    subcommands: [List.self, Show.self, Cat.self, Diff.self, Restore.self, Pin.self, Unpin.self, Prune.self, Policy.self])
+
+  struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the versions of a file, the present one first; also of one that is gone.")
+    @Argument(help: "The file, inside a mount.", completion: .file(), transform: Path.argument) var path: Path
+    @Flag(help: "One JSON object a version.") var json = false
+
+    func run() throws {
+      let place = try FilePlace(path)
+      try place.service.versions(of: place.path) { version in try say(json ? asJSON(version) : version.line) }
+    }
+  }
+
+  struct Show: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show what is known of one version.")
+    @OptionGroup var which: VersionArguments
+    @Flag(help: "One JSON object.") var json = false
+
+    func run() throws {
+      let place = try FilePlace(which.path), version = try place.service.version(of: place.path, at: which.moment)
+      try say(json ? asJSON(version) : version.lines)
+    }
+  }
+
+  struct Cat: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Write the content of a version to standard output.")
+    @OptionGroup var which: VersionArguments
+
+    func run() throws {
+      let place = try FilePlace(which.path)
+      try place.service.readVersion(of: place.path, at: which.moment) { try writeAll($0, to: 1) }
+    }
+  }
+
+  struct Diff: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Compare two versions, or one with the present: as diff -u does, or in short where they are not text.")
+    @OptionGroup var which: VersionArguments
+    @Argument(help: "The other version; by default the present one.") var other: String?
+
+    func run() throws {
+      let place = try FilePlace(which.path), folder = try TemporaryFolder()
+      defer { folder.remove() }
+      let moments = [try which.moment, try other.map(moment(of:)) ?? moment(of: "now")]
+      for (name, moment) in zip(["a", "b"], moments) { try folder.write(name) { take in _ = try place.service.readVersion(of: place.path, at: moment, take) } }
+      let name = "\(place.path)"
+      try run(folder, labels: ["a\(name) (\(which.version))", "b\(name) (\(other ?? "now"))"])
+    }
+
+    private func run(_ folder: TemporaryFolder, labels: [String]) throws {
+      let diff = Process()
+      diff.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+      diff.arguments = ["diff", "-u", "--label", labels[0], "--label", labels[1], "\(folder.path)/a", "\(folder.path)/b"]
+      try diff.run()
+      diff.waitUntilExit()
+      if diff.terminationStatus > 1 { throw Failure("diff could not compare them (package diffutils)") }
+    }
+  }
+
+  struct Restore: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Take back a version of a file, or a directory as it was, in place or elsewhere.",
+      discussion: "Content comes back by reference, whatever its size. What was there becomes a version, so this can be taken back, too. Directories are for root and the vault's owner.")
+    @OptionGroup var which: VersionArguments
+    @Option(help: "Where it shall come, inside the same mount; by default in place.", transform: Path.argument) var to: Path?
+
+    func run() throws {
+      let place = try FilePlace(which.path)
+      _ = try place.service.ask(RestoreRequest(place.path, at: which.moment, to: try to.map { try FilePlace($0).path }))
+    }
+  }
+
+  struct Pin: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Keep a version whatever its age.")
+    @OptionGroup var which: VersionArguments
+    func run() throws {
+      let place = try FilePlace(which.path)
+      _ = try place.service.ask(PinRequest(place.path, at: which.moment, true))
+    }
+  }
+  struct Unpin: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Keep a version no longer than the policy says.")
+    @OptionGroup var which: VersionArguments
+    func run() throws {
+      let place = try FilePlace(which.path)
+      _ = try place.service.ask(PinRequest(place.path, at: which.moment, false))
+    }
+  }
+
+  struct Prune: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Forget all versions of a file but the present one, and those that a pin or a snapshot holds.")
+    @Argument(help: "The file, inside a mount.", completion: .file(), transform: Path.argument) var path: Path
+    @Flag(help: "Only say how many it would be.") var dryRun = false
+
+    func run() throws {
+      let place = try FilePlace(path), answer = try place.service.ask(PruneRequest(place.path, isDry: dryRun))
+      try say("\(answer.versions) versions \(dryRun ? "would go" : "are gone")")
+    }
+  }
+}
+
+/// `PATH VERSION`.
+struct VersionArguments: ParsableArguments {
+  @Argument(help: "The file, inside a mount.", completion: .file(), transform: Path.argument) var path: Path
+  @Argument(help: "A version's number, or a moment at which it stood.") var version: String
+  var moment: MomentAddress { get throws { try fsctl.moment(of: version) } }
+}
+
+func moment(of text: String) throws -> MomentAddress {
+  if let number = UInt64(text) { return .operation(number) }
+  guard let second = When.second(of: text, now: Timestamp.now.seconds) else {
+    throw Failure("`\(printable(text.utf8))` is neither a version's number nor a moment; moments are such as 2026-11-21, 2026-11-21T10:00:30, \"2h ago\", @1795828648", code: 2)
+  }
+  return .second(second)
+}
+
+/// A file inside a mount: where it is in the vault, and whom to ask.
+struct FilePlace {
+  let service: any VaultService
+  let path: VaultPath
+
+  init(_ given: Path) throws {
+    let vault = try ReachedVault(inside: given)
+    (service, path) = (vault.service, vault.place ?? .root)
+  }
+}
+
+extension VaultService {
+  func versions(of path: VaultPath, _ take: @escaping (FileVersion) throws -> Void) throws { _ = try ask(VersionsRequest(path), Receiver(item: take)) }
+
+  func version(of path: VaultPath, at moment: MomentAddress) throws -> FileVersion {
+    try ask(ReadVersionRequest(path, at: moment), Receiver(bytes: { _ in }))
+  }
+  @discardableResult
+  func readVersion(of path: VaultPath, at moment: MomentAddress, _ take: @escaping (RawSpan) throws -> Void) throws -> FileVersion {
+    try ask(ReadVersionRequest(path, at: moment), Receiver(bytes: take))
+  }
+}
+
+extension FileVersion {
+  var line: String { "\(id)\t\(When.text(of: second))\t\(human(size))\(died == nil ? "\tpresent" : "")\(isPinned ? "\tpinned" : "")" }
+  var lines: String {
+    """
+    version   \(id)\(isPinned ? "   pinned" : "")
+    since     \(When.text(of: second))
+    until     \(died.map { "the operation \($0)" } ?? "now")
+    size      \(human(size))
+    mode      \(String(mode & 0o7777, radix: 8))
+    owner     user \(user)
+    """
+  }
+}
