@@ -34,7 +34,7 @@ final class ContainerStore: Sendable {
     }
   }
   /// Numbers are below this: more than any vault will ever use up. A file whose name says more is none of ours.
-  private static let numbersMax: UInt64 = 1 << 56
+  static let numbersEnd: UInt64 = 1 << 56
   let disk: any Disk
   private let state = Mutex(State())
   private let nextNumber = Atomic<UInt64>(1)
@@ -68,7 +68,7 @@ final class ContainerStore: Sendable {
     return "\(kind.directory)/\(String(repeating: "0", count: 12 - min(12, digits.count)))\(digits)\(kind.suffix)"
   }
   private static func number(of name: String, _ kind: Kind) -> ContainerNumber? {
-    guard name.hasSuffix(kind.suffix), let value = UInt64(name.dropLast(kind.suffix.count), radix: 16), value < numbersMax else { return nil }
+    guard name.hasSuffix(kind.suffix), let value = UInt64(name.dropLast(kind.suffix.count), radix: 16), value < numbersEnd else { return nil }
     let number = ContainerNumber(value)
     return path(number, kind) == "\(kind.directory)/\(name)" ? number : nil
   }

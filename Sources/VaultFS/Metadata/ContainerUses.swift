@@ -15,6 +15,8 @@ struct ContainerUses {
     /// Other containers that hold bases of its frames.
     var bases: Set<ContainerNumber> = []
   }
+  /// More than a container can hold; shares of it can be reckoned.
+  private static let deadMax: Int64 = 1 << 50
   private var uses: [ContainerNumber: Use] = [:]
   private var changed: Set<ContainerNumber> = []
 
@@ -23,6 +25,7 @@ struct ContainerUses {
   init(_ database: Database) throws(VaultError) {
     let select = try database.prepare("SELECT number, chunks, kept, dead, bases FROM container")
     while try select.step() {
+      guard select.integer(1) >= 0, (0..<Self.deadMax) ~= select.integer(3) else { throw .databaseDamaged(detail: "\(database.path): the row of container \(select.integer(0))") }
       var reader = unsafe ByteReader(select.raw(4)), bases: Set<ContainerNumber> = []
       while !reader.isAtEnd, let base = try? reader.varint() { bases.insert(ContainerNumber(base)) }
       uses[ContainerNumber(select.unsigned(0))] = Use(chunks: select.integer(1), isKept: select.integer(2) != 0, dead: select.unsigned(3), bases: bases)
@@ -37,7 +40,7 @@ struct ContainerUses {
 
   /// More chunks are read from `number`, or fewer.
   mutating func add(_ chunks: Int64, to number: ContainerNumber) {
-    uses[number, default: Use()].chunks += chunks
+    uses[number, default: Use()].chunks &+= chunks
     changed.insert(number)
   }
   mutating func keep(_ number: ContainerNumber) {

@@ -69,7 +69,7 @@ extension Metadata {
     case .drop(let inode):
       try drop(try node(inode))
     case .epoch(let key):
-      state.epoch += 1
+      try raise(&state.epoch)
       statements.insertEpoch.bind(1, state.epoch)
       statements.insertEpoch.bind(2, key)
       try statements.insertEpoch.run()

@@ -63,7 +63,7 @@ extension Metadata {
         statements.deleteChunk.bind(1, missing)
         try statements.deleteChunk.run()
         state.containers.add(-1, to: Self.nowhere)
-        state.counters.chunks -= 1
+        state.counters.chunks &-= 1
         free = missing
       }
       guard free < first + Self.numberWindow else { throw damaged("chunk numbers collide at \(first)") }
@@ -80,10 +80,10 @@ extension Metadata {
       marks?.insert(ChunkNumber(free))
       isNew = true
       state.containers.add(1, to: container)
-      state.counters.chunks += 1
-      state.counters.uniqueBytes += Int64(chunk.length)
+      state.counters.chunks &+= 1
+      state.counters.uniqueBytes &+= Int64(chunk.length)
     }
-    if isNew { state.counters.frameBytes += Int64(frame.totalLength) }
+    if isNew { state.counters.frameBytes &+= Int64(frame.totalLength) }
   }
 
   struct ChunkRow {

@@ -79,7 +79,7 @@ extension Metadata {
     while try select.step() {
       rows += 1
       sweep.last = select.unsigned(0)
-      let number = ChunkNumber(sweep.last), container = ContainerNumber(select.unsigned(1)), length = select.unsigned(2)
+      let number = ChunkNumber(sweep.last), container = ContainerNumber(select.unsigned(1)), length = UInt64(UInt32(truncatingIfNeeded: select.integer(2)))
       if marks.contains(number) { sweep.live[container, default: 0] += length } else { gone.append((number, container, length)) }
     }
     sweep.isDone = rows < count

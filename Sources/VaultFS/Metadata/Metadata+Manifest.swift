@@ -63,7 +63,9 @@ extension Metadata {
       try writePages(of: node, new)
     }
     if before > 0 { state.lapses &+= 1 }
-    setAllocated(node, node.allocated &+ new.allocated &- before)
+    let allocated = node.allocated &+ new.allocated &- before
+    guard allocated <= Limits.fileBytesMax else { throw damaged("node \(node.inode.value) counts its bytes wrong") }
+    setAllocated(node, allocated)
     touch(node)
   }
 
@@ -170,6 +172,7 @@ extension Metadata {
   private struct Page {
     var start: UInt64
     var extents: [Extent]
+    var end: UInt64 { extents.last?.end ?? start }
   }
 
   /// The page that an extent at `offset` would be in: the last that begins at or before it. A manifest in its node's
@@ -189,21 +192,28 @@ extension Metadata {
     let first = try page(of: node, at: range.lowerBound)
     if let first, try !body(first) { return }
     guard node.paged else { return }
+    var end = first?.end ?? 0
     let list = node.moment == nil ? statements.listPages : statements.listPastPages
     list.bind(1, node.inode.value)
     list.bind(2, first.map { $0.start + 1 } ?? 0)
     list.bind(3, min(range.upperBound, Limits.fileBytesMax))
     if let moment = node.moment { list.bind(4, moment.value) }
     defer { list.reset() }
-    while try list.step(), try body(try page(list, node)) {}
+    while try list.step() {
+      let page = try page(list, node)
+      guard page.start >= end else { throw damaged("manifest pages of node \(node.inode.value) overlap") }
+      end = page.end
+      guard try body(page) else { return }
+    }
   }
 
   private func page(_ row: Statement, _ node: Node) throws(VaultError) -> Page {
     var reader = unsafe ByteReader(row.raw(1))
-    guard let extents = try? [Extent](decoding: &reader, max: Limits.pageExtentsMax) else {
+    let start = row.unsigned(0)
+    guard let extents = try? [Extent](decoding: &reader, max: Limits.pageExtentsMax), let first = extents.first, first.offset >= start else {
       throw damaged("a manifest page of node \(node.inode.value)")
     }
-    return Page(start: row.unsigned(0), extents: extents)
+    return Page(start: start, extents: extents)
   }
 
   private func wholeAllocated(of node: Node, in range: Range<UInt64>) throws(VaultError) -> UInt64 {

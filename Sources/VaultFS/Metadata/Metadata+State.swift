@@ -14,38 +14,62 @@ public struct Counters: Sendable {
 }
 
 extension Metadata {
-  private static let fields: [(key: String, get: @Sendable (State) -> UInt64, set: @Sendable (inout State, UInt64) -> Void)] = [
-    ("applied", { $0.applied.value }, { $0.applied = LSN($1) }),
-    ("segment", { $0.segment.value }, { $0.segment = ContainerNumber($1) }),
-    ("segment_offset", { $0.segmentOffset }, { $0.segmentOffset = $1 }),
-    ("next_inode", { $0.nextInode }, { $0.nextInode = $1 }),
-    ("next_container", { $0.nextContainer }, { $0.nextContainer = $1 }),
-    ("pack", { $0.pack.value }, { $0.pack = ContainerNumber($1) }),
-    ("pack_offset", { $0.packOffset }, { $0.packOffset = $1 }),
-    ("flushed_segment", { $0.flushedSegment.value }, { $0.flushedSegment = ContainerNumber($1) }),
-    ("flushed_pack", { $0.flushedPack.value }, { $0.flushedPack = ContainerNumber($1) }),
-    ("epoch", { $0.epoch }, { $0.epoch = $1 }),
-    ("second", { UInt64(bitPattern: $0.second) }, { $0.second = Int64(bitPattern: $1) }),
-    ("collected", { $0.collected }, { $0.collected = $1 }),
-    ("lapses", { $0.lapses }, { $0.lapses = $1 }),
-    ("last_snapshot", { $0.lastSnapshot.value }, { $0.lastSnapshot = LSN($1) }),
-    ("nodes", { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
-    ("logical_bytes", { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),
-    ("chunks", { UInt64(bitPattern: $0.counters.chunks) }, { $0.counters.chunks = Int64(bitPattern: $1) }),
-    ("unique_bytes", { UInt64(bitPattern: $0.counters.uniqueBytes) }, { $0.counters.uniqueBytes = Int64(bitPattern: $1) }),
-    ("frame_bytes", { UInt64(bitPattern: $0.counters.frameBytes) }, { $0.counters.frameBytes = Int64(bitPattern: $1) }),
+  private struct Field {
+    let key: String
+    /// Values are below this; nil where every one is right.
+    let end: UInt64?
+    let get: @Sendable (State) -> UInt64
+    let set: @Sendable (inout State, UInt64) -> Void
+    init(_ key: String, _ end: UInt64?, _ get: @escaping @Sendable (State) -> UInt64, _ set: @escaping @Sendable (inout State, UInt64) -> Void) {
+      (self.key, self.end, self.get, self.set) = (key, end, get, set)
+    }
+  }
+
+  /// Numbers of nodes are below this: what SQLite can hold, with room for one more.
+  static let inodeEnd = UInt64(Int64.max)
+  private static let numberEnd = UInt64(Int64.max), containerEnd = ContainerStore.numbersEnd
+
+  private static let fields = [
+    Field("applied", numberEnd, { $0.applied.value }, { $0.applied = LSN($1) }),
+    Field("segment", containerEnd, { $0.segment.value }, { $0.segment = ContainerNumber($1) }),
+    Field("segment_offset", numberEnd, { $0.segmentOffset }, { $0.segmentOffset = $1 }),
+    Field("next_inode", inodeEnd, { $0.nextInode }, { $0.nextInode = $1 }),
+    Field("next_container", containerEnd, { $0.nextContainer }, { $0.nextContainer = $1 }),
+    Field("pack", containerEnd, { $0.pack.value }, { $0.pack = ContainerNumber($1) }),
+    Field("pack_offset", numberEnd, { $0.packOffset }, { $0.packOffset = $1 }),
+    Field("flushed_segment", containerEnd, { $0.flushedSegment.value }, { $0.flushedSegment = ContainerNumber($1) }),
+    Field("flushed_pack", containerEnd, { $0.flushedPack.value }, { $0.flushedPack = ContainerNumber($1) }),
+    Field("epoch", numberEnd, { $0.epoch }, { $0.epoch = $1 }),
+    Field("second", numberEnd, { UInt64(bitPattern: $0.second) }, { $0.second = Int64(bitPattern: $1) }),
+    Field("collected", nil, { $0.collected }, { $0.collected = $1 }),
+    Field("lapses", nil, { $0.lapses }, { $0.lapses = $1 }),
+    Field("last_snapshot", numberEnd, { $0.lastSnapshot.value }, { $0.lastSnapshot = LSN($1) }),
+    Field("nodes", numberEnd, { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
+    // Clones can make a sum that wraps; and a kill in the optimiser's work lets it count that twice.
+    Field("logical_bytes", nil, { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),
+    Field("frame_bytes", nil, { UInt64(bitPattern: $0.counters.frameBytes) }, { $0.counters.frameBytes = Int64(bitPattern: $1) }),
+    Field("chunks", numberEnd, { UInt64(bitPattern: $0.counters.chunks) }, { $0.counters.chunks = Int64(bitPattern: $1) }),
+    Field("unique_bytes", numberEnd, { UInt64(bitPattern: $0.counters.uniqueBytes) }, { $0.counters.uniqueBytes = Int64(bitPattern: $1) }),
   ]
 
   /// The policy's numbers, in their order.
   private static let policyFields = ["history", "history_window", "history_all", "history_hourly", "history_daily", "history_weekly"]
 
+  /// - Throws: `.databaseDamaged` where a value is none that a vault can have: others are made of it, and must not be
+  ///   the end of the process.
   static func readState(_ database: Database) throws(VaultError) -> State {
     var state = State()
     let select = try database.prepare("SELECT key, value FROM state")
     while try select.step() {
-      let key = String(decoding: select.bytes(0), as: UTF8.self)
-      fields.first { $0.key == key }?.set(&state, select.unsigned(1))
-      if let index = policyFields.firstIndex(of: key) { state.history.numbers[index] = UInt32(truncatingIfNeeded: select.unsigned(1)) }
+      let key = String(decoding: select.bytes(0), as: UTF8.self), value = select.unsigned(1)
+      if let index = policyFields.firstIndex(of: key) { state.history.numbers[index] = UInt32(truncatingIfNeeded: value) }
+      guard let field = fields.first(where: { $0.key == key }) else { continue }
+      if let end = field.end, value >= end { throw .databaseDamaged(detail: "\(database.path): its state `\(key)` is \(select.integer(1))") }
+      field.set(&state, value)
+    }
+    // A number that is given again would lead two names to one node.
+    if let last = try database.integer("SELECT max(inode) FROM node"), UInt64(bitPattern: last) >= state.nextInode {
+      throw .databaseDamaged(detail: "\(database.path): it has node \(last), and the next one would be \(state.nextInode)")
     }
     state.containers = try ContainerUses(database)
     return state

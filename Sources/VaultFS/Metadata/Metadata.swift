@@ -85,6 +85,14 @@ final class Metadata {
     return node
   }
 
+  /// The number of the next node.
+  var nextInode: InodeNumber {
+    get throws(VaultError) {
+      guard state.nextInode < Self.inodeEnd else { throw damaged("no number is left for a node") }
+      return InodeNumber(state.nextInode)
+    }
+  }
+
   func directory(_ inode: InodeNumber) throws(VaultError) -> Node {
     let node = try node(inode)
     guard node.isDirectory else { throw .notADirectory }

@@ -149,12 +149,16 @@ extension Node {
     return w.bytes
   }
 
+  private static let types: Set<UInt32> = [S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK]
+
+  /// A checksum does not say who wrote a row: what is computed with is inside its bounds from here on.
   convenience init(inode: InodeNumber, decoding bytes: UnsafeRawBufferPointer) throws(Malformed) {
     var r = unsafe ByteReader(bytes)
     let flags = try r.u8()
     guard flags & ~Flag.all == 0 else { throw Malformed() }
     let epoch = try r.varint()
     let mode = try r.varint32(), links = try r.varint32(), user = try r.varint32(), group = try r.varint32()
+    guard Self.types.contains(mode & S_IFMT), mode & ~S_IFMT <= 0o7777, links <= Limits.linksMax else { throw Malformed() }
     let parent = InodeNumber(try r.varint())
     let born = Timestamp(seconds: try r.signed(), nanoseconds: try r.nanoseconds())
     self.init(inode: inode, epoch: epoch, mode: mode, links: links, user: user, group: group, time: born)
@@ -170,6 +174,7 @@ extension Node {
     case S_IFREG:
       size = try r.varint()
       allocated = flags & Flag.full != 0 ? size : try r.varint()
+      guard size <= Limits.fileBytesMax, allocated <= Limits.fileBytesMax else { throw Malformed() }
       if !paged { extents = try [Extent](decoding: &r, max: Limits.inlineExtentsMax) }
     case S_IFDIR: entries = try r.varint()
     case S_IFLNK: target = try r.counted(max: Limits.targetBytesMax)

@@ -98,6 +98,7 @@ enum Schema {
       }
     }
     if tables > 0, version < versionMin { throw .databaseOutdated(path: database.path) }
+    guard version >= 0 else { throw .databaseDamaged(detail: "\(database.path): its schema has version \(version)") }
     guard version <= migrations.count else {
       throw .formatUnknown(path: database.path, detail: "its schema is version \(version), this program knows up to \(migrations.count); use a newer vaultfs")
     }

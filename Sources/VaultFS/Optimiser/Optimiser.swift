@@ -184,7 +184,7 @@ final class Optimiser {
     try change { metadata in
       for number in builder.needed { metadata.state.containers.keep(number) }
       if let pack = builder.pack.begun { for base in builder.bases { metadata.state.containers.addBase(base, of: pack) } }
-      metadata.state.counters.frameBytes += Int64(builder.frameBytes - builder.movedBytes)
+      metadata.state.counters.frameBytes &+= Int64(builder.frameBytes - builder.movedBytes)
     }
     var moves = builder.moves[...]
     while !moves.isEmpty {

@@ -211,6 +211,7 @@ extension Vault {
     var first: UInt64 = 0
     while let end = try lock.withLock({ () throws(VaultError) -> UInt64? in
       guard let end = try metadata.nextToExpire(from: first, count: Self.nodesPerExpiry) else { return nil }
+      guard end > first else { throw metadata.damaged("it has a past of node \(first) and beyond, which there cannot be") }
       try perform(.expire(nodes: first..<end, now: now))
       return end
     }) { first = end }

@@ -36,7 +36,7 @@ extension Vault {
       let setgid = directory.mode & S_ISGID != 0
       if setgid && mode & S_IFMT == S_IFDIR { mode |= S_ISGID }
       if mode & S_IFMT == S_IFDIR, directory.links >= Limits.linksMax { throw .tooManyLinks }
-      let node = NewNode(inode: InodeNumber(metadata.state.nextInode), mode: mode, user: requester.user,
+      let node = NewNode(inode: try metadata.nextInode, mode: mode, user: requester.user,
                          group: setgid ? directory.group : requester.group, device: device, target: target, xattrs: xattrs)
       try beginEpoch()
       try perform(.create(node, parent: parent, name: name, time: Self.now()))
@@ -172,10 +172,14 @@ extension Vault {
 
   /// Whether `directory` is `ancestor` or below it.
   private func isWithin(_ directory: Node, _ ancestor: Node) throws(VaultError) -> Bool {
-    var at = directory
+    // `mark`: where it was after 1, 2, 4, 8… steps. A damaged chain that goes in a circle comes back there.
+    var at = directory, mark = directory, steps = 0
     while at !== ancestor {
       if at.inode == .root { return false }
       at = try metadata.node(at.parent)
+      if at === mark { throw metadata.damaged("the directories above node \(at.inode.value) go in a circle") }
+      steps += 1
+      if steps & (steps - 1) == 0 { mark = at }
     }
     return true
   }

@@ -67,13 +67,19 @@ extension Vault {
     let packs = PackWriter(containers: containers, vault: configuration.id, settled: ContainerNumber(containers.next), unsynced: old.packs)
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,
                       packs: packs, owner: owner, isReadOnly: readOnly, log: log)
-    try vault.lock.withLock { () throws(VaultError) in
-      try metadata.begin()
-      vault.notePosition()
-      try vault.commit()
+    do throws(VaultError) {
+      try vault.lock.withLock { () throws(VaultError) in
+        try metadata.begin()
+        vault.notePosition()
+        try vault.commit()
+      }
+      if afterPowerCut { try writeState(thisBoot, disk) }
+      try vault.sweepOrphans()
+    } catch {
+      // Its threads must not outlive it.
+      vault.saveQueue.close()
+      throw error
     }
-    if afterPowerCut { try writeState(thisBoot, disk) }
-    try vault.sweepOrphans()
     vault.keeper = Keeper(vault)
     vault.keeper?.start()
     return vault
@@ -111,6 +117,10 @@ extension Vault {
       let select = try metadata.database.prepare("SELECT inode FROM orphan")
       defer { select.reset() }
       while try select.step() { orphans.insert(InodeNumber(select.unsigned(0))) }
+      // What the journal is told must fit it: the drop of what is not there, or has a name, could never be replayed.
+      for inode in orphans {
+        guard let node = try? metadata.node(inode), node.links == 0 else { throw metadata.damaged("it lists node \(inode.value) among those without a name") }
+      }
       return orphans
     }
     for inode in found { try dropOrphan(inode) }

@@ -95,7 +95,7 @@ extension Vault {
       let directory = try metadata.directory(parent)
       if directory.links == 0 { throw .notFound }
       try metadata.checkFree(name, in: parent)
-      let node = NewNode(inode: InodeNumber(metadata.state.nextInode), mode: past.mode, user: past.user, group: past.group,
+      let node = NewNode(inode: try metadata.nextInode, mode: past.mode, user: past.user, group: past.group,
                          device: past.device, target: past.target, xattrs: [])
       try beginEpoch()
       try perform(.revive(node, parent: parent, name: name, from: source, moment: moment, attributes: attributes(of: past)))
@@ -103,10 +103,13 @@ extension Vault {
     }
   }
 
-  /// - Parameter made: nodes with several names, by what they were.
+  /// - Parameter made: directories, and nodes with several names, by what they were.
   private func reviveTree(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber,
                           _ made: inout [InodeNumber: InodeNumber]) throws(VaultError) -> InodeNumber {
+    // A damaged past may have a directory in itself.
+    if made[source] != nil { throw .databaseDamaged(detail: "directory \(source.value) of the past is at more than one place") }
     let inode = try reviveOne(source, moment, name, parent)
+    made[source] = inode
     for entry in try allEntriesAt(source, moment) {
       if entry.type == S_IFDIR { _ = try reviveTree(entry.inode, moment, entry.name, inode, &made) } else if let known = made[entry.inode] {
         _ = try link(known, as: entry.name, in: inode)
@@ -175,20 +178,20 @@ extension Vault {
   public func momentBefore(_ item: TrashItem) throws(VaultError) -> LSN {
     guard item.mode & S_IFMT == S_IFDIR else { return LSN(item.id &- 1) }
     return try lock.withLock { () throws(VaultError) in
-      var deletions: [(died: UInt64, second: Int64)] = [], waiting = [item.inode]
+      var deletions: [(died: UInt64, second: Int64)] = [], waiting = [item.inode], seen: Set<UInt64> = [item.inode]
       let select = try metadata.database.prepare("SELECT died, inode, second FROM trash WHERE parent = ? AND died < ?")
       while let directory = waiting.popLast() {
         select.bind(1, directory)
         select.bind(2, item.id)
         while try select.step() {
           deletions.append((select.unsigned(0), select.integer(2)))
-          waiting.append(select.unsigned(1))
+          if seen.insert(select.unsigned(1)).inserted { waiting.append(select.unsigned(1)) }
         }
         select.reset()
       }
       var first = (died: item.id, second: item.second)
       for deletion in deletions.sorted(by: { $0.died > $1.died }) {
-        guard first.second - deletion.second <= Self.burst else { break }
+        guard first.second &- deletion.second <= Self.burst else { break }
         first = deletion
       }
       return LSN(first.died &- 1)
