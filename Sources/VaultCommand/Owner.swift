@@ -51,7 +51,13 @@ enum Owner {
     let session = try Session(fileSystem: VaultFileSystem(vault, whenMounted: ready.announce), options: options)
     // The kernel's own attributes only: this waits for no page and no lock, so a handler may say it.
     unsafe vault.whenModeChanges = { [weak session] inode in try? session?.invalidate(node: NodeNumber(rawValue: inode.value), offset: -1, length: 0) }
-    defer { unsafe vault.whenModeChanges = nil }
+    unsafe vault.whenContentChanges = { [weak session] inode in try? session?.invalidate(node: NodeNumber(rawValue: inode.value)) }
+    unsafe vault.whenNameChanges = { [weak session] name, parent in
+      let parent = NodeNumber(rawValue: parent.value)
+      try? session?.invalidate(name: FileName(name), in: parent)
+      try? session?.invalidate(node: parent, offset: -1, length: 0)
+    }
+    defer { unsafe (vault.whenModeChanges, vault.whenContentChanges, vault.whenNameChanges) = (nil, nil, nil) }
     // Whatever can fail comes before the mount: nothing may stay mounted that nobody serves.
     let server = VaultServer(ServiceHost(vault) { MountActivity(of: session) })
     defer { server.close() }

@@ -184,7 +184,9 @@ extension Versions {
     }
 
     private func age(_ seconds: UInt32) -> String {
-      for (unit, length) in [("days", UInt32(86_400)), ("hours", 3600), ("minutes", 60)] where seconds > 0 && seconds % length == 0 { return "\(seconds / length) \(unit)" }
+      for (unit, length) in [("days", UInt32(86_400)), ("hours", 3600), ("minutes", 60)] where seconds > 0 && seconds % length == 0 {
+        return seconds == length ? "a\(unit == "hours" ? "n" : "") \(unit.dropLast())" : "\(seconds / length) \(unit)"
+      }
       return "\(seconds) seconds"
     }
   }

@@ -22,6 +22,8 @@ final class Draft {
   /// Saves to come in which the writer is taken to be faster than the workers.
   /// When the version began that is being written, by the monotonic clock; 0 where its writer has closed.
   var versionSince: UInt64 = 0
+  /// Something was saved of it: closing ends it. (Shells close a copy of the descriptor before they write.)
+  var versionHasContent = false
   var hurry = 0
 
   /// Bytes of a program were given up after the last close; whoever asks for them next (flush, fsync) hears of it, once.

@@ -87,9 +87,12 @@ extension Metadata {
     try insert.run()
   }
 
+  /// Names of directories in which something is put together that comes to its place when it is whole.
+  static let stagingPrefix = Array(".vaultfs-restoring-".utf8)
+
   /// Notes that a name was deleted, and where it was. (The node may have others.)
   func noteDeleted(_ row: EntryRow, from parent: InodeNumber, _ lsn: LSN) throws(VaultError) {
-    guard state.history.isOn else { return }
+    guard state.history.isOn, !row.name.starts(with: Self.stagingPrefix) else { return }
     let insert = statements.insertTrash
     insert.bind(1, lsn.value)
     insert.bind(2, row.inode.value)

@@ -24,7 +24,8 @@ extension Vault {
   func shorten(_ node: Node, to size: UInt64) throws(VaultError) {
     while try lock.withLock({ () throws(VaultError) in
       guard !node.isDropped, let start = try metadata.start(ofLastPages: Self.pagesPerOperation, of: node), start > size else { return false }
-      try perform(.content(node.inode, range: start..<Limits.fileBytesMax, extents: [], size: min(node.size, start), attributes: AttributeSet()))
+      try perform(.content(node.inode, range: start..<Limits.fileBytesMax, extents: [], size: min(node.size, start),
+                           attributes: AttributeSet(continues: node.draft.map(continues) ?? false)))
       do throws(VaultError) { try commit() } catch { throw fail(error) }
       return true
     }) {
@@ -190,6 +191,7 @@ extension Vault {
 
   private func modified(_ node: Node, _ clearsPrivileges: Bool, _ isMember: (UInt32) -> Bool) -> AttributeSet {
     let time = Self.now()
-    return AttributeSet(mode: clearsPrivileges ? modeWithoutPrivileges(node, isMember) : nil, modified: time, changed: time)
+    return AttributeSet(mode: clearsPrivileges ? modeWithoutPrivileges(node, isMember) : nil, modified: time, changed: time,
+                        continues: node.draft.map(continues) ?? false)
   }
 }

@@ -48,10 +48,11 @@ extension Vault {
   public func revive(_ source: InodeNumber, at moment: LSN, as name: [UInt8], in parent: InodeNumber) throws(VaultError) -> InodeNumber {
     try checkName(name)
     try checkSpace()
+    defer { unsafe whenNameChanges?(name, parent) }
     let isDirectory = try info(source, at: moment).mode & S_IFMT == S_IFDIR
     try lock.withLock { () throws(VaultError) in try metadata.checkFree(name, in: parent) }
     guard isDirectory else { return try reviveOne(source, moment, name, parent) }
-    let staging = [UInt8](".vaultfs-restoring-\(UInt64.random(in: 0 ... .max))".utf8)
+    let staging = Self.stagingName()
     var made: [InodeNumber: InodeNumber] = [:]
     do throws(VaultError) {
       let inode = try reviveTree(source, moment, staging, parent, &made)
@@ -67,8 +68,9 @@ extension Vault {
   public func restoreTree(_ directory: InodeNumber, at moment: LSN) throws(VaultError) {
     try checkSpace()
     guard try info(directory, at: moment).mode & S_IFMT == S_IFDIR else { throw .notADirectory }
-    let staging = [UInt8](".vaultfs-restoring-\(UInt64.random(in: 0 ... .max))".utf8)
-    var made: [InodeNumber: InodeNumber] = [:]
+    let staging = Self.stagingName()
+    var made: [InodeNumber: InodeNumber] = [:], changed: Set<[UInt8]> = []
+    defer { for name in changed { unsafe whenNameChanges?(name, directory) } }
     do throws(VaultError) {
       // Built inside, then each name changes places with what has it now.
       let tree = try reviveTree(directory, moment, staging, directory, &made)
@@ -76,18 +78,24 @@ extension Vault {
       for entry in try allEntries(of: directory) where entry.name != staging { old.insert(entry.name) }
       for entry in try allEntries(of: tree) {
         let isTaken = old.contains(entry.name)
+        changed.insert(entry.name)
         try rename(entry.name, in: tree, to: entry.name, in: directory, mode: isTaken ? .exchange : .noReplace)
         if !isTaken { old.remove(entry.name) }
       }
       // What had no counterpart goes the same way.
       let kept = Set(try allEntriesAt(directory, moment).map(\.name))
-      for name in old where !kept.contains(name) { try removeTree(name, in: directory) }
+      for name in old where !kept.contains(name) {
+        changed.insert(name)
+        try removeTree(name, in: directory)
+      }
       try removeTree(staging, in: directory)
     } catch {
       try? removeTree(staging, in: directory)
       throw error
     }
   }
+
+  private static func stagingName() -> [UInt8] { Metadata.stagingPrefix + Array("\(UInt64.random(in: 0 ... .max))".utf8) }
 
   private func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber) throws(VaultError) -> InodeNumber {
     try lock.withLock { () throws(VaultError) in

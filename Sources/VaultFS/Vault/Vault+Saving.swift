@@ -139,6 +139,7 @@ extension Vault {
     }
     try inHolds(plan.edits) { edit throws(VaultError) in
       guard !edit.range.isEmpty, !node.isDropped else { return }
+      file.draft.versionHasContent = true
       let times = AttributeSet(modified: node.unsaved?.modified, changed: node.unsaved?.changed, continues: continues(file.draft))
       try perform(.content(node.inode, range: edit.range, extents: edit.extents, size: max(node.size, edit.range.upperBound), attributes: times),
                   frames: edit.frames, known: plan.known)
@@ -149,7 +150,7 @@ extension Vault {
   private static var versionInterval: UInt64 { 600 * 1_000_000_000 }
 
   /// Whether what is saved now belongs to the version before: until its writer closes. `lock` is held.
-  private func continues(_ draft: Draft) -> Bool {
+  func continues(_ draft: Draft) -> Bool {
     let now = monotonicNanoseconds()
     if draft.versionSince > 0, now - draft.versionSince < Self.versionInterval { return true }
     draft.versionSince = now
@@ -158,7 +159,9 @@ extension Vault {
 
   /// A writer closes: what it wrote is a version. (See `save` for what is thrown.)
   public func endVersion(_ file: OpenFile) throws(VaultError) {
-    defer { lock.withLock { file.draft.versionSince = 0 } }
+    defer {
+      lock.withLock { if file.draft.versionHasContent { (file.draft.versionSince, file.draft.versionHasContent) = (0, false) } }
+    }
     try save(file)
   }
 

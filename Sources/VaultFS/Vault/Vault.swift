@@ -51,6 +51,8 @@ public final class Vault: @unchecked Sendable {
   public nonisolated(unsafe) var whenModeChanges: (@Sendable (InodeNumber) -> Void)?
   /// Called where a file's content changed and the kernel did not do it: pages it has cached are stale. As `whenModeChanges`.
   public nonisolated(unsafe) var whenContentChanges: (@Sendable (InodeNumber) -> Void)?
+  /// The same of a name in a directory: what it stands for, or that it is there, changed.
+  public nonisolated(unsafe) var whenNameChanges: (@Sendable ([UInt8], InodeNumber) -> Void)?
   /// A node that was looked up outlives its last name until `forget`. Set before the vault is used.
   public nonisolated(unsafe) var awaitsForget = false
   public nonisolated(unsafe) var accessTimes = AccessTimes.relative

@@ -1,0 +1,84 @@
+// `fsctl versions`, `snapshot`, `trash`, `gc` on a real mount, as people type them.
+
+import Foundation
+import Glibc
+import Testing
+
+struct HistoryCommandTests {
+  private var fsctl: String { MountedVault.program.replacingOccurrences(of: "/vaultfs", with: "/fsctl") }
+
+  /// A mount on which each closing makes a version, however soon.
+  private func run(_ body: (MountedVault) throws -> Void) throws {
+    try MountedVault.run { mounted in
+      try succeed("\(fsctl) versions policy --window 0s \(mounted.point)")
+      try body(mounted)
+    }
+  }
+
+  @Test func `a file that was edited twenty times is taken back at any of them`() throws {
+    try run { mounted in
+      let file = "\(mounted.point)/d/f"
+      try succeed("mkdir \(mounted.point)/d; for i in $(seq 20); do seq $i > \(file); done")
+      let ids = try succeed("\(fsctl) versions list \(file) | awk '$3 != \"0\" {print $1}'").split(separator: "\n").map(String.init)
+      #expect(ids.count == 20)
+      for (index, id) in ids.enumerated() { #expect(try succeed("\(fsctl) versions cat \(file) \(id) | tail -n 1") == "\(20 - index)\n") }
+      #expect(try succeed("\(fsctl) versions diff \(file) \(ids[1])").contains("+20"))
+      try succeed("cat \(file); \(fsctl) versions restore \(file) \(ids[15])")
+      #expect(try succeed("cat \(file)") == "1\n2\n3\n4\n5\n", "the kernel's pages are those of before no longer")
+      try succeed("\(fsctl) versions restore \(file) \(ids[0])")
+      #expect(try succeed("tail -n 1 \(file)") == "20\n", "that was a change like any other")
+      try succeed("ls \(mounted.point)/other 2> /dev/null; \(fsctl) versions restore \(file) \(ids[17]) --to \(mounted.point)/other")
+      #expect(try succeed("cat \(mounted.point)/other") == "1\n2\n3\n")
+      try fails("\(fsctl) versions restore \(file) \(ids[17]) --to \(mounted.point)/other", saying: "exists already", "nothing was changed")
+      try fails("\(fsctl) versions cat \(file) 999999", saying: "no version 999999")
+      try fails("\(fsctl) versions cat \(file) 1971-01-01", saying: "before the vault was made")
+      try fails("\(fsctl) versions cat \(file) soon", code: 2, saying: "neither a version's number nor a moment")
+      try fails("\(fsctl) versions list \(mounted.directory)", saying: "not inside a mounted vault")
+      try fails("\(fsctl) versions list \(mounted.point)/d", saying: "is a directory")
+      try succeed("\(fsctl) versions pin \(file) \(ids[9]); \(fsctl) versions prune \(file)")
+      #expect(try succeed("\(fsctl) versions list \(file) | wc -l") == "2\n", "the present one and the pinned one")
+    }
+  }
+
+  @Test func `a tree that was deleted comes back, and so does what a snapshot shows`() throws {
+    try run { mounted in
+      let point = mounted.point
+      try succeed("cp -r /usr/include/linux \(point)/tree; cp -r /usr/include/linux \(mounted.directory)/before; \(fsctl) snapshot create first \(point)")
+      try fails("\(fsctl) snapshot create first \(point)", saying: "that name already")
+      try fails("\(fsctl) snapshot create a/b \(point)", saying: "not valid")
+      try succeed("rm -r \(point)/tree; ls \(point)/tree 2> /dev/null; true")
+      let number = try succeed("\(fsctl) trash list \(point) | awk '/tree/ {print $1}'").trimmingCharacters(in: .newlines)
+      try succeed("\(fsctl) trash restore \(number) \(point); diff -r \(mounted.directory)/before \(point)/tree")
+      try succeed("cd \(point)/tree; rm -r can; echo x > wireless.h; mkdir new; cd ..; \(fsctl) snapshot restore first .; diff -r \(mounted.directory)/before tree")
+      try succeed("\(fsctl) snapshot restore first \(point)/tree/can --to \(point)/can; diff -r \(mounted.directory)/before/can \(point)/can")
+      #expect(try succeed("\(fsctl) snapshot list --json \(point)").contains("\"moment\":"))
+      try succeed("\(fsctl) snapshot delete first \(point)")
+      try fails("\(fsctl) snapshot delete first \(point)", saying: "no snapshot of that name")
+      try mounted.remount()
+      try succeed("diff -r \(mounted.directory)/before \(point)/tree")
+    }
+  }
+
+  @Test func `space comes back when nothing is kept any more`() throws {
+    try run { mounted in
+      try succeed("head -c 60000000 /dev/urandom > \(mounted.point)/large; \(fsctl) sync \(mounted.point); rm \(mounted.point)/large")
+      #expect(try succeed("\(fsctl) gc \(mounted.point)").hasPrefix("0 chunks"), "it is in the trash")
+      try succeed("\(fsctl) trash empty \(mounted.point); \(fsctl) gc \(mounted.point)")
+      #expect(try #require(Int(try succeed("du -sm \(mounted.vault) | cut -f1").trimmingCharacters(in: .newlines))) < 5)
+    }
+  }
+
+  @Test func `others see what their modes let them, and change nothing that is not theirs`() throws {
+    try run { mounted in
+      let point = mounted.point, nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+      try succeed("echo open > \(point)/open; echo closed > \(point)/closed; chmod 600 \(point)/closed; mkdir -m 777 \(point)/all; \(nobody) sh -c 'echo mine > \(point)/all/mine; echo more > \(point)/all/mine'")
+      #expect(try succeed("\(nobody) \(fsctl) versions list \(point)/open | wc -l") == "1\n")
+      try fails("\(nobody) \(fsctl) versions list \(point)/closed", saying: "may not read it")
+      try fails("\(nobody) \(fsctl) versions restore \(point)/open now", saying: "for its owner")
+      for command in ["snapshot create x", "trash empty", "gc", "versions policy"] { try fails("\(nobody) \(fsctl) \(command) \(point)", saying: "for root and for the user the vault belongs to") }
+      let id = try succeed("\(nobody) \(fsctl) versions list \(point)/all/mine | tail -n 1 | cut -f 1").trimmingCharacters(in: .newlines)
+      try succeed("\(nobody) \(fsctl) versions restore \(point)/all/mine \(id); rm \(point)/closed; \(nobody) rm \(point)/all/mine")
+      #expect(try succeed("\(nobody) \(fsctl) trash list \(point) | cut -f 4") == "/all/mine\n")
+    }
+  }
+}
