@@ -59,10 +59,11 @@ let package = Package(
       swiftSettings: touchesC),
 
     .executableTarget(name: "MemoryFS", dependencies: ["FuseBridge"], path: "Examples/memory-fs", swiftSettings: touchesC),
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(name: "FuseBridgeTests", dependencies: ["FuseBridge", "MemoryFS"], swiftSettings: strict),
     .testTarget(name: "VaultFSTests", dependencies: ["VaultFS"], exclude: ["Golden"], swiftSettings: strict),
-    .testTarget(name: "VaultClientTests", dependencies: ["VaultFS", "VaultClient"], swiftSettings: strict),
+    .testTarget(name: "VaultClientTests", dependencies: ["VaultFS", "VaultClient", "TestSupport"], swiftSettings: strict),
     .testTarget(
-      name: "MountTests", dependencies: ["VaultFS", "VaultClient", "FuseBridge", "VaultCommand", "CommandSupport", "Printable"], swiftSettings: strict),
+      name: "MountTests", dependencies: ["VaultFS", "VaultClient", "FuseBridge", "VaultCommand", "CommandSupport", "TestSupport"], swiftSettings: strict),
   ]
 )

@@ -104,11 +104,11 @@ struct Manual {
   }
 
   private mutating func addText(_ words: String) {
-    var isShownAsIs = false
+    var isShownAsIs = false, isNewParagraph = false
     for line in words.split(separator: "\n", omittingEmptySubsequences: false) {
       let asIs = line.hasPrefix("  ")
-      if asIs != isShownAsIs { add(asIs ? ".PP\n.nf" : ".fi") }
-      isShownAsIs = asIs
+      if asIs != isShownAsIs { add(!asIs ? ".fi" : isNewParagraph ? ".nf" : ".PP\n.nf") }
+      (isShownAsIs, isNewParagraph) = (asIs, line.isEmpty)
       if line.isEmpty { add(".PP") } else { add(Self.escaped(String(line))) }
     }
     if isShownAsIs { add(".fi") }

@@ -15,7 +15,7 @@ extension ServiceTests {
           for index in 0..<(size >> 20) {
             var bytes = block
             if isRandom { for at in stride(from: 0, to: bytes.count, by: 4096) { bytes[at] = UInt8(truncatingIfNeeded: index &* 31 &+ at / 4096) } } else {
-              bytes = (0..<(1 << 14)).flatMap { line in Array("line \(line &+ index << 14) of some text that repeats itself, as text does\n".utf8.prefix(64)) }
+              bytes = (0..<(1 << 14)).flatMap { line in Array("line \(10_000_000 + line + index << 14) of some text that repeats itself, as a text may do\n".utf8.prefix(64)) }
             }
             try bytes.withUnsafeBytes { try served.vault.write($0, to: file, at: UInt64(index << 20), clearsPrivileges: false, isMember: { _ in true }) }
           }

@@ -35,10 +35,11 @@ final class ServedVault: Sendable {
     self.path = path
     try Vault.create(at: path, name: "served")
     vault = try Vault.open(at: path, purpose: "tested", log: { _ in })
+    vault.accessTimes = .never
     let activity = MountActivity(requests: ["lookup": 3], latencies: ["lookup": LatencyHistogram(buckets: [0, 1, 2], nanoseconds: 5)], bytesRead: 7, bytesWritten: 8)
     server = VaultServer(ServiceHost(vault) { activity })
     try server.listen(inVault: path)
-    try server.listenForEveryone(device: device, mountPoint: Array("\(path)/../m".utf8).split(separator: 47).filter { $0 != Array("..".utf8)[...] }.flatMap { [47] + $0 })
+    try server.listenForEveryone(device: device, mountPoint: Array(path.utf8.dropLast("vault".utf8.count)) + Array("m".utf8))
   }
 
   /// As root.
@@ -77,32 +78,4 @@ func code(_ body: () throws -> Void) -> ServiceError.Code? {
     Issue.record(error)
     return nil
   }
-}
-
-/// Runs `body` in a thread that is another user's. (The kernel's credentials are each thread's own; Glibc changes all threads at once.)
-func asUser<R>(_ user: UInt32, groups: [UInt32], _ body: @escaping @Sendable () throws -> R) throws -> R {
-  let result = Outcome<R>(), ended = DispatchSemaphore(value: 0)
-  Thread.detachNewThread {
-    result.value = Result {
-      typealias Call = @convention(c) (Int, Int, Int, Int) -> Int
-      let call = unsafeBitCast(dlsym(nil, "syscall")!, to: Call.self)
-      #if arch(x86_64)
-      let (setgroups, setresgid, setresuid) = (116, 119, 117)
-      #else
-      let (setgroups, setresgid, setresuid) = (159, 149, 147)
-      #endif
-      let set = groups.withUnsafeBytes { call(setgroups, groups.count, Int(bitPattern: $0.baseAddress), 0) }
-      let group = Int(groups.first ?? 65534)
-      try #require(set == 0 && call(setresgid, group, group, group) == 0 && call(setresuid, Int(user), Int(user), Int(user)) == 0)
-      return try body()
-    }
-    ended.signal()
-  }
-  ended.wait()
-  return try result.value!.get()
-}
-
-private final class Outcome<Value>: @unchecked Sendable {
-  // Sendable: written before the semaphore, read after it.
-  var value: Result<Value, any Error>?
 }

@@ -122,6 +122,9 @@ final class ContainerStore: Sendable {
     }
   }
 
+  /// Files that the next question for `storedBytes` looks at; for tests.
+  var expectedCount: Int { state.withLock { $0.sizes.expected.count } }
+
   /// Files kept open; for tests.
   var openCount: Int { state.withLock { $0.open.count } }
 

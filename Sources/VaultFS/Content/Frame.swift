@@ -104,6 +104,9 @@ final class DecodedFrame: Sendable {
   let chunks: [FrameChunk]
   private let hasBase: Bool
   private let buffer: Buffer
+  /// Where the plain bytes begin in `buffer`: a raw frame is kept as it was read, header and all.
+  private let start: Int
+  private var plain: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[start...]) }
 
   /// What it costs to keep it, about; bytes.
   var memory: Int { Self.overhead + chunks.count * MemoryLayout<FrameChunk>.stride + buffer.count }
@@ -113,7 +116,7 @@ final class DecodedFrame: Sendable {
   /// The frame's plain bytes, for as long as `body` runs.
   func withBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
     defer { withExtendedLifetime(self) {} }
-    return unsafe body(buffer.bytes)
+    return unsafe body(plain)
   }
 
   /// Reads, checks and decodes the frame at `place`, which is in `file`.
@@ -131,24 +134,33 @@ final class DecodedFrame: Sendable {
     guard !isBase || header.base == nil else { throw damaged("base") }
     let payload = unsafe UnsafeRawBufferPointer(rebasing: raw.bytes[header.headerLength..<length])
     guard unsafe Checksum.crc32(payload) == header.payloadCRC else { throw damaged("payload checksum") }
-    buffer = Buffer(capacity: header.plainLength)
-    buffer.count = header.plainLength
-    let plain = unsafe UnsafeMutableRawBufferPointer(start: buffer.base, count: buffer.count)
-    let decoded: Bool
-    if let place = header.base {
-      let base = try base(place)
-      guard !base.hasBase else { throw damaged("base") }
-      decoded = unsafe base.withBytes { unsafe decoder.decode(header.codec, payload, into: plain, prefix: $0) }
-    } else {
-      decoded = unsafe decoder.decode(header.codec, payload, into: plain, prefix: nil)
-    }
-    guard decoded else { throw damaged("encoding") }
     chunks = header.chunks
     hasBase = header.base != nil
+    if header.codec == .raw {
+      guard header.storedLength == header.plainLength else { throw damaged("encoding") }
+      (buffer, start) = (raw, header.headerLength)
+      // Of a single chunk, which most raw frames hold, the payload's checksum is the content's.
+      if chunks.count == 1 {
+        guard header.payloadCRC == chunks[0].crc, Int(chunks[0].length) == header.plainLength else { throw damaged("content") }
+        return
+      }
+    } else {
+      (buffer, start) = (Buffer(capacity: header.plainLength), 0)
+      buffer.count = header.plainLength
+      let plain = unsafe UnsafeMutableRawBufferPointer(start: buffer.base, count: buffer.count)
+      let decoded: Bool
+      if let place = header.base {
+        let base = try base(place)
+        guard !base.hasBase else { throw damaged("base") }
+        decoded = unsafe base.withBytes { unsafe decoder.decode(header.codec, payload, into: plain, prefix: $0) }
+      } else {
+        decoded = unsafe decoder.decode(header.codec, payload, into: plain, prefix: nil)
+      }
+      guard decoded else { throw damaged("encoding") }
+    }
     var at = 0
     for chunk in chunks {
-      let plain = unsafe UnsafeRawBufferPointer(rebasing: buffer.bytes[at..<at + Int(chunk.length)])
-      guard unsafe Checksum.crc32(plain) == chunk.crc else { throw damaged("content") }
+      guard unsafe Checksum.crc32(UnsafeRawBufferPointer(rebasing: plain[at..<at + Int(chunk.length)])) == chunk.crc else { throw damaged("content") }
       at += Int(chunk.length)
     }
   }
@@ -161,7 +173,7 @@ final class DecodedFrame: Sendable {
     for chunk in chunks {
       if at == offset {
         guard chunk.id == id else { return nil }
-        return unsafe body(UnsafeRawBufferPointer(rebasing: buffer.bytes[Int(at)..<Int(at) + Int(chunk.length)]))
+        return unsafe body(UnsafeRawBufferPointer(rebasing: plain[Int(at)..<Int(at) + Int(chunk.length)]))
       }
       at += chunk.length
     }

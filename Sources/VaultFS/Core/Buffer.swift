@@ -69,14 +69,20 @@ private final class PagePool: @unchecked Sendable {
     return unsafe fresh
   }
 
+  /// Where there is no room, pieces of other sizes give way: those of a time when others were needed would stay for ever.
   func give(_ piece: UnsafeMutableRawPointer, _ capacity: Int) {
     let address = UInt(bitPattern: piece)
-    let isKept = state.withLock { state in
-      guard state.bytes + capacity <= Self.keptMax else { return false }
+    let excess: [(address: UInt, capacity: Int)] = state.withLock { state in
+      var excess: [(address: UInt, capacity: Int)] = []
+      while state.bytes + capacity > Self.keptMax, let other = unsafe state.pieces.first(where: { unsafe $0.key != capacity && !$0.value.isEmpty })?.key {
+        unsafe excess.append((UInt(bitPattern: state.pieces[other]!.removeLast()), other))
+        state.bytes -= other
+      }
+      guard state.bytes + capacity <= Self.keptMax else { return excess + [(address, capacity)] }
       unsafe state.pieces[capacity, default: []].append(UnsafeMutableRawPointer(bitPattern: address)!)
       state.bytes += capacity
-      return true
+      return excess
     }
-    if !isKept { unsafe munmap(piece, capacity) }
+    for piece in excess { unsafe munmap(UnsafeMutableRawPointer(bitPattern: piece.address)!, piece.capacity) }
   }
 }
