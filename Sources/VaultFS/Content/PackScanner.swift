@@ -72,7 +72,7 @@ enum PackScanner {
   }
 
   /// Reads the header at `offset`: first as if it named one chunk, and again if it names more.
-  private static func header(of file: any DiskFile, at offset: UInt64, _ buffer: Buffer) throws(VaultError) -> FrameHeader? {
+  static func header(of file: any DiskFile, at offset: UInt64, _ buffer: Buffer) throws(VaultError) -> FrameHeader? {
     buffer.count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(start: buffer.base, count: FrameHeader.headerLength(chunks: 1)), at: offset)
     guard buffer.count >= FrameHeader.fixedBytes else { return nil }
     let count = unsafe Int(UInt16(littleEndian: buffer.bytes.loadUnaligned(fromByteOffset: 6, as: UInt16.self)))

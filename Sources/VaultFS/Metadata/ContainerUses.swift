@@ -57,6 +57,8 @@ struct ContainerUses {
   }
   /// Those with frames that need a base in `number`.
   func dependents(of number: ContainerNumber) -> [ContainerNumber] { uses.filter { $0.value.bases.contains(number) }.keys.sorted() }
+  /// Whether it is known that frames in `number` need a base in `base`, another one.
+  func isBase(_ base: ContainerNumber, of number: ContainerNumber) -> Bool { uses[number]?.bases.contains(base) ?? false }
   mutating func addBase(_ base: ContainerNumber, of number: ContainerNumber) {
     guard base != number, uses[number, default: Use()].bases.insert(base).inserted else { return }
     changed.insert(number)

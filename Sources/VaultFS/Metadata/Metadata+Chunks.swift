@@ -2,14 +2,14 @@
 
 extension Metadata {
   /// Ids whose first 63 bits collide stand within this many numbers.
-  private static let numberWindow: UInt64 = 8
+  static let numberWindow: UInt64 = 8
 
-  private func firstNumber(of id: ChunkID) -> UInt64 { min(max(id.words.0 >> 1, 1), UInt64(Int64.max) - Self.numberWindow) }
+  static func firstNumber(of id: ChunkID) -> UInt64 { min(max(id.words.0 >> 1, 1), UInt64(Int64.max) - numberWindow) }
 
   /// The chunk with this id, if it is stored.
   /// - Parameter orMissing: also where all that is left of it is its number.
   func chunk(_ id: ChunkID, orMissing: Bool = false) throws(VaultError) -> ChunkNumber? {
-    let first = firstNumber(of: id)
+    let first = Self.firstNumber(of: id)
     let find = statements.findChunk
     find.bind(1, first)
     find.bind(2, first + Self.numberWindow)
@@ -27,7 +27,7 @@ extension Metadata {
   }
 
   /// Where a chunk is that something names and that is not stored any more.
-  private static let nowhere = ContainerNumber(0)
+  static let nowhere = ContainerNumber(0)
 
   /// Notes that a chunk is not stored any more. The same content written again heals it.
   func insertMissing(_ id: ChunkID) throws(VaultError) {
@@ -45,7 +45,7 @@ extension Metadata {
     var isNew = false
     for chunk in frame.chunks {
       defer { within += chunk.length }
-      let first = firstNumber(of: chunk.id)
+      let first = Self.firstNumber(of: chunk.id)
       var free = first, known = false, missing: UInt64?
       let find = statements.findChunk
       find.bind(1, first)
@@ -83,7 +83,7 @@ extension Metadata {
       state.counters.chunks &+= 1
       state.counters.uniqueBytes &+= Int64(chunk.length)
     }
-    if isNew { state.counters.frameBytes &+= Int64(frame.totalLength) }
+    if isNew, container != Self.nowhere { state.counters.frameBytes &+= Int64(frame.totalLength) }
   }
 
   struct ChunkRow {

@@ -54,7 +54,7 @@ extension Metadata {
 
 extension Metadata {
   /// The chunks that `operation` names and that are not stored.
-  private func missing(_ operation: Operation) throws(VaultError) -> [ChunkID] {
+  func missing(_ operation: Operation) throws(VaultError) -> [ChunkID] {
     guard case .content(_, _, let extents, _, _) = operation else { return [] }
     var missing: [ChunkID] = []
     for extent in extents {

@@ -144,19 +144,20 @@ final class Metadata {
     var born: LSN
   }
   /// Entries whose names hash alike stand within this many cookies.
-  private static let cookieWindow: UInt64 = 16
+  static let cookieWindow: UInt64 = 16
   /// Cookies below are for `.` and `..`.
   static let cookieFirst: UInt64 = 64
 
   /// The first of the cookies that a name may have.
-  private func cookie(of name: [UInt8]) -> UInt64 {
-    max(SipHash.hash(name, key: nameKey) >> 1 & ~(Self.cookieWindow - 1), Self.cookieFirst)
+  private static func cookie(of name: [UInt8], key: (UInt64, UInt64)) -> UInt64 {
+    max(SipHash.hash(name, key: key) >> 1 & ~(cookieWindow - 1), cookieFirst)
   }
 
   /// The cookies that a name may have: from the first up to and without the second.
-  func cookies(of name: [UInt8]) -> (UInt64, UInt64) {
-    let first = cookie(of: name)
-    return (first, first + Self.cookieWindow)
+  func cookies(of name: [UInt8]) -> (UInt64, UInt64) { Self.cookies(of: name, key: nameKey) }
+  static func cookies(of name: [UInt8], key: (UInt64, UInt64)) -> (UInt64, UInt64) {
+    let first = cookie(of: name, key: key)
+    return (first, first + cookieWindow)
   }
 
   func entry(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) -> EntryRow? { try look(for: name, in: parent).found }
@@ -170,7 +171,7 @@ final class Metadata {
 
   /// A name's row, or the cookie that it can be entered with: nil where all of its window are taken.
   private func look(for name: [UInt8], in parent: InodeNumber) throws(VaultError) -> (found: EntryRow?, free: UInt64?) {
-    let first = cookie(of: name), end = first + Self.cookieWindow
+    let (first, end) = cookies(of: name)
     var free = first
     let select = statements.selectEntry
     select.bind(1, parent.value)

@@ -29,6 +29,9 @@ enum PageChecksums {
     return count == 0 || count == 100 && header[reservedOffset] == UInt8(reservedBytes)
   }
 
+  /// Whether a page of a database, as it is at `offset` of the file, holds the checksum of what is in it.
+  static func isSound(_ page: UnsafeRawBufferPointer, at offset: UInt64) -> Bool { unsafe CheckedFile.isSound(page, at: Int64(offset)) }
+
   private static let registration: Bool = {
     guard let system = unsafe sqlite3_vfs_find(nil) else { return false }
     let ours = UnsafeMutablePointer<sqlite3_vfs>.allocate(capacity: 1)
@@ -70,6 +73,11 @@ private enum CheckedFile {
     return unsafe UInt64(low) | UInt64(Checksum.crc32(half, seed: ~low)) << 32
   }
 
+  static func isSound(_ page: UnsafeRawBufferPointer, at offset: Int64) -> Bool {
+    let stored = unsafe page.loadUnaligned(fromByteOffset: page.count - Int(PageChecksums.reservedBytes), as: UInt64.self)
+    return unsafe UInt64(littleEndian: stored) == checksum(page, at: offset)
+  }
+
   nonisolated(unsafe) static let methods: UnsafePointer<sqlite3_io_methods> = {
     let table = UnsafeMutablePointer<sqlite3_io_methods>.allocate(capacity: 1)
     unsafe table.initialize(to: sqlite3_io_methods())
@@ -78,9 +86,7 @@ private enum CheckedFile {
     unsafe table.pointee.xRead = { file, buffer, count, offset in
       let code = unsafe inner(file!).pointee.pMethods.pointee.xRead(inner(file!), buffer, count, offset)
       guard code == SQLITE_OK, isPage(count, offset) else { return code }
-      let page = unsafe UnsafeRawBufferPointer(start: buffer, count: Int(count))
-      let stored = unsafe page.loadUnaligned(fromByteOffset: page.count - Int(PageChecksums.reservedBytes), as: UInt64.self)
-      return unsafe UInt64(littleEndian: stored) == checksum(page, at: offset) ? SQLITE_OK : SQLITE_IOERR | 32 << 8  // SQLITE_IOERR_DATA
+      return unsafe isSound(UnsafeRawBufferPointer(start: buffer, count: Int(count)), at: offset) ? SQLITE_OK : SQLITE_IOERR | 32 << 8  // SQLITE_IOERR_DATA
     }
     unsafe table.pointee.xWrite = { file, buffer, count, offset in
       guard isPage(count, offset) else { return unsafe inner(file!).pointee.pMethods.pointee.xWrite(inner(file!), buffer, count, offset) }

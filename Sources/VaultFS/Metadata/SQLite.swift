@@ -5,7 +5,7 @@
 internal import CSQLite
 
 @safe final class Database {
-  fileprivate let handle: OpaquePointer
+  let handle: OpaquePointer
   let path: String
 
   /// Opens or makes the database at `path`.
@@ -67,7 +67,7 @@ internal import CSQLite
     if code != SQLITE_OK { throw failure(code) }
   }
 
-  fileprivate func failure(_ code: Int32) -> VaultError {
+  func failure(_ code: Int32) -> VaultError {
     let error = unsafe Self.error(code, String(cString: sqlite3_errmsg(handle)), path)
     if isInTransaction, unsafe sqlite3_get_autocommit(handle) != 0 { lost = error }
     return error
@@ -132,6 +132,7 @@ internal import CSQLite
   }
 
   func reset() { unsafe sqlite3_reset(handle) }
+  func isInteger(_ column: Int32) -> Bool { unsafe sqlite3_column_type(handle, column) == SQLITE_INTEGER }
   func integer(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(handle, column) }
   func unsigned(_ column: Int32) -> UInt64 { unsafe UInt64(bitPattern: sqlite3_column_int64(handle, column)) }
   /// Valid until the next step or reset.
