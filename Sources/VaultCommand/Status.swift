@@ -62,7 +62,7 @@ extension StatusReport {
     // Below 1 there is nothing to be proud of, only something to explain.
     func ratio(_ value: Double) -> String { value >= 1 ? ", \(value) : 1" : "" }
     let place = mount.map { live == false ? "\($0), \(deathNotice(Path($0), Path(vault)))" : $0 }
-    let unique = dedupRatio < 1 ? "stored content, also of files deleted since: space is not given back yet" : "after deduplication" + ratio(dedupRatio)
+    let unique = dedupRatio < 1 ? "stored content, also of files deleted since: history keeps them for a while" : "after deduplication" + ratio(dedupRatio)
     var lines = [
       "vault        \(vault) (\(printable(name.utf8)))",
       "mounted      \(place ?? owner.map { "no; in use by \(printable($0.utf8))" } ?? "no")",

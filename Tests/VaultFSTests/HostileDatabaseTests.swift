@@ -276,7 +276,7 @@ struct HostileDatabaseTests {
         #expect(try vault.names().isEmpty)
       }
       try alter(home.path) { try $0.execute("INSERT INTO past_node (inode, died, born, record) VALUES (\(Int64.max), 5, 4, x'00')") }
-      try opening(home.path) { vault in #expect { try vault.expire() } throws: { isDamage($0, naming: "past") } }
+      _ = try opening(home.path) { vault in #expect { try vault.expire() } throws: { isDamage($0, naming: "past") } }
     }
   }
 }

@@ -199,7 +199,7 @@ extension Vault {
       }
       var first = (died: item.id, second: item.second)
       for deletion in deletions.sorted(by: { $0.died > $1.died }) {
-        guard first.second &- deletion.second <= Self.burst else { break }
+        guard deletion.second >= first.second &- Self.burst else { break }
         first = deletion
       }
       return LSN(first.died &- 1)
