@@ -188,4 +188,23 @@ struct RecoveryTests {
       try opening(copy) { vault throws in #expect(try tree(of: vault) == expected) }
     }
   }
+
+  @Test func `a rebuild from a journal that was cut short keeps the database that knows more`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      try home.vault.syncAll()
+      let expected = try tree(of: home.vault)
+      try home.close()
+      let segment = try #require(try containers(home.path, .segment).max { try! stored($0).count < stored($1).count }), whole = try stored(segment)
+      try store(Array(whole.prefix(whole.count / 2)), segment)
+      let database = try stored(home.path + "/metadata.db")
+      #expect { try Vault.rebuild(at: home.path) { _ in } } throws: { "\($0)".contains("has seen") && "\($0)".contains("Put the journal's files back") }
+      #expect(try stored(home.path + "/metadata.db") == database)
+      #expect(!FileManager.default.fileExists(atPath: home.path + "/metadata.db.new"))
+      // Nothing was cut for good: with its file back, the vault is whole.
+      try store(whole, segment)
+      try home.open()
+      #expect(try tree(of: home.vault) == expected)
+    }
+  }
 }

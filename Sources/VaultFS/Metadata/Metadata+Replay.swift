@@ -1,5 +1,7 @@
 // The view made from the journal and the packs: a little of it after an unclean end, all of it in a rebuild.
 
+import Glibc
+
 extension Metadata {
   /// Notes the chunks of all packs from `first` on, beginning at `offset` in it.
   func learnPacks(_ containers: ContainerStore, from first: ContainerNumber, at offset: UInt64, progress: (Double) -> Void = { _ in }) throws(VaultError) {
@@ -81,7 +83,19 @@ extension Vault {
     let containers = try ContainerStore(disk: disk)
     let packs = containers.numbers(.pack), segments = containers.journal
     guard let first = segments.first else { throw .journalDamaged(detail: "\(path)/journal has no segments") }
-    try fill("\(path)/\(new)", configuration, containers, packs: packs, first: first, last: segments.last!, log, progress)
+    let known = appliedBefore(path, disk)
+    do throws(VaultError) {
+      try fill("\(path)/\(new)", configuration, containers, packs: packs, first: first, last: segments.last!, log, progress) { end throws(VaultError) in
+        guard end < known else { return }
+        throw .journalDamaged(detail: """
+          it ends at operation \(end.value), and the present database has seen \(known.value): files in \(path)/journal were cut short, or are missing. Nothing \
+          was changed. Put the journal's files back from a copy of the vault; to go on without what they held, move \(path)/\(databaseName) away and rebuild again
+          """)
+      }
+    } catch {
+      for suffix in ["", "-wal", "-shm"] where disk.exists(new + suffix) { try? disk.remove(new + suffix) }
+      throw error
+    }
     for name in [databaseName + "-wal", databaseName + "-shm", checkpointName] where disk.exists(name) { try disk.remove(name) }
     for suffix in ["-wal", "-shm"] where disk.exists(new + suffix) { try disk.remove(new + suffix) }
     try disk.rename(new, to: databaseName)
@@ -89,8 +103,18 @@ extension Vault {
     progress(1)
   }
 
+  /// The last operation that the present database has seen; 0 where nobody can tell. After a power cut its log may have
+  /// seen more than the journal kept, and says nothing.
+  private static func appliedBefore(_ path: String, _ disk: any Disk) -> LSN {
+    let file = "\(path)/\(databaseName)"
+    guard unsafe access(file, F_OK) == 0, !wasPowerCut(path, disk), let database = try? Database(path: file),
+      let applied = try? database.integer("SELECT value FROM state WHERE key = 'applied'") else { return .zero }
+    return LSN(UInt64(bitPattern: max(applied, 0)))
+  }
+
   private static func fill(_ file: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, packs: [ContainerNumber],
-                           first: ContainerNumber, last: ContainerNumber, _ log: @escaping (String) -> Void, _ progress: (Double) -> Void) throws(VaultError) {
+                           first: ContainerNumber, last: ContainerNumber, _ log: @escaping (String) -> Void, _ progress: (Double) -> Void,
+                           checkEnd: (LSN) throws(VaultError) -> Void) throws(VaultError) {
     let database = try Database(path: file)
     try Schema.prepare(database)
     let metadata = try Metadata(database: database, nameKey: configuration.nameKey)
@@ -98,6 +122,8 @@ extension Vault {
     try metadata.learnPacks(containers, from: ContainerNumber(0), at: 0) { progress(0.6 * $0) }
     let reader = JournalReader(containers: containers, vault: configuration.id)
     let end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: true, metadata.replaying { _ in })
+    // Before anything is cut off for good.
+    try checkEnd(end.lastLSN)
     try metadata.settleMissing(log)
     if let torn = end.torn {
       log("cut off \(torn.detail)")

@@ -57,7 +57,7 @@ final class Collector {
     guard waitForSaves(), try mark(), let sweep = try sweep(isDry: isDry) else { return done }
     (done.chunks, done.bytes) = (sweep.chunks, sweep.bytes)
     if isDry { return done }
-    try change { $0.state.collected = lapses }
+    try vault.changeView { $0.state.collected = lapses }
     vault.lock.withLock { vault.metadata.marks = nil }
     try reclaim(sweep.live, &done)
     return done
@@ -97,7 +97,7 @@ final class Collector {
       if isDry {
         try vault.lock.withLock { () throws(VaultError) in try vault.metadata.sweep(&sweep, rows: Self.rowsPerHold, isDry: true) }
       } else {
-        try change { metadata throws(VaultError) in try metadata.sweep(&sweep, rows: Self.rowsPerHold, isDry: false) }
+        try vault.changeView { metadata throws(VaultError) in try metadata.sweep(&sweep, rows: Self.rowsPerHold, isDry: false) }
       }
       pause()
     }
@@ -105,17 +105,6 @@ final class Collector {
   }
 
   private func pause() { if !isQuiet() { usleep(Self.pauseMicroseconds) } }
-
-  /// Changes the view. If that fails, nobody knows what it holds.
-  private func change(_ body: (Metadata) throws(VaultError) -> Void) throws(VaultError) {
-    try vault.lock.withLock { () throws(VaultError) in
-      try vault.checkWritable()
-      do throws(VaultError) {
-        try vault.metadata.begin()
-        try body(vault.metadata)
-      } catch { throw vault.fail(error) }
-    }
-  }
 
   // MARK: Reclaiming
 
@@ -155,7 +144,7 @@ final class Collector {
     guard vault.lock.withLock({ vault.metadata.state.containers.chunks(in: pack) == 0 }) else { return }
     _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, _, _ in gone += header.totalLength }
     try vault.containers.remove(pack)
-    try change { metadata in
+    try vault.changeView { metadata in
       metadata.state.containers.forget(pack)
       for dependent in dependents { metadata.state.containers.removeBase(pack, of: dependent) }
       metadata.state.counters.frameBytes &-= Int64(gone)
@@ -191,7 +180,7 @@ final class Collector {
     }
     guard let number = writer.begun else { return 0 }
     do throws(VaultError) { try writer.sync() } catch { throw vault.lock.withLock { vault.fail(error) } }
-    try change { metadata throws(VaultError) in
+    try vault.changeView { metadata throws(VaultError) in
       metadata.state.containers.keep(number)
       metadata.state.counters.frameBytes &+= Int64(builder.frameBytes)
     }
@@ -199,7 +188,7 @@ final class Collector {
     while !moves.isEmpty {
       let part = moves.prefix(Self.rowsPerHold)
       moves = moves.dropFirst(part.count)
-      try change { metadata throws(VaultError) in
+      try vault.changeView { metadata throws(VaultError) in
         for move in part { if let origin = origins[move.id] { try metadata.move(move.id, from: origin, to: move.place) } }
       }
       pause()
@@ -240,6 +229,17 @@ final class Collector {
 }
 
 extension Vault {
+  /// Changes the view alone, not what it shows. If that fails, nobody knows what it holds.
+  func changeView(_ body: (Metadata) throws(VaultError) -> Void) throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in
+      try checkWritable()
+      do throws(VaultError) {
+        try metadata.begin()
+        try body(metadata)
+      } catch { throw fail(error) }
+    }
+  }
+
   /// - Throws: what ended the view's transaction behind our back.
   func checkWhole() throws(VaultError) {
     if let failure { throw .readOnly(reason: failure) }

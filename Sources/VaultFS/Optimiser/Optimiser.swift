@@ -80,19 +80,8 @@ final class Optimiser {
 
   /// Leaves a container alone from now on.
   private func keep(_ container: ContainerNumber, because reason: String? = nil) throws(VaultError) {
-    try change { $0.state.containers.keep(container) }
+    try vault.changeView { $0.state.containers.keep(container) }
     if let reason { vault.log("container \(container.value) stays as it is: \(reason)") }
-  }
-
-  /// Changes the view. If that fails, nobody knows what it holds.
-  private func change(_ body: (Metadata) throws(VaultError) -> Void) throws(VaultError) {
-    try vault.lock.withLock { () throws(VaultError) in
-      try vault.checkWritable()
-      do throws(VaultError) {
-        try vault.metadata.begin()
-        try body(vault.metadata)
-      } catch { throw vault.fail(error) }
-    }
   }
 
   // MARK: Choosing
@@ -164,7 +153,7 @@ final class Optimiser {
     guard wanted.contains(true) else { return }
     let decoded = try vault.frame(at: frame, in: contents.file)
     // A chunk that the view does not know: whatever the reason, this may be the only copy.
-    if !isKnown { try change { metadata throws(VaultError) in try metadata.insert(header, at: offset, in: contents.number) } }
+    if !isKnown { try vault.changeView { metadata throws(VaultError) in try metadata.insert(header, at: offset, in: contents.number) } }
     var within: UInt32 = 0
     for (chunk, isWanted) in zip(header.chunks, wanted) {
       if isWanted {
@@ -181,7 +170,7 @@ final class Optimiser {
   /// Makes the new frames durable, then points the view at them, then makes that durable.
   private func settle(_ builder: FrameBuilder, from container: ContainerNumber) throws(VaultError) {
     do throws(VaultError) { try builder.pack.sync() } catch { throw vault.lock.withLock { vault.fail(error) } }
-    try change { metadata in
+    try vault.changeView { metadata in
       for number in builder.needed { metadata.state.containers.keep(number) }
       if let pack = builder.pack.begun { for base in builder.bases { metadata.state.containers.addBase(base, of: pack) } }
       metadata.state.counters.frameBytes &+= Int64(builder.frameBytes - builder.movedBytes)
@@ -190,7 +179,7 @@ final class Optimiser {
     while !moves.isEmpty {
       let part = moves.prefix(Self.movesPerHold)
       moves = moves.dropFirst(part.count)
-      try change { metadata throws(VaultError) in
+      try vault.changeView { metadata throws(VaultError) in
         for move in part { try metadata.move(move.id, from: container, to: move.place) }
       }
     }
@@ -207,7 +196,7 @@ final class Optimiser {
       return try keep(number, because: "something is read from it that was not found in it")
     }
     if contents.isSegment { try archive(number, contents.records) } else { try vault.containers.remove(number) }
-    try change { $0.state.containers.forget(number) }
+    try vault.changeView { $0.state.containers.forget(number) }
   }
 
   private func archive(_ segment: ContainerNumber, _ records: [UInt8]) throws(VaultError) {

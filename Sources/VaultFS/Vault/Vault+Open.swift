@@ -162,6 +162,12 @@ extension Vault {
     return (metadata, end, (containers.numbers(.segment).filter { $0 >= min(state.flushedSegment, state.segment) }, packs))
   }
 
+  /// Whether the computer stopped while the vault was in use, or that cannot be told.
+  static func wasPowerCut(_ path: String, _ disk: any Disk) -> Bool {
+    guard let lastBoot = try? readState(disk) else { return hasDatabaseLog(path) }
+    return lastBoot != contents(of: "/proc/sys/kernel/random/boot_id")
+  }
+
   private static func isViewOutdated(_ path: String) throws(VaultError) -> Bool {
     let file = "\(path)/\(databaseName)"
     guard unsafe access(file, F_OK) == 0 else { return false }
