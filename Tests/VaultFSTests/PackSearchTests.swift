@@ -76,4 +76,89 @@ struct PackSearchTests {
       }
     }
   }
+
+  /// A pack of nothing but `body` behind its header, in a directory of its own.
+  private func withPack<R>(_ body: [UInt8], _ use: (any DiskFile, String) throws -> R) throws -> R {
+    let directory = try temporaryDirectory()
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    try store(PackHeader.encoded(vault: NodeID(high: 1, low: 2), number: ContainerNumber(1)) + body, directory + "/p")
+    return try use(try RealDisk(path: directory).open("p", .read), directory + "/p")
+  }
+
+  /// A frame of one chunk, stored as it is.
+  private func frame(_ plain: [UInt8], naming id: ChunkID? = nil) -> [UInt8] {
+    var w = ByteWriter(capacity: plain.count + 100)
+    plain.withUnsafeBytes { raw in
+      let chunk = FrameChunk(id: id ?? ChunkID(of: raw), length: UInt32(raw.count), crc: Checksum.crc32(raw))
+      FrameHeader(codec: .raw, plain: raw.count, stored: raw, chunks: [chunk]).encode(into: &w)
+    }
+    return w.bytes + plain
+  }
+
+  private func found(_ file: any DiskFile, believing: (UInt64) -> Bool = { _ in true }) throws -> [UInt64] {
+    var found: [UInt64] = []
+    try PackScanner.search(file, from: 0) { _, at, _ in
+      if believing(at) { found.append(at) }
+      return believing(at)
+    }
+    return found
+  }
+
+  @Test func `a frame that is not believed, or whose payload is damaged, hides none of those in it or behind it`() throws {
+    var random = Random(seed: 13)
+    let good = frame(random.bytes(5000)), start = UInt64(PackHeader.length)
+    // What says that it goes on over the good one; its payload checksum right, then wrong.
+    let false1 = frame(random.bytes(300) + good + random.bytes(300))
+    for isDamaged in [false, true] {
+      var body = random.bytes(100) + false1 + random.bytes(50) + good
+      if isDamaged { body[100 + FrameHeader.headerLength(chunks: 1) + 10] ^= 1 }
+      try withPack(body) { file, _ throws in
+        let inner = start + 100 + UInt64(FrameHeader.headerLength(chunks: 1)) + 300
+        #expect(try found(file) { $0 != start + 100 } == [inner, start + UInt64(100 + false1.count + 50)], "damaged: \(isDamaged)")
+      }
+    }
+    // Believed, it is passed over as a whole.
+    try withPack(random.bytes(100) + false1) { file, _ throws in #expect(try found(file) == [start + 100]) }
+    // At the seams of what is read at a time.
+    for shift in [-16, -15, -4, -1, 0, 1] {
+      let gap = (1 << 20) + shift
+      try withPack([UInt8](repeating: 0, count: gap) + good) { file, _ throws in #expect(try found(file) == [start + UInt64(gap)], "shift \(shift)") }
+    }
+  }
+
+  @Test func `packs full of what might be frames are searched in seconds`() throws {
+    var magic = ByteWriter()
+    magic.u32(FrameHeader.magic)
+    var prefix = magic
+    prefix.u8(0); prefix.u8(0); prefix.u16(1); prefix.u32(1); prefix.u32(1)
+    // Headers that each name the 2 MiB behind them as their payload.
+    var header = ByteWriter()
+    FrameHeader(codec: .raw, plain: 1 << 20, stored: UnsafeRawBufferPointer(start: nil, count: 0), chunks: [FrameChunk(id: ChunkID(1, 2, 3, 4), length: 1 << 20, crc: 5)]).encode(into: &header)
+    var claims = header.bytes
+    claims.replaceSubrange(12..<16, with: [0, 0, 0x20, 0])
+    let crc = claims.dropLast(4).withUnsafeBytes { Checksum.crc32($0) }
+    claims.replaceSubrange(claims.count - 4..<claims.count, with: withUnsafeBytes(of: crc.littleEndian) { Array($0) })
+    for (what, pattern, count) in [("magic", magic.bytes, 64 << 20), ("beginnings of headers", prefix.bytes, 16 << 20), ("headers", claims, 8 << 20)] {
+      var body = [UInt8](repeating: 0, count: count / pattern.count * pattern.count)
+      for at in stride(from: 0, to: body.count, by: pattern.count) { for index in 0..<pattern.count { body[at + index] = pattern[index] } }
+      let last = frame([1, 2, 3])
+      try withPack([0] + body + last) { file, _ throws in
+        var all: [UInt64] = []
+        let took = try ContinuousClock().measure { all = try found(file) }
+        #expect(took < .seconds(20), "\(what): \(took)")
+        #expect(all == [UInt64(PackHeader.length + 1 + body.count)], "\(what): the frame behind it")
+      }
+    }
+  }
+
+  @Test func `a pack far longer than any vault writes is not searched to its end`() throws {
+    let first = frame([1, 2, 3])
+    try withPack(first) { file, path throws in
+      #expect(truncate(path, 4 << 40) == 0)
+      var all: [UInt64] = []
+      let took = try ContinuousClock().measure { all = try found(file) }
+      #expect(all == [UInt64(PackHeader.length)])
+      #expect(took < .seconds(30), "\(took)")
+    }
+  }
 }

@@ -34,8 +34,12 @@ public enum Limits {
   static let crumbsMax = 8
   /// A journal segment is sealed beyond this, bytes.
   static let segmentBytes: UInt64 = 16 << 20
+  /// More than any segment has, archived or not; a longer one is damage, and not read.
+  static let segmentBytesMax: UInt64 = 256 << 20
   /// A pack is sealed beyond this, bytes.
   static let packBytes: UInt64 = 64 << 20
+  /// More than any pack has: what stands behind is not searched for frames.
+  static let packBytesMax: UInt64 = 1 << 30
   /// Open containers kept for reading.
   static let containersOpenMax = 64
 

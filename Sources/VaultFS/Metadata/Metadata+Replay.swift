@@ -9,12 +9,12 @@ extension Metadata {
     for (index, number) in packs.enumerated() {
       progress(Double(index) / Double(packs.count))
       let file = try containers.file(number)
-      _ = try PackScanner.frames(of: file, from: number == first ? offset : 0, verifyPayload: true, searches: true) {
-        header, at, find throws(VaultError) in
+      try PackScanner.search(file, from: number == first ? offset : 0) { header, at, find throws(VaultError) in
         let place = FramePlace(container: number, offset: at, length: UInt32(header.totalLength))
-        if find == .searched, !Self.isGenuine(place, file, containers, decoder) { return }
+        if find == .searched, !Self.isGenuine(place, file, containers, decoder) { return false }
         try begin()
         try insert(header, at: at, in: number)
+        return true
       }
     }
   }
