@@ -258,4 +258,36 @@ struct AttributesTests {
       }
     }
   }
+
+  @Test func `a directory keeps its capabilities when its owner changes`() throws {
+    try Home.run { home in
+      let capability = [UInt8]("security.capability"), directory = try home.vault.makeDirectory("d")
+      try home.vault.setXattr(capability, of: directory, to: [1, 2, 3], mode: .set, by: root)
+      var change = AttributeChange()
+      (change.user, change.group) = (5, 6)
+      _ = try home.vault.change(directory, change)
+      #expect(try home.vault.xattr(capability, of: directory) == [1, 2, 3])
+    }
+  }
+
+  @Test func `an access list that is not there is removed without complaint, any other attribute with one`() throws {
+    try Home.run { home in
+      let directory = try home.vault.makeDirectory("d"), file = try home.vault.make("f").inode
+      for inode in [directory, file] {
+        for name in [AccessControlList.accessName, AccessControlList.defaultName] {
+          let before = try home.vault.info(inode).changed
+          usleep(2000)
+          try home.vault.removeXattr(name, of: inode)
+          #expect(try home.vault.info(inode).changed > before, "as on ext4")
+        }
+        refused(.attributeMissing) { try home.vault.removeXattr([UInt8]("user.x"), of: inode) }
+        refused(.attributeMissing) { try home.vault.removeXattr([UInt8]("system.posix_acl"), of: inode) }
+      }
+      try home.vault.setXattr(AccessControlList.defaultName, of: directory, to: defaults, mode: .set, by: root)
+      try home.vault.removeXattr(AccessControlList.defaultName, of: directory)
+      refused(.attributeMissing) { _ = try home.vault.xattr(AccessControlList.defaultName, of: directory) }
+      try home.reopen()
+      #expect(try home.vault.xattrNames(of: directory).isEmpty && home.vault.xattrNames(of: file).isEmpty)
+    }
+  }
 }

@@ -46,7 +46,7 @@ extension Vault {
       if set.modified != nil { node.unsaved?.modified = nil }
       node.unsaved?.changed = nil
       if let mode = change.mode { try changeAccessList(of: node, to: mode) }
-      if isChown { try dropCapabilities(of: node) }
+      if isChown, !node.isDirectory { try dropCapabilities(of: node) }
       return node.info
     }
   }

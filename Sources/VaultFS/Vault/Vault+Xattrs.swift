@@ -12,7 +12,7 @@ extension Vault {
     try checkSpace()
     try lock.withLock { () throws(VaultError) in
       let node = try metadata.node(inode)
-      if name == AccessControlList.accessName || name == AccessControlList.defaultName {
+      if isAccessList(name) {
         return try setAccessList(name, of: node, to: value, requester)
       }
       let old = try metadata.xattr(name, of: node)
@@ -24,6 +24,8 @@ extension Vault {
       node.unsaved?.changed = nil
     }
   }
+
+  private func isAccessList(_ name: [UInt8]) -> Bool { name == AccessControlList.accessName || name == AccessControlList.defaultName }
 
   private func setAccessList(_ name: [UInt8], of node: Node, to value: [UInt8], _ requester: Requester) throws(VaultError) {
     guard let list = AccessControlList(value) else { throw .invalidArgument }
@@ -57,7 +59,8 @@ extension Vault {
   public func removeXattr(_ name: [UInt8], of inode: InodeNumber) throws(VaultError) {
     try lock.withLock { () throws(VaultError) in
       let node = try metadata.node(inode)
-      guard try metadata.xattr(name, of: node) != nil else { throw .attributeMissing }
+      // Of an access list that is not there, ext4 says that it is gone.
+      guard try metadata.xattr(name, of: node) != nil || isAccessList(name) else { throw .attributeMissing }
       try perform(.removeXattr(inode, name: name, attributes: AttributeSet(changed: Self.now())))
       node.unsaved?.changed = nil
     }
