@@ -31,6 +31,15 @@ public struct SignalWatch: Sendable {
     pthread_detach(thread)
   }
 
+  /// Blocks all signals in this thread but one, and but those that say that this thread failed: blocked, they would end
+  /// the process without a word of where it was.
+  static func blockAll(but wanted: Int32) {
+    var blocked = sigset_t()
+    unsafe sigfillset(&blocked)
+    for signal in [wanted, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV] { unsafe sigdelset(&blocked, signal) }
+    unsafe pthread_sigmask(SIG_SETMASK, &blocked, nil)
+  }
+
   private static func set(_ signals: [Int32]) -> sigset_t {
     var set = sigset_t()
     unsafe sigemptyset(&set)

@@ -101,10 +101,7 @@ import Synchronization
 
   private func work(as worker: Worker) {
     // Signals are the business of the process's own threads; a handler must not run on top of a request.
-    var blocked = sigset_t()
-    unsafe sigfillset(&blocked)
-    unsafe sigdelset(&blocked, Self.wakeSignal)
-    unsafe pthread_sigmask(SIG_SETMASK, &blocked, nil)
+    SignalWatch.blockAll(but: Self.wakeSignal)
 
     var buffer = unsafe fuse_buf()
     while !stopping.load(ordering: .acquiring), unsafe fuse_session_exited(session) == 0 {

@@ -32,6 +32,7 @@ enum Owner {
   }
 
   private static func own(_ settings: MountSettings, _ signals: SignalWatch, _ ready: Ready) throws {
+    raiseFileSizeLimit()
     let vault = try openVault(settings)
     do { try mount(vault, settings, signals, ready) } catch {
       // The first reason is the one to hear.
@@ -42,6 +43,21 @@ enum Owner {
       throw Failure("unmounted from \(settings.directory), but the vault could not be put away cleanly: \(error)")
     }
     Log.say("unmounted from \(settings.directory); the vault is clean")
+  }
+
+  /// Whoever started us may have limited the files that programs write; ours are as large as they must be.
+  private static func raiseFileSizeLimit() {
+    // Beyond the limit a write shall fail, and not end us.
+    signal(SIGXFSZ, SIG_IGN)
+    var limit = rlimit()
+    guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+    guard limit.rlim_max != rlim_t.max else { return }
+    Log.say("""
+      this process may write no file beyond \(human(UInt64(limit.rlim_max))) (RLIMIT_FSIZE, `ulimit -H -f`): what does not fit into the vault's packs \
+      and database then is refused; mount it from where there is no such limit
+      """)
   }
 
   private static func mount(_ vault: Vault, _ settings: MountSettings, _ signals: SignalWatch, _ ready: Ready) throws {

@@ -94,12 +94,19 @@ func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) -> pthr
       _ = unsafe write(comm, box.name, box.name.utf8.count)
       close(comm)
     }
-    var signals = sigset_t()
-    unsafe sigfillset(&signals)
-    unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
+    blockSignals()
     box.body()
     return nil
   }, unsafe Unmanaged.passRetained(Box(name, body)).toOpaque())
   precondition(code == 0, "no thread can be started: \(systemMessage(code))")
   return thread
+}
+
+/// Signals are the business of the process's own threads, but for those that say that this one failed: blocked, they
+/// would end the process without a word of where it was.
+private func blockSignals() {
+  var signals = sigset_t()
+  unsafe sigfillset(&signals)
+  for failure in [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV] { unsafe sigdelset(&signals, failure) }
+  unsafe pthread_sigmask(SIG_SETMASK, &signals, nil)
 }
