@@ -1,6 +1,7 @@
 // Why a request has no answer: a code for programs and a sentence for people. It crosses the wire as both.
 
 import Glibc
+import Printable
 public import VaultFS
 
 public struct ServiceError: Error, Codable, Sendable, CustomStringConvertible {
@@ -35,7 +36,7 @@ public struct ServiceError: Error, Codable, Sendable, CustomStringConvertible {
   public init(from decoder: any Decoder) throws {
     let fields = try decoder.container(keyedBy: Key.self)
     code = Code(rawValue: try fields.decode(String.self, forKey: .code)) ?? .other
-    message = try fields.decode(String.self, forKey: .message)
+    message = printable(try fields.decode(String.self, forKey: .message).utf8)
   }
 }
 
@@ -88,7 +89,7 @@ extension VaultError {
     case .crossesIntoItself: .crossesIntoItself
     case .readOnly: .readOnly
     case .diskFull: .diskFull
-    case .disk: .disk
+    case .disk, .misplaced: .disk
     case .chunkDamaged: .chunkDamaged
     case .journalDamaged: .journalDamaged
     case .databaseDamaged: .databaseDamaged

@@ -69,14 +69,20 @@ struct OwnerStart {
     guard directory >= 0 else { throw Failure("cannot open \(settings.vault): \(systemWords(errno))") }
     defer { close(directory) }
     let log = unsafe openat(directory, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0o600)
+    let misplaced = "\(settings.vault)/log is not a plain file; remove it: the owner makes a new one"
     guard log >= 0 else {
       let failure = errno
       switch failure {
-      case ELOOP, ENXIO: throw Failure("\(settings.vault)/log is not a plain file; remove it: the owner makes a new one")
+      case ELOOP, ENXIO: throw Failure(misplaced)
       case EROFS: throw Failure("\(settings.vault) is on a read-only file system, and whoever uses a vault must write to it, even to look (--read-only); make that one writable, or copy the vault elsewhere")
       case ENOSPC, EDQUOT: throw Failure("the disk that holds \(settings.vault) is full, and the owner of a vault must write to it; delete something there or give it more space")
       default: throw Failure("cannot open \(settings.vault)/log: \(systemWords(failure))")
       }
+    }
+    var info = stat()
+    guard unsafe fstat(log, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
+      close(log)
+      throw Failure(misplaced)
     }
     return log
   }

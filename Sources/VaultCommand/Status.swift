@@ -64,7 +64,7 @@ extension StatusReport {
     let place = mount.map { live == false ? "\($0), \(deathNotice(Path($0), Path(vault)))" : $0 }
     let unique = dedupRatio < 1 ? "stored content, also of files deleted since: history keeps them for a while" : "after deduplication" + ratio(dedupRatio)
     var lines = [
-      "vault        \(vault) (\(printable(name.utf8)))",
+      "vault        \(printable(vault.utf8)) (\(printable(name.utf8)))",
       "mounted      \(place ?? owner.map { "no; in use by \(printable($0.utf8))" } ?? "no")",
       "nodes        \(nodes)",
       "logical      \(size(logicalBytes))   what the files hold",

@@ -29,7 +29,7 @@ extension VaultError {
     // Never hand out bytes that failed their check, nor pretend that a doubtful disk did its work.
     case .disk, .chunkDamaged, .journalDamaged, .databaseDamaged, .closed: .io
     // Met when a vault is opened, not by a program that uses it.
-    case .databaseOutdated, .formatUnknown, .notAVault, .vaultMissing, .directoryInUse, .owned: .io
+    case .databaseOutdated, .formatUnknown, .notAVault, .vaultMissing, .misplaced, .directoryInUse, .owned: .io
     }
   }
 }

@@ -148,5 +148,55 @@ extension MountTests {
         try succeed("cd \(home.directory); \(vaultfs) mount vault m & for i in 1 2 3 4 5 6; do \(vaultfs) status vault > /dev/null 2>&1 & done; wait; \(vaultfs) unmount m")
       }
     }
+
+    @Test func `a pipe in the place of a vault's file is named, and waited for by no command`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try home.create()
+        let copy = home.directory + "/copy", commands = ["mount \(copy) \(home.point)", "mount --foreground \(copy) \(home.point)", "status \(copy)"]
+        for name in ["vault", "owner", "metadata.db", "$(cd \(home.vault); ls journal/*.log)", "log"] {
+          try succeed("rm -rf \(copy); cp -a \(home.vault) \(copy) && cd \(copy) && rm -f \(name) && mkfifo \(name)")
+          for command in commands where !(name == "log" && command != commands[0]) && !(name.contains("journal") && command.hasPrefix("status")) {
+            try fails("timeout 20 \(vaultfs) \(command)", saying: name.contains("journal") ? "\(copy)/journal/" : "\(copy)/\(name)")
+          }
+        }
+        // Somebody reads it: then it can be opened.
+        try fails("(timeout 5 cat \(copy)/log > /dev/null &) ; timeout 20 \(vaultfs) \(commands[0])", saying: "\(copy)/log is not a plain file")
+        try fails("rm -rf \(copy); cp -a \(home.vault) \(copy) && mv \(copy)/packs \(home.directory)/elsewhere && ln -s \(home.directory)/elsewhere \(copy)/packs && \(vaultfs) mount \(copy) \(home.point)",
+                  saying: "\(copy)/packs is a symlink")
+        #expect(!home.isMounted)
+      }
+    }
+
+    @Test func `an owner writes files as large as it may, whatever whoever started it was bound to`() throws {
+      try MountedVault.run(mounted: false) { home in
+        try home.create()
+        let write = "head -c 3000000 /dev/urandom > \(home.directory)/content && cp \(home.directory)/content \(home.point)/f && sync \(home.point)/f && cmp \(home.directory)/content \(home.point)/f"
+        try succeed("ulimit -S -f 100; \(vaultfs) mount \(home.vault) \(home.point)")
+        try succeed(write)
+        #expect(!home.log.contains("RLIMIT_FSIZE"), "\(home.log)")
+        try home.unmount()
+        // What nobody can raise is said, and met as an error.
+        try succeed("ulimit -f 4000; \(vaultfs) mount \(home.vault) \(home.point)")
+        #expect(home.log.contains("beyond 1.95 MiB (RLIMIT_FSIZE"), "\(home.log)")
+        #expect(try shell(write).status != 0)
+        #expect(home.owner != nil, "a write beyond the limit is no reason to end: \(home.log)")
+        _ = try? shell("\(vaultfs) unmount \(home.point)")
+        try succeed("\(vaultfs) mount \(home.vault) \(home.point) && \(write) && \(vaultfs) unmount \(home.point)")
+      }
+    }
+
+    @Test func `no thread of an owner keeps the signals of a failure from being told`() throws {
+      try MountedVault.run { home in
+        try succeed("head -c 5000000 /dev/urandom > \(home.point)/f")
+        let owner = try #require(home.owner), failures = [SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV].reduce(UInt64(0)) { $0 | 1 << UInt64($1 - 1) }
+        let threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(owner)/task")
+        #expect(threads.count > 6)
+        for thread in threads {
+          let status = try String(contentsOfFile: "/proc/\(owner)/task/\(thread)/status", encoding: .utf8).split(separator: "\n").map { $0.split(separator: "\t").map(String.init) }
+          let blocked = try #require(status.first { $0[0] == "SigBlk:" }.flatMap { UInt64($0[1], radix: 16) })
+          #expect(blocked & failures == 0, "\(status[0]) blocks \(String(blocked, radix: 16))")
+        }
+      }
+    }
   }
 }

@@ -42,4 +42,19 @@ struct ConfigurationTests {
       return "\(error)".contains("format \(version)") && "\(error)".contains("newer")
     }
   }
+
+  /// Whose vault it is decides what stands in it: an escape sequence, for one.
+  @Test func `text of a foreign vault moves no cursor`() {
+    let text = configuration.encoded().replacing("vaultfs 1\n", with: "vaultfs 2\u{1B}]0;owned\u{07}\u{9B}2J\u{2028}\n")
+    let errors: [any Error] = [
+      #expect(throws: VaultError.self) { _ = try decode(Array(text.utf8)) },
+      VaultError.owned(path: "/v", by: "process 1\u{1B}[2J on host"),
+      Database.error(1, system: 0, "malformed database schema (\u{1B}[2J)", "/v/metadata.db"),
+      Database.error(10, system: 0, "\u{1B}[2J", "/v/metadata.db"),
+    ].compactMap { $0 }
+    #expect(errors.count == 4)
+    for error in errors {
+      #expect("\(error)".unicodeScalars.allSatisfy { ![.control, .lineSeparator].contains($0.properties.generalCategory) } && "\(error)".contains("\\x1b"), "\(error)")
+    }
+  }
 }

@@ -8,6 +8,17 @@ import Testing
 @Suite(.serialized) struct FullDiskTests {
   private func isFull(_ error: any Error) -> Bool { if case VaultError.diskFull = error { true } else { false } }
 
+  /// SQLite reports it as any other error of a disk, and a vault that met that would be read-only.
+  @Test func `a quota that ends in the database is a full disk`() {
+    let write: Int32 = 10 | 3 << 8, flush: Int32 = 10 | 4 << 8, open: Int32 = 14, page: Int32 = 10 | 32 << 8
+    for code in [write, flush, open] {
+      for system in [ENOSPC, EDQUOT] { #expect(isFull(Database.error(code, system: system, "disk I/O error", "/v")), "\(code) \(system)") }
+      #expect(!isFull(Database.error(code, system: EIO, "disk I/O error", "/v")))
+    }
+    // What the system said last is then of something else.
+    for code in [page, 11, 1] { #expect(!isFull(Database.error(code, system: ENOSPC, "", "/v"))) }
+  }
+
   @Test func `filled to the last byte it refuses, deletes, goes on, and is sound`() throws {
     try SmallDisk.run { disk in
       let home = disk.home

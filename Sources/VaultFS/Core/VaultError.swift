@@ -1,6 +1,8 @@
 // Everything that can go wrong in a vault, in the engine's words. Numbers for the kernel and sentences for people
 // are made at the edges (VaultMount, the commands) and in `description`, which names the object and the next step.
 
+import Printable
+
 public enum VaultError: Error, Sendable {
   // What a program asked for cannot be.
   case notFound
@@ -34,6 +36,8 @@ public enum VaultError: Error, Sendable {
   case formatUnknown(path: String, detail: String)
   case notAVault(path: String, detail: String)
   case vaultMissing(path: String)
+  /// Something else stands where the vault has a file or a directory of its own.
+  case misplaced(path: String, kind: String, wanted: String)
   case directoryInUse(path: String, detail: String)
   case owned(path: String, by: String)
   case closed
@@ -70,8 +74,10 @@ extension VaultError: CustomStringConvertible {
     case .formatUnknown(let path, let detail): "\(path): \(detail)"
     case .notAVault(let path, let detail): "\(path) is not a vault: \(detail); `vaultfs init` makes one in an empty directory"
     case .vaultMissing(let path): "\(path) does not exist; `vaultfs init` makes a vault there"
+    case .misplaced(let path, let kind, let wanted):
+      "\(path) is \(kind), where a vault has a \(wanted) of its own; take it away, and put back what belongs there, from a copy of the vault if need be"
     case .directoryInUse(let path, let detail): "\(path): \(detail)"
-    case .owned(let path, let owner): "\(path) is in use by \(owner); one process owns a vault at a time: unmount it there first"
+    case .owned(let path, let owner): "\(path) is in use by \(printable(owner.utf8)); one process owns a vault at a time: unmount it there first"
     case .closed: "the vault is closed"
     }
   }

@@ -1,18 +1,26 @@
 // The disk of this computer: every path is opened beneath the vault's directory, which stays open, so that a vault
 // that is moved while in use goes on working.
+//
+// What must stay true: nothing outside that directory is reached by a name in it. Its directories are opened for each
+// use without following a symlink, and what is done is done in what was opened; files likewise (PlainFile.swift).
 
 import Glibc
 
 final class RealDisk: Disk {
   private let root: Int32
+  /// The user whose directory it is.
+  private let owner: UInt32
   let path: String
 
   init(path: String) throws(VaultError) {
     self.path = path
     root = unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    if root < 0 { throw failure("open", path) }
+    var info = stat()
+    let isRead = unsafe root >= 0 && fstat(root, &info) == 0
+    owner = info.st_uid
+    if !isRead { throw failure("open", path) }
   }
-  deinit { close(root) }
+  deinit { if root >= 0 { close(root) } }
 
   func open(_ path: String, _ mode: OpenMode) throws(VaultError) -> any DiskFile {
     let flags = switch mode {
@@ -20,16 +28,23 @@ final class RealDisk: Disk {
     case .update: O_RDWR
     case .create: O_RDWR | O_CREAT | O_EXCL
     }
-    let descriptor = retrying { unsafe openat(root, path, flags | O_CLOEXEC | O_NOFOLLOW, 0o600) }
-    if descriptor < 0 { throw failure("open", path) }
+    let descriptor = try inside(path) { directory, name throws(VaultError) in try PlainFile.open(name, in: directory, flags, place: full(path)) }
     return RealFile(descriptor, path: path)
   }
 
-  func exists(_ path: String) -> Bool { unsafe faccessat(root, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 }
+  func exists(_ path: String) -> Bool {
+    (try? inside(path) { directory, name in unsafe faccessat(directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 }) ?? false
+  }
 
-  func list(_ directory: String) throws(VaultError) -> [String] {
-    let descriptor = unsafe openat(root, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0, let stream = unsafe fdopendir(descriptor) else { throw failure("list", directory) }
+  /// Refuses what is no directory of the vault's own.
+  func check(directory path: String) throws(VaultError) { close(try directory(path)) }
+
+  func list(_ path: String) throws(VaultError) -> [String] {
+    let descriptor = try directory(path)
+    guard let stream = unsafe fdopendir(descriptor) else {
+      defer { close(descriptor) }
+      throw failure("list", full(path))
+    }
     defer { unsafe closedir(stream) }
     var names: [String] = []
     while let entry = unsafe readdir(stream) {
@@ -42,20 +57,40 @@ final class RealDisk: Disk {
   }
 
   func makeDirectory(_ path: String) throws(VaultError) {
-    if unsafe mkdirat(root, path, 0o700) != 0 { throw failure("make directory", path) }
+    if unsafe mkdirat(root, path, 0o700) != 0 { throw failure("make directory", full(path)) }
   }
   func rename(_ path: String, to newPath: String) throws(VaultError) {
-    if unsafe renameat(root, path, root, newPath) != 0 { throw failure("rename", path) }
+    try inside(path) { from, name throws(VaultError) in
+      try inside(newPath) { to, newName throws(VaultError) in
+        if unsafe renameat(from, name, to, newName) != 0 { throw failure("rename \(full(path)) to", full(newPath)) }
+      }
+    }
   }
   func remove(_ path: String) throws(VaultError) {
-    if unsafe unlinkat(root, path, 0) != 0 { throw failure("remove", path) }
+    try inside(path) { directory, name throws(VaultError) in
+      if unsafe unlinkat(directory, name, 0) != 0 { throw failure("remove", full(path)) }
+    }
   }
   func syncDirectory(_ path: String) throws(VaultError) {
-    let descriptor = unsafe openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    if descriptor < 0 { throw failure("open", path) }
+    let descriptor = try directory(path)
     defer { close(descriptor) }
-    if fsync(descriptor) != 0 { throw failure("sync", path) }
+    if fsync(descriptor) != 0 { throw failure("sync", full(path)) }
   }
+
+  private func directory(_ path: String) throws(VaultError) -> Int32 {
+    try PlainFile.openDirectory(path, in: root, of: owner, place: full(path))
+  }
+
+  private func full(_ path: String) -> String { path == "." ? self.path : "\(self.path)/\(path)" }
+
+  /// Calls `body` with the directory that holds `path`, and the name there.
+  private func inside<R>(_ path: String, _ body: (Int32, String) throws(VaultError) -> R) throws(VaultError) -> R {
+    guard let slash = path.lastIndex(of: "/") else { return try body(root, path) }
+    let directory = try directory(String(path[..<slash]))
+    defer { close(directory) }
+    return try body(directory, String(path[path.index(after: slash)...]))
+  }
+
   func space() throws(VaultError) -> (total: UInt64, free: UInt64, available: UInt64) {
     var info = statvfs()
     if unsafe fstatvfs(root, &info) != 0 { throw failure("stat the volume of", path) }
@@ -103,16 +138,4 @@ private final class RealFile: DiskFile {
   func sync() throws(VaultError) {
     if fdatasync(descriptor) != 0 { throw failure("sync", path) }
   }
-}
-
-private func retrying<T: SignedInteger>(_ call: () -> T) -> T {
-  while true {
-    let result = call()
-    if result >= 0 || errno != EINTR { return result }
-  }
-}
-
-private func failure(_ operation: String, _ path: String) -> VaultError {
-  let code = errno
-  return code == ENOSPC || code == EDQUOT ? .diskFull : .disk(operation: operation, path: path, code: code)
 }

@@ -16,8 +16,6 @@ enum JournalArchive {
   private static let versionWhole: UInt16 = 1
   private static let blockBytes = 4 << 20
   private static let level: Int32 = 6
-  /// More than a segment can be.
-  private static let plainBytesMax = 256 << 20
 
   /// The segment's header; of each operation and mark record its kind, LSN, stamp, durable LSN and body's length; the
   /// operations' kinds; and from `bodies` on, for each kind of operation, the rest of the bodies.
@@ -56,7 +54,7 @@ enum JournalArchive {
       guard try r.u32() == magic, case let found = try r.u16(), [version, versionWhole].contains(found), try r.u16() == 0 else { return nil }
       let segmentLength = try r.u64(), length = try r.u64()
       let crc = unsafe Checksum.crc32(UnsafeRawBufferPointer(rebasing: bytes[0..<r.offset]))
-      guard try r.u32() == crc, try r.u32() == 0, length <= plainBytesMax, segmentLength <= plainBytesMax else { return nil }
+      guard try r.u32() == crc, try r.u32() == 0, length <= Limits.segmentBytesMax, segmentLength <= Limits.segmentBytesMax else { return nil }
       let plain = Buffer(capacity: Int(length)), decoder = Decoder()
       defer { withExtendedLifetime(plain) {} }
       // The columns stand one behind the other, in the order of their numbers.

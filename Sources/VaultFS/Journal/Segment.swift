@@ -14,7 +14,11 @@ final class Segment {
   init(_ number: ContainerNumber, in containers: ContainerStore, vault: NodeID) throws(VaultError) {
     self.number = number
     file = try containers.file(number)
-    let size = Int(try file.size()), raw = Buffer(capacity: size)
+    let length = try file.size()
+    guard length <= Limits.segmentBytesMax else {
+      throw .journalDamaged(detail: "\(file.path) has \(length) bytes, more than any segment has; put that file back from a copy of the vault")
+    }
+    let size = Int(length), raw = Buffer(capacity: size)
     raw.count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: size), at: 0)
     defer { withExtendedLifetime(raw) {} }
     if containers.kind(number) == .archive {

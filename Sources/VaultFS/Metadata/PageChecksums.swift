@@ -20,9 +20,13 @@ enum PageChecksums {
   static func register() { _ = registration }
 
   /// Whether the header of the database at `path` reserves room for checksums; true of an empty one, which will.
-  static func isProtected(_ path: String) -> Bool {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return true }
+  /// - Throws: where that is no file.
+  static func isProtected(_ path: String) throws(VaultError) -> Bool {
+    let descriptor: Int32
+    do throws(VaultError) { descriptor = try PlainFile.open(path, O_RDONLY, place: path) } catch {
+      if case .misplaced = error { throw error }
+      return true
+    }
     defer { close(descriptor) }
     var header = [UInt8](repeating: 0, count: 100)
     let count = unsafe pread(descriptor, &header, header.count, 0)

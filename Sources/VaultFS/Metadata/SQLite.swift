@@ -3,6 +3,8 @@
 // Why not GRDB: see docs/decisions/0003-sqlite-without-a-wrapper-library.md.
 
 internal import CSQLite
+import Glibc
+import Printable
 
 @safe final class Database {
   let handle: OpaquePointer
@@ -12,12 +14,13 @@ internal import CSQLite
   init(path: String) throws(VaultError) {
     self.path = path
     PageChecksums.register()
-    guard PageChecksums.isProtected(path) else { throw .databaseDamaged(detail: "\(path): its header is damaged") }
+    for suffix in ["-wal", "-shm", "-journal"] { try PlainFile.check(path + suffix) }
+    guard try PageChecksums.isProtected(path) else { throw .databaseDamaged(detail: "\(path): its header is damaged") }
     var opened: OpaquePointer?
     let code = unsafe sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, PageChecksums.vfsName)
     guard code == SQLITE_OK, let opened = unsafe opened else {
       defer { unsafe sqlite3_close_v2(opened) }
-      throw unsafe Self.error(code, opened.map { unsafe String(cString: sqlite3_errmsg($0)) } ?? "out of memory", path)
+      throw unsafe Self.error(code, system: opened.map { unsafe sqlite3_system_errno($0) } ?? 0, opened.map { unsafe String(cString: sqlite3_errmsg($0)) } ?? "out of memory", path)
     }
     unsafe handle = unsafe opened
     unsafe sqlite3_extended_result_codes(handle, 1)
@@ -68,7 +71,7 @@ internal import CSQLite
   }
 
   func failure(_ code: Int32) -> VaultError {
-    let error = unsafe Self.error(code, String(cString: sqlite3_errmsg(handle)), path)
+    let error = unsafe Self.error(code, system: sqlite3_system_errno(handle), String(cString: sqlite3_errmsg(handle)), path)
     if isInTransaction, unsafe sqlite3_get_autocommit(handle) != 0 { lost = error }
     return error
   }
@@ -76,10 +79,15 @@ internal import CSQLite
   /// - Throws: what ended a transaction behind our back.
   func checkWhole() throws(VaultError) { if let lost { throw lost } }
 
-  private static func error(_ code: Int32, _ message: String, _ path: String) -> VaultError {
+  /// - Parameter system: what the operating system said of the last input or output that failed.
+  /// - Parameter words: SQLite's; they may hold text of the database.
+  static func error(_ code: Int32, system: Int32, _ words: String, _ path: String) -> VaultError {
     if code == SQLITE_IOERR | 32 << 8 { return .databaseDamaged(detail: "\(path): a page fails its checksum") }
+    let message = printable(words.utf8)
     return switch code & 0xFF {
     case SQLITE_FULL: .diskFull
+    // SQLite knows a full disk by one error of one call: a quota, or a flush that finds no room, is another.
+    case SQLITE_IOERR where system == ENOSPC || system == EDQUOT, SQLITE_CANTOPEN where system == ENOSPC || system == EDQUOT: .diskFull
     case SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_SCHEMA, SQLITE_ERROR, SQLITE_CONSTRAINT, SQLITE_MISMATCH:
       .databaseDamaged(detail: "\(path): \(message) (\(code))")
     default: .disk(operation: "use the database (\(message), \(code))", path: path, code: 5)

@@ -16,12 +16,9 @@ final class OwnerLock: Sendable {
   /// - Throws: `.owned`, naming the owner, where there is one.
   init(vault path: String, purpose: String) throws(VaultError) {
     let file = "\(path)/\(Self.fileName)"
-    descriptor = unsafe open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-    // `deinit` runs for what a throwing initialiser made, too: it must not close a number that is someone else's by then.
-    if descriptor < 0 {
-      isHeld.store(false, ordering: .relaxed)
-      if errno == EROFS { throw Self.onReadOnlyVolume(path) }
-      throw .disk(operation: "open", path: file, code: errno)
+    do throws(VaultError) { descriptor = try PlainFile.open(file, O_RDWR | O_CREAT, place: file) } catch {
+      if case .disk(_, _, EROFS) = error { throw Self.onReadOnlyVolume(path) }
+      throw error
     }
     var patience = Self.patienceMax
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
@@ -35,6 +32,7 @@ final class OwnerLock: Sendable {
         continue
       }
       let owner = Self.describe(descriptor)
+      // `deinit` runs for what a throwing initialiser made, too: it must not close a number that is someone else's by then.
       isHeld.store(false, ordering: .relaxed)
       close(descriptor)
       throw code == EWOULDBLOCK ? .owned(path: path, by: owner) : .disk(operation: "lock", path: file, code: code)
@@ -59,8 +57,8 @@ final class OwnerLock: Sendable {
 
   /// Who owns the vault now; nil if nobody does.
   static func owner(of path: String) -> String? {
-    let descriptor = unsafe open("\(path)/\(fileName)", O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-    guard descriptor >= 0 else { return nil }
+    let file = "\(path)/\(fileName)"
+    guard let descriptor = try? PlainFile.open(file, O_RDONLY, place: file) else { return nil }
     defer { close(descriptor) }
     if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
     return describe(descriptor)
@@ -87,18 +85,20 @@ final class Visit {
   /// - Throws: `.owned`, naming the owner, where there is one.
   init(vault path: String) throws(VaultError) {
     // A vault that no one ever owned has no such file, and must not get one from a visitor.
-    if let owner = try hold("\(path)/\(OwnerLock.fileName)", LOCK_SH) { throw .owned(path: path, by: owner) }
-    if try hold(path, LOCK_EX) != nil { throw .directoryInUse(path: path, detail: "others have been reading it all the time; try again") }
+    let file = "\(path)/\(OwnerLock.fileName)", descriptor: Int32?
+    do throws(VaultError) { descriptor = try PlainFile.open(file, O_RDONLY, place: file) } catch {
+      guard case .disk(_, _, ENOENT) = error else { throw error }
+      descriptor = nil
+    }
+    if let descriptor, let owner = hold(descriptor, LOCK_SH) { throw .owned(path: path, by: owner) }
+    let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if directory < 0 { throw failure("open", path) }
+    if hold(directory, LOCK_EX) != nil { throw .directoryInUse(path: path, detail: "others have been reading it all the time; try again") }
   }
   deinit { for descriptor in held { close(descriptor) } }
 
-  /// - Returns: nil where it is held, or not there; else who holds it, as far as the file says.
-  private func hold(_ file: String, _ kind: Int32) throws(VaultError) -> String? {
-    let descriptor = unsafe open(file, O_RDONLY | O_CLOEXEC | (kind == LOCK_SH ? O_NOFOLLOW : O_DIRECTORY))
-    if descriptor < 0 {
-      if errno == ENOENT { return nil }
-      throw .disk(operation: "open", path: file, code: errno)
-    }
+  /// - Returns: nil where it is held; else who holds it, as far as the file says.
+  private func hold(_ descriptor: Int32, _ kind: Int32) -> String? {
     held.append(descriptor)
     for _ in 0..<OwnerLock.patienceMax {
       if flock(descriptor, kind | LOCK_NB) == 0 { return nil }

@@ -5,6 +5,7 @@
 // user: whoever may write in a directory could lead root's hand to other files by symlinks.
 
 import Glibc
+import Printable
 
 public struct VaultConfiguration: Sendable {
   public static let fileName = "vault"
@@ -41,7 +42,7 @@ public struct VaultConfiguration: Sendable {
       throw .notAVault(path: path, detail: "\(file) is not a vault's configuration")
     }
     guard first[1] == String(Self.formatVersion) else {
-      throw .formatUnknown(path: path, detail: "the vault has format \(first[1]), this program knows format \(Self.formatVersion); use the vaultfs that made it, or a newer one")
+      throw .formatUnknown(path: path, detail: "the vault has format \(printable(first[1].utf8)), this program knows format \(Self.formatVersion); use the vaultfs that made it, or a newer one")
     }
     var values: [String: String] = [:]
     for line in lines where line.count == 2 { values[line[0]] = line[1] }
@@ -111,11 +112,12 @@ extension Vault {
       if let missing = directories.first(where: { !found.contains($0) }) {
         throw VaultError.formatUnknown(path: path, detail: "the vault's directory `\(missing)` is missing, and what was in it; put it back from a copy of the vault")
       }
+      for directory in directories { try disk.check(directory: directory) }
       return configuration
     } catch {
       switch error {
       case .notAVault where !found.isEmpty: throw VaultConfiguration.damaged(path)
-      case .disk(_, _, EISDIR): throw .notAVault(path: path, detail: "its `\(VaultConfiguration.fileName)` is a directory")
+      case .misplaced(_, "a directory", _): throw .notAVault(path: path, detail: "its `\(VaultConfiguration.fileName)` is a directory")
       default: throw error
       }
     }
