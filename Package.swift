@@ -39,7 +39,7 @@ let package = Package(
     .target(name: "FuseBridge", dependencies: ["CFuse3", "Printable"], swiftSettings: touchesC),
     .target(
       name: "VaultFS",
-      dependencies: ["CSQLite", "CLZ4", "CZstd", "CDeflate", .product(name: "Crypto", package: "swift-crypto")],
+      dependencies: ["Printable", "CSQLite", "CLZ4", "CZstd", "CDeflate", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: touchesC),
     .target(name: "VaultClient", dependencies: ["VaultFS", "Printable", "CXattr"], swiftSettings: touchesC),
     .target(name: "VaultMount", dependencies: ["VaultFS", "FuseBridge"], swiftSettings: touchesC),

@@ -90,7 +90,7 @@ extension VaultError {
     case .diskFull: .diskFull
     case .disk: .disk
     case .chunkDamaged: .chunkDamaged
-    case .journalDamaged: .journalDamaged
+    case .journalDamaged, .journalBehind: .journalDamaged
     case .databaseDamaged: .databaseDamaged
     case .databaseOutdated: .databaseOutdated
     case .formatUnknown: .formatUnknown
