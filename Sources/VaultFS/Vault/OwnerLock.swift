@@ -39,11 +39,23 @@ final class OwnerLock: Sendable {
       close(descriptor)
       throw code == EWOULDBLOCK ? .owned(path: path, by: owner) : .disk(operation: "lock", path: file, code: code)
     }
+    waitForVisitors(path)
     let text = "process \(getpid()) on \(Self.host), \(purpose)\n"
     _ = ftruncate(descriptor, 0)
     _ = unsafe text.withCString { unsafe pwrite(descriptor, $0, strlen($0), 0) }
   }
   deinit { release() }
+
+  /// One that came before there was a file to lock has the directory. Whoever comes later finds the file.
+  private func waitForVisitors(_ path: String) {
+    let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard directory >= 0 else { return }
+    defer { close(directory) }
+    for _ in 0..<Self.patienceMax {
+      if flock(directory, LOCK_EX | LOCK_NB) == 0 { return }
+      usleep(10_000)
+    }
+  }
 
   static func onReadOnlyVolume(_ path: String) -> VaultError {
     .directoryInUse(path: path, detail: "it is on a read-only file system, and whoever uses a vault must write to it, even to look (--read-only, status); make that one writable, or copy the vault elsewhere")
@@ -89,6 +101,8 @@ final class Visit {
     // A vault that no one ever owned has no such file, and must not get one from a visitor.
     if let owner = try hold("\(path)/\(OwnerLock.fileName)", LOCK_SH) { throw .owned(path: path, by: owner) }
     if try hold(path, LOCK_EX) != nil { throw .directoryInUse(path: path, detail: "others have been reading it all the time; try again") }
+    // An owner that came meanwhile, as the first one, waits until nobody has the directory: either it is seen here, or it waits.
+    if held.count == 1, let owner = try hold("\(path)/\(OwnerLock.fileName)", LOCK_SH) { throw .owned(path: path, by: owner) }
   }
   deinit { for descriptor in held { close(descriptor) } }
 
