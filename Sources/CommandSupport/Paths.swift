@@ -21,8 +21,11 @@ extension Path {
   /// Absolute, without `.`, `..` and symlinks. What does not exist is taken as it is, and so is what lies in a mounted
   /// vault.
   /// - Throws: where it is relative, and the current directory does not exist any more.
-  public func resolved(_ mounts: [MountEntry] = MountTable.read()) throws -> Path {
-    var done = Path("/"), linksLeft = 40
+  public func resolved(_ mounts: [MountEntry] = MountTable.read()) throws -> Path { try resolvedWithLink(mounts).path }
+
+  /// - Returns: also the symlink whose target it is, where the path ends with one.
+  public func resolvedWithLink(_ mounts: [MountEntry]) throws -> (path: Path, link: Path?) {
+    var done = Path("/"), linksLeft = 40, link: Path?
     var rest = Array((isAbsolute ? self : try Path.current().appending(bytes)).components.reversed())
     while let name = rest.popLast() {
       if name.elementsEqual(".".utf8) { continue }
@@ -33,11 +36,12 @@ extension Path {
       let next = done.appending(name)
       if linksLeft > 0, mounts.holding(next)?.isVault != true, let target = next.linkTarget {
         linksLeft -= 1
+        if rest.isEmpty { link = link ?? next }
         if target.isAbsolute { done = Path("/") }
         rest += target.components.reversed()
       } else { done = next }
     }
-    return done
+    return (done, link)
   }
 
   /// The directory that holds this entry; `/` holds itself. The path is resolved.

@@ -34,14 +34,6 @@ extension Path {
   public var quoted: String { shellQuoted(description) }
 }
 
-/// One word of a shell command: as it is where that needs no quotes.
-func shellQuoted(_ text: String) -> String {
-  let isPlain = !text.isEmpty && text.utf8.allSatisfy { byte in
-    byte >= 0x80 || "/._-+,:=@%".utf8.contains(byte) || Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber
-  }
-  return isPlain ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#) + "'"
-}
-
 extension Path: CustomStringConvertible {
   /// As it is where it can be shown; `\xNN` for each byte that is not UTF-8 or would move a terminal's cursor.
   public var description: String { printable(bytes) }

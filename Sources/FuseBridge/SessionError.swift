@@ -1,5 +1,7 @@
 // Why a mount did not come to be, or ended badly: each names the object and the way out.
 
+import Printable
+
 /// An error of `Session`. `description` is meant for the person who gave the command.
 public enum SessionError: Error, Sendable, CustomStringConvertible {
   case mountPointMissing(path: String)

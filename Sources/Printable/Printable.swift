@@ -27,3 +27,11 @@ public func printable(_ bytes: some Sequence<UInt8>) -> String {
   }
   return String(text)
 }
+
+/// One word of a shell command: as it is where that needs no quotes.
+public func shellQuoted(_ text: String) -> String {
+  let isPlain = !text.isEmpty && text.utf8.allSatisfy { byte in
+    byte >= 0x80 || "/._-+,:=@%".utf8.contains(byte) || Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber
+  }
+  return isPlain ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#) + "'"
+}

@@ -91,7 +91,7 @@ extension VaultError {
     case .diskFull: .diskFull
     case .disk, .misplaced: .disk
     case .chunkDamaged: .chunkDamaged
-    case .journalDamaged: .journalDamaged
+    case .journalDamaged, .journalBehind: .journalDamaged
     case .databaseDamaged: .databaseDamaged
     case .databaseOutdated: .databaseOutdated
     case .formatUnknown: .formatUnknown

@@ -17,15 +17,23 @@ struct Init: ParsableCommand {
 
   /// Below this much room on its disk, a vault is of little use, bytes.
   private static let spaceWanted: UInt64 = 64 << 20
+  /// Bytes of a name, in every file system.
+  private static let nameBytesMax = 255
 
   func run() throws {
     let mounts = MountTable.read()
-    let path = try vault.resolved(mounts), text = try path.ofVault
+    let (path, link) = try vault.resolvedWithLink(mounts), text = try path.ofVault
+    if let long = path.components.first(where: { $0.count > Self.nameBytesMax }) {
+      throw Failure("\(path): `\(printable(long))` has \(long.count) bytes, and a name at most \(Self.nameBytesMax); choose a shorter one", code: 2)
+    }
     let label = name.map { String(validating: Arguments.bytes(of: $0), as: UTF8.self) } ?? path.name.map { String(decoding: $0, as: UTF8.self) } ?? "vault"
     guard let label, (1...255).contains(label.utf8.count), !label.utf8.contains(10), !label.utf8.contains(13) else {
       throw Failure("the name must be one line of UTF-8 with 1 to 255 bytes; give another with --name", code: 2)
     }
     try refuse(path, mounts)
+    if let link, unsafe path.withCString({ unsafe access($0, F_OK) }) != 0 {
+      throw Failure("\(link) is a symlink to \(path), which does not exist; make that directory, or give the path itself")
+    }
     do throws(VaultError) { try Vault.create(at: text, name: label) } catch {
       guard case .diskFull = error else { throw error }
       throw Failure("cannot make a vault in \(path): \(error)")

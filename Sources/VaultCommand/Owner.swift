@@ -33,7 +33,7 @@ enum Owner {
 
   private static func own(_ settings: MountSettings, _ signals: SignalWatch, _ ready: Ready) throws {
     raiseFileSizeLimit()
-    let vault = try openVault(settings)
+    let vault = try openVault(settings, ready)
     do { try mount(vault, settings, signals, ready) } catch {
       // The first reason is the one to hear.
       try? vault.shutDown()
@@ -41,6 +41,9 @@ enum Owner {
     }
     do { try vault.shutDown() } catch {
       throw Failure("unmounted from \(settings.directory), but the vault could not be put away cleanly: \(error)")
+    }
+    if let damage = vault.damageMet {
+      return Log.say("unmounted from \(settings.directory); everything is on disk, but damage was met: \(damage)")
     }
     Log.say("unmounted from \(settings.directory); the vault is clean")
   }
@@ -93,13 +96,14 @@ enum Owner {
   }
 
   /// An owner that is just ending is waited for: `umount` and `mount` often follow each other at once.
-  private static func openVault(_ settings: MountSettings) throws -> Vault {
+  private static func openVault(_ settings: MountSettings, _ ready: Ready) throws -> Vault {
     var attempts = 0
     while true {
       do throws(VaultError) {
-        return try Vault.open(at: settings.vaultText, purpose: "mounted on \(settings.directory)", readOnly: settings.readOnly, log: Log.say)
+        return try Vault.open(at: settings.vaultText, purpose: "mounted on \(settings.directory)", readOnly: settings.readOnly, log: Log.say, tell: ready.add)
       } catch {
         if case .diskFull = error { throw Failure("cannot mount \(settings.vault): \(error)") }
+        if case .journalDamaged(let detail) = error { throw Failure(damagedJournal(settings, detail)) }
         attempts += 1
         guard case .owned(_, let owner) = error, attempts <= 100, !MountTable.read().contains(where: { $0.isVault && $0.source == settings.vault }) else { throw error }
         // It serves a mount that is not here: it will not end soon. (One that has just begun is here in a moment.)
@@ -121,6 +125,15 @@ extension MountActivity {
 }
 
 extension Owner {
+  private static func damagedJournal(_ settings: MountSettings, _ detail: String) -> String {
+    let vault = settings.vault
+    return """
+      cannot mount \(vault), because its journal is damaged: \(detail). Nothing was cut off or thrown away. Put what is missing or damaged in \
+      \(vault)/journal back from a copy of the vault; or run `vaultfs mount --read-only \(vault.quoted) \(settings.directory.quoted)`, which shows what is known, \
+      and copy it out
+      """
+  }
+
   private static func elsewhere(_ vault: Path, _ words: String) -> String {
     let owner = OwnerProcess(words: words, folder: vault), process = owner.id.map { "\($0)" } ?? "PROCESS"
     return """
@@ -134,6 +147,8 @@ extension Owner {
 /// because the next file that is opened will have it.
 final class Ready: Sendable {
   static let word = Array("ready".utf8)
+  /// What whoever waits should hear, too; a line each, after the word.
+  private let notes = Mutex<[String]>([])
   private static let none: Int32 = -1
   private let descriptor: Atomic<Int32>
 
@@ -144,8 +159,10 @@ final class Ready: Sendable {
 
   /// The mount is usable. Where nobody waits for it any more, we end as by a signal.
   @Sendable func announce() {
-    if !tell(Self.word) { kill(getpid(), SIGTERM) }
+    if !tell(Self.word + notes.withLock { Array($0.map { "\n\($0)" }.joined().utf8) }) { kill(getpid(), SIGTERM) }
   }
+
+  func add(_ note: String) { notes.withLock { $0.append(note) } }
 
   /// What went wrong goes to whoever waits; the log has it too.
   func refuse(_ message: String) { _ = tell(Array(message.utf8)) }

@@ -33,7 +33,10 @@ struct OwnerStart {
       if count <= 0 { break }
       said += buffer[0..<count]
     }
-    if said == Ready.word { return }
+    if said == Ready.word || said.starts(with: Ready.word + [10]) {
+      for note in said.dropFirst(Ready.word.count).split(separator: 10) { complain("warning: \(String(decoding: note, as: UTF8.self))") }
+      return
+    }
     while waitpid(child, nil, 0) < 0, errno == EINTR {}
     let message = String(decoding: said, as: UTF8.self)
     throw Failure(message.isEmpty ? "the owner ended before the mount was usable; see \(settings.vault)/log" : message)

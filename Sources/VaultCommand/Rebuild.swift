@@ -14,24 +14,37 @@ struct Rebuild: ParsableCommand {
   @Argument(help: "The vault's directory.", transform: Path.argument) var vault: Path
 
   func run() throws {
-    let path = try vault.resolved().ofVault
+    let mounts = MountTable.read(), resolved = try vault.resolved(mounts)
+    // Nothing in a mount is asked: its owner may be dead.
+    if let mount = mounts.holding(resolved), mount.isVault {
+      throw Failure("""
+        \(resolved) is in the mount of the vault \(mount.source), and a rebuild is of the vault itself, while it is not mounted: \
+        `vaultfs unmount \(mount.point.quoted) && vaultfs rebuild \(mount.source.quoted)`
+        """)
+    }
+    let path = try resolved.ofVault
     let onTerminal = isatty(2) == 1
     let untouched = "The present database is untouched"
     // What the journal has lost, the present database may still know.
     if let file = Vault.missingSegment(of: path) {
       throw Failure("""
         cannot rebuild \(path): \(file) is missing, and the present database has seen what was in it. \(untouched). Put the file back from a copy \
-        of the vault; or, to do without, move \(path)/metadata.db away and rebuild again
+        of the vault; or, to do without, move `metadata.db*` in \(path) away and rebuild again
         """)
     }
+    var notes: [String] = []
     do throws(VaultError) {
-      try Vault.rebuild(at: path) { share in
+      try Vault.rebuild(at: path, log: { notes.append($0) }) { share in
         if onTerminal { complain("\rrebuilding \(path): \(Int(share * 100)) %", prefix: "", end: share < 1 ? "" : "\n") }
       }
     } catch {
       guard case .journalDamaged(let detail) = error else { throw error }
-      throw Failure("cannot rebuild \(path), because its journal is damaged: \(detail). \(untouched). Put what is missing or damaged in \(path)/journal back from a copy of the vault")
+      throw Failure("""
+        cannot rebuild \(path), because its journal is damaged: \(detail). \(untouched). Put what is missing or damaged in \(path)/journal back from a copy \
+        of the vault; or, where the present database is sound, `vaultfs mount \(resolved.quoted) DIR` (or with --read-only) shows what it knows
+        """)
     }
+    for note in notes { complain("warning: \(note)") }
     let status = try Vault.status(at: path)
     try say("Rebuilt \(path): \(status.counters.nodes) nodes from \(status.operations) operations, \(status.counters.chunks) chunks.")
   }

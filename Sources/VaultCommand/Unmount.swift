@@ -5,6 +5,7 @@ import CommandSupport
 import FuseBridge
 import Glibc
 import Printable
+import VaultClient
 import VaultFS
 
 struct Unmount: ParsableCommand {
@@ -20,6 +21,12 @@ struct Unmount: ParsableCommand {
     let mounts = MountTable.read(), entry = try findMount(mounts)
     // An owner that was killed has nothing to finish: the next mount recovers.
     let owner = OwnerProcess.serving(entry, in: mounts)
+    if let user = entry.user, geteuid() != 0, user != geteuid() {
+      let name = user == 0 ? "root" : unsafe getpwuid(user).map { unsafe String(cString: $0.pointee.pw_name) } ?? "user \(user)"
+      throw Failure("\(entry.point) was mounted by \(name); run this as \(name): `vaultfs unmount \(entry.point.quoted)`")
+    }
+    // Asked while it can be: its log is for those who look for something.
+    let damage = owner.flatMap { owner in owner.answers ? owner.folder.flatMap { try? RemoteService(vault: $0.bytes).status() } : nil }?.damage
     if !lazy {
       // The kernel would wait for it, for ever.
       if let owner, owner.isSilent { throw Failure("cannot unmount \(entry.point): \(owner.silence)") }
@@ -34,7 +41,7 @@ struct Unmount: ParsableCommand {
     if let other = MountTable.read().last(where: { $0.device == entry.device && $0.isVault }) {
       return try say("Unmounted from \(entry.point); the vault \(entry.source) is still mounted on \(other.point).")
     }
-    if let owner, try waitForEnd(of: owner, entry) { try judge(owner, entry) }
+    if let owner, try waitForEnd(of: owner, entry) { try judge(owner, entry, damage) }
   }
 
   private func findMount(_ mounts: [MountEntry]) throws -> MountEntry {
@@ -75,11 +82,14 @@ struct Unmount: ParsableCommand {
   }
 
   /// What the owner left.
-  private func judge(_ owner: OwnerProcess, _ entry: MountEntry) throws {
+  private func judge(_ owner: OwnerProcess, _ entry: MountEntry, _ damage: String?) throws {
     guard let folder = owner.folder else {
       throw Failure("\(entry.point) is unmounted, but its vault is gone: the folder \(entry.source) was deleted while it was in use; put it back from a copy, if there is one")
     }
     let vault = try folder.ofVault
+    if let damage {
+      throw Failure("\(directory) is unmounted, but damage was met in the vault \(vault) while it was mounted: \(damage). \(vault)/log has all of it, and vaultfs's README says what to do (\"When something is damaged\")")
+    }
     // Where there is an owner again, it has begun with what the last one left.
     if !Vault.endedCleanly(vault), Vault.owner(of: vault) == nil {
       throw Failure("\(directory) is unmounted, but the vault \(vault) could not be put away cleanly: \(vault)/log says why; what was synced is safe, and the next mount recovers")

@@ -27,7 +27,7 @@ extension VaultError {
     case .readOnly: .readOnlyFileSystem
     case .diskFull: .noSpace
     // Never hand out bytes that failed their check, nor pretend that a doubtful disk did its work.
-    case .disk, .chunkDamaged, .journalDamaged, .databaseDamaged, .closed: .io
+    case .disk, .chunkDamaged, .journalDamaged, .journalBehind, .databaseDamaged, .closed: .io
     // Met when a vault is opened, not by a program that uses it.
     case .databaseOutdated, .formatUnknown, .notAVault, .vaultMissing, .misplaced, .directoryInUse, .owned: .io
     }

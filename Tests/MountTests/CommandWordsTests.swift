@@ -28,7 +28,7 @@ extension MountTests {
           let ran = try shell("\(vaultfs) \(command)")
           #expect(ran.status == 1 && ran.output.contains(word) && !ran.output.contains("chown"), "\(command): \(ran.output)")
         }
-        try fails("\(vaultfs) mount \(d)/v \(home.point)", saying: "\(d)/v", "chown -R 0")
+        try fails("\(vaultfs) mount \(d)/v \(home.point)", saying: "\(d)/v", "chown -R 0 \(d)/v`")
         try fails("setpriv --reuid 65534 --regid 65534 --clear-groups \(vaultfs) status \(home.vault) 2>&1 || (cp \(vaultfs) \(d)/program; setpriv --reuid 65534 --regid 65534 --clear-groups \(d)/program status \(home.vault))",
                   saying: home.vault, "run this as root")
       }
@@ -75,6 +75,30 @@ extension MountTests {
           }
         }
         try fails("\(vaultfs) rebuild \(copy)", saying: "\(copy)/journal/\(segments.last!)")
+      }
+    }
+
+    @Test func `init and rebuild say the true reason for refusing a path`() throws {
+      try MountedVault.run { home in
+        let d = home.directory, long = String(repeating: "n", count: 256)
+        try fails("\(vaultfs) init \(d)/\(long)", code: 2, saying: "256 bytes", "at most 255")
+        try fails("\(vaultfs) init \(d)/\(long)/v --name short", code: 2, saying: "256 bytes")
+        try succeed("ln -s \(d)/nowhere \(d)/link")
+        try fails("\(vaultfs) init \(d)/link", saying: "\(d)/link is a symlink to \(d)/nowhere", "does not exist")
+        #expect(access(d + "/nowhere", F_OK) != 0)
+        try succeed("mkdir \(d)/nowhere && \(vaultfs) init \(d)/link")
+        for path in [home.point, home.point + "/inside"] {
+          try fails("\(vaultfs) rebuild \(path)", saying: "the mount of the vault \(home.vault)", "vaultfs unmount \(home.point) && vaultfs rebuild \(home.vault)")
+        }
+      }
+    }
+
+    @Test func `an init that was killed is simply run again`() throws {
+      try MountedVault.run(mounted: false) { home in
+        for delay in ["0.002", "0.005", "0.01", "0.02", "0.04"] {
+          try succeed("rm -rf \(home.vault); timeout -s KILL \(delay) \(vaultfs) init \(home.vault) > /dev/null 2>&1; test -e \(home.vault)/vault || \(vaultfs) init \(home.vault)")
+          try succeed("\(vaultfs) mount \(home.vault) \(home.point) && \(vaultfs) unmount \(home.point)")
+        }
       }
     }
 

@@ -269,6 +269,9 @@ extension MountTests {
         let inode = try succeed("stat -c %i \(home.point)/damaged").trimmingCharacters(in: .whitespacesAndNewlines)
         #expect(home.log.contains("node \(inode)"), "\(home.log)")
         try succeed("rm \(home.point)/damaged; echo goes on > \(home.point)/new")
+        try fails("\(MountedVault.program) unmount \(home.point)", saying: "damage was met", "`damaged`")
+        try home.mount()
+        #expect(try succeed("cat \(home.point)/new") == "goes on\n")
       }
     }
 

@@ -70,7 +70,10 @@ struct DamageTests {
       let copy = try home.copy()
       let segment = try #require(try containers(copy, .segment).last), all = try stored(segment)
       try store(Array(all[..<(all.count / 2)]), segment)
-      #expect { try opening(copy) { _ in } } throws: { if case VaultError.journalDamaged = $0 { true } else { false } }
+      #expect { try opening(copy) { _ in } } throws: { error in
+        guard case VaultError.journalBehind(let path, _, _) = error else { return false }
+        return path == copy && "\(error)".contains("mount --read-only \(copy)") && "\(error)".contains("vaultfs rebuild \(copy)")
+      }
       try FileManager.default.removeItem(atPath: segment)
       #expect { try opening(copy) { _ in } } throws: { if case VaultError.journalDamaged(let detail) = $0 { detail.contains("missing") } else { false } }
     }
@@ -107,7 +110,63 @@ struct DamageTests {
     }
   }
 
-  /// Without making the file anew, which the vault has open.
+  @Test func `what damage costs is said by the file's name, once, and remembered`() throws {
+    try Home.run { home in
+      let directory = try home.vault.makeDirectory("a directory"), inode = try home.vault.makeFile("a file", in: directory, Random.bytes(200_000, seed: 9))
+      #expect(home.vault.status().damage == nil)
+      let pack = try #require(try containers(home.path, .pack).last)
+      try flipInPlace(pack, at: PackHeader.length + 3000)
+      try home.vault.withOpen(inode) { file in
+        for offset in stride(from: 0, to: 16_000, by: 1000) { #expect(throws: VaultError.self) { _ = try home.vault.read(file, at: UInt64(offset), count: 1000) } }
+      }
+      let said = home.messages.all.filter { $0.contains("cannot read") }
+      #expect(said.count == 1, "\(said)")
+      #expect(said.first?.contains("`a directory/a file` (node \(inode.value)) in the vault \(home.path)") == true, "\(said)")
+      #expect(home.vault.status().damage == said.first)
+      try flipInPlace(pack, at: PackHeader.length + 3000)
+    }
+  }
+
+  @Test func `a database that is empty is damaged, whoever looks, and no computer stopped`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      try home.close()
+      try store([], home.path + "/metadata.db")
+      func isEmpty(_ body: () throws -> Void) {
+        #expect { try body() } throws: { if case VaultError.databaseDamaged = $0 { "\($0)".contains("\(home.path)/metadata.db: it is empty") && "\($0)".contains("vaultfs rebuild \(home.path)") } else { false } }
+      }
+      for _ in 0..<2 {
+        isEmpty { _ = try Vault.status(at: home.path) }
+        isEmpty { try home.open() }
+      }
+      #expect(home.messages.all.isEmpty, "\(home.messages.all)")
+      #expect(try stored(home.path + "/metadata.db").isEmpty)
+      try Vault.rebuild(at: home.path) { _ in }
+      try home.open()
+    }
+  }
+
+  @Test func `a vault whose folder is deleted takes nothing more`() throws {
+    try Home.run { home in
+      try home.vault.makeFile("file", [UInt8]("content"))
+      let moved = home.path + "-moved"
+      try FileManager.default.moveItem(atPath: home.path, toPath: moved)
+      try home.vault.make("in a folder that was moved")
+      usleep(500_000)
+      #expect(home.vault.status().readOnlyReason == nil, "it may be moved")
+      try FileManager.default.moveItem(atPath: moved, toPath: home.path)
+      try FileManager.default.removeItem(atPath: home.path)
+      _ = try? home.vault.make("into nothing")
+      var reason: String?
+      for _ in 0..<20 where reason == nil {
+        usleep(100_000)
+        reason = home.vault.status().readOnlyReason
+      }
+      #expect(reason?.contains(home.path) == true && reason?.contains("deleted") == true, "\(reason ?? "none")")
+      #expect(throws: VaultError.self) { try home.vault.make("later") }
+      try? home.close()
+    }
+  }
 
   @Test func `a damaged chunk costs a rebuild that chunk alone, and the same content heals it`() throws {
     try Home.run { home in

@@ -87,13 +87,15 @@ final class Home {
     try open()
   }
 
+  func restartKeeper() {
+    vault.keeper = Keeper(vault)
+    vault.keeper?.start()
+  }
+
   /// Lets the optimiser do its work now, in the keeper's place.
   func optimise(mayGoOn: @escaping () -> Bool = { true }) throws {
     vault.keeper?.stop()
-    defer {
-      vault.keeper = Keeper(vault)
-      vault.keeper?.start()
-    }
+    defer { restartKeeper() }
     try vault.syncAll()
     try Optimiser(vault, mayGoOn: mayGoOn).run()
   }

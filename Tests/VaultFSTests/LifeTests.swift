@@ -58,6 +58,48 @@ struct LifeTests {
     #expect { try Vault.create(at: place + "/a/b/c", name: "x") } throws: { "\($0)".contains("\(place)/a/b/c") }
   }
 
+  /// At several moments of its work.
+  @Test(arguments: [[], ["journal", "packs"], ["journal/000000000001.log", "packs", "vault.new"], ["journal/000000000001.log", "packs", "vault.new", "metadata.db.new", "metadata.db.new-wal"],
+                    ["journal/000000000001.log", "packs", "vault.new", "metadata.db"]])
+  func `what a killed making of a vault left gives way to the next`(files: [String]) throws {
+    let place = try temporaryDirectory()
+    defer { try? FileManager.default.removeItem(atPath: place) }
+    func leave(in path: String, owner: String) throws {
+      for file in files {
+        let name = "\(path)/\(file)"
+        if !file.contains(".") { try FileManager.default.createDirectory(atPath: name, withIntermediateDirectories: true) } else {
+          try FileManager.default.createDirectory(atPath: name.split(separator: "/").dropLast().map { "/\($0)" }.joined(), withIntermediateDirectories: true)
+          try store([UInt8]("unfinished"), name)
+        }
+      }
+      try store([UInt8](owner), path + "/owner")
+    }
+    try leave(in: place, owner: files.isEmpty ? "" : "process 99 on here, making it\n")
+    try Vault.create(at: place, name: "again")
+    try opening(place) { vault throws in try expectSound(vault) }
+    // Whatever does not say so of itself is somebody's.
+    for (other, owner) in [("file", "process 99 on here, making it\n"), (nil, "mine")] {
+      let theirs = place + "/theirs"
+      try FileManager.default.createDirectory(atPath: theirs, withIntermediateDirectories: true)
+      try leave(in: theirs, owner: owner)
+      if let other { try store([1], "\(theirs)/\(other)") }
+      let before = try FileManager.default.subpathsOfDirectory(atPath: theirs).sorted()
+      #expect { try Vault.create(at: theirs, name: "x") } throws: { "\($0)".contains("not empty") }
+      #expect(try FileManager.default.subpathsOfDirectory(atPath: theirs).sorted() == before)
+      try FileManager.default.removeItem(atPath: theirs)
+    }
+  }
+
+  @Test func `a vault that lost its configuration is not taken for an unfinished one`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      let copy = try home.copy()
+      try FileManager.default.removeItem(atPath: copy + "/vault")
+      #expect { try Vault.create(at: copy, name: "x") } throws: { "\($0)".contains("not empty") }
+      #expect(try !containers(copy, .pack).isEmpty)
+    }
+  }
+
   @Test func `a second owner is refused by name of the first, and let in when it is gone`() throws {
     try Home.run { home in
       #expect { _ = try Vault.open(at: home.path, purpose: "second", log: { _ in }) } throws: { error in

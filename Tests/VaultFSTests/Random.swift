@@ -37,6 +37,11 @@ struct Random: RandomNumberGenerator {
     }
   }
 
+  static func bytes(_ count: Int, seed: UInt64) -> [UInt8] {
+    var random = Random(seed: seed)
+    return random.bytes(count)
+  }
+
   /// Bytes as files have them: noise, text that repeats, or zeros.
   mutating func content(_ count: Int) -> [UInt8] {
     switch below(4) {

@@ -27,6 +27,8 @@ public struct StatusReport: Codable, Sendable {
   public var live: Bool?
   public var pid: Int32?
   public var readOnlyReason: String?
+  /// The first damage that was met since it was mounted.
+  public var damage: String?
   public var nodes: Int64
   public var operations: UInt64
   public var logicalBytes: Int64
@@ -46,7 +48,7 @@ public struct StatusReport: Codable, Sendable {
 
   public init(_ status: VaultStatus, requests: [String: UInt64]? = nil) {
     self.requests = requests
-    (vault, name, id, owner, readOnlyReason) = (status.path, status.name, status.id, status.owner, status.readOnlyReason)
+    (vault, name, id, owner, readOnlyReason, damage) = (status.path, status.name, status.id, status.owner, status.readOnlyReason, status.damage)
     (nodes, operations, chunks) = (status.counters.nodes, status.operations, status.counters.chunks)
     (logicalBytes, uniqueBytes, frameBytes) = (status.counters.logicalBytes, status.counters.uniqueBytes, status.counters.frameBytes)
     (storedBytes, packBytes, journalBytes, databaseBytes) = (status.storedBytes, status.packBytes, status.journalBytes, status.databaseBytes)

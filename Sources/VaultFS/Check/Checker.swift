@@ -33,7 +33,7 @@ extension CheckReport {
     let finding: Finding
     switch error {
     case .databaseDamaged: finding = Finding(.databaseStructure, file: Vault.databaseName, "\(error)")
-    case .journalDamaged: finding = Finding(.journalSegment, file: "journal", "\(error)")
+    case .journalDamaged, .journalBehind: finding = Finding(.journalSegment, file: "journal", "\(error)")
     default: return nil
     }
     findings = [finding]

@@ -44,7 +44,11 @@ final class ContainerStore: Sendable {
     self.disk = disk
     for kind in Kind.allCases {
       for name in try disk.list(kind.directory) {
-        guard let number = Self.number(of: name, kind) else { continue }
+        guard let number = Self.number(of: name, kind) else {
+          // What was cut off the journal keeps its number: nothing else may have it.
+          if let number = Self.cutNumber(of: name, kind) { raiseNext(to: number.value + 1) }
+          continue
+        }
         // Where a segment and its archive both exist, the archiving was not finished: the segment counts.
         state.withLock { state in
           if state.kinds[number] != nil { return }
@@ -61,7 +65,10 @@ final class ContainerStore: Sendable {
   /// The number that would be taken next.
   var next: UInt64 { nextNumber.load(ordering: .relaxed) }
   /// Numbers below `value` are used up, by containers that are gone.
-  func raiseNext(to value: UInt64) { _ = nextNumber.max(value, ordering: .relaxed) }
+  func raiseNext(to value: UInt64) {
+    // More than that is damage, and must not use up all there are.
+    if value < Self.numbersEnd { _ = nextNumber.max(value, ordering: .relaxed) }
+  }
 
   static func path(_ number: ContainerNumber, _ kind: Kind) -> String {
     let digits = String(number.value, radix: 16)
@@ -71,6 +78,13 @@ final class ContainerStore: Sendable {
     guard name.hasSuffix(kind.suffix), let value = UInt64(name.dropLast(kind.suffix.count), radix: 16), value < numbersEnd else { return nil }
     let number = ContainerNumber(value)
     return path(number, kind) == "\(kind.directory)/\(name)" ? number : nil
+  }
+
+  /// The name under which what was cut off a journal's file is kept.
+  static func cutName(_ path: String, at offset: UInt64) -> String { "\(path).\(offset).cut" }
+  private static func cutNumber(of name: String, _ kind: Kind) -> ContainerNumber? {
+    guard name.hasSuffix(".cut"), let dot = name.firstIndex(of: ".") else { return nil }
+    return number(of: name[..<dot] + kind.suffix, kind)
   }
 
   func kind(_ number: ContainerNumber) -> Kind? { state.withLock { $0.kinds[number] } }
@@ -90,13 +104,17 @@ final class ContainerStore: Sendable {
   }
 
   /// What a power cut left behind the journal's end: out of the way, but not lost.
-  func setAside(_ number: ContainerNumber) throws(VaultError) {
+  /// - Returns: where it is now.
+  func setAside(_ number: ContainerNumber) throws(VaultError) -> String? {
     let kind = state.withLock { state in
       state.open[number] = nil
       state.sizes.forget(number, state.kinds[number])
       return state.kinds.removeValue(forKey: number)
     }
-    if let kind { try disk.rename(Self.path(number, kind), to: Self.path(number, kind) + ".cut") }
+    guard let kind else { return nil }
+    let place = Self.cutName(Self.path(number, kind), at: 0)
+    try disk.rename(Self.path(number, kind), to: place)
+    return place
   }
 
   /// All containers of a kind, in the order they were made.
@@ -160,7 +178,10 @@ final class ContainerStore: Sendable {
       return (state.open[number]?.file, state.kinds[number])
     }
     if let found { return found }
-    guard let kind else { throw .chunkDamaged(detail: "container \(number.value) is missing") }
+    guard let kind else {
+      if number == .none { throw .chunkDamaged(detail: "this content is not stored any more") }
+      throw .chunkDamaged(detail: "\(Self.path(number, .pack)) is missing (or \(Self.path(number, .segment)))")
+    }
     let file = try disk.open(Self.path(number, kind), .read)
     state.withLock { $0.keepOpen(number, file) }
     return file

@@ -21,15 +21,16 @@ enum PackScanner {
   /// As `frames`, payloads verified; and where no valid header follows, it looks for the next one.
   /// - Parameter visit: returns whether it believes the frame. Where it does not believe one that was searched for, the
   ///   search goes on right behind that one's first byte: its length is worth no more than the rest of it.
-  static func search(_ file: any DiskFile, from offset: UInt64, _ visit: (FrameHeader, UInt64, Find) throws(VaultError) -> Bool) throws(VaultError) {
-    try walk(file, from: offset, verifyPayload: true, searches: true, visit)
+  /// - Returns: whether nothing was passed over.
+  @discardableResult
+  static func search(_ file: any DiskFile, from offset: UInt64, _ visit: (FrameHeader, UInt64, Find) throws(VaultError) -> Bool) throws(VaultError) -> Bool {
+    try walk(file, from: offset, verifyPayload: true, searches: true, visit) != nil
   }
 
   /// For each byte of a pack, so many of payloads are looked at that turn out to be none; from then on, lengths are
   /// believed. (A program can store headers that each name the next ones as their payload.)
   private static let doubtsMax: UInt64 = 64
 
-  @discardableResult
   private static func walk(_ file: any DiskFile, from offset: UInt64, verifyPayload: Bool, searches: Bool,
                            _ visit: (FrameHeader, UInt64, Find) throws(VaultError) -> Bool) throws(VaultError) -> UInt64? {
     let footer = try PackFooter(of: file), size = try file.size(), limit = footer?.end ?? size

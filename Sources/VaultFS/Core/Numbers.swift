@@ -52,6 +52,8 @@ struct ChunkNumber: Hashable, Sendable {
 struct ContainerNumber: Hashable, Sendable, Comparable {
   let value: UInt64
   init(_ value: UInt64) { self.value = value }
+  /// Where a chunk is that something names and that is not stored any more.
+  static let none = ContainerNumber(0)
   static func < (a: ContainerNumber, b: ContainerNumber) -> Bool { a.value < b.value }
 }
 

@@ -30,6 +30,9 @@ public enum VaultError: Error, Sendable {
   case disk(operation: String, path: String, code: Int32)
   case chunkDamaged(detail: String)
   case journalDamaged(detail: String)
+  /// - Parameter journal: its last operation, 0 where that is not known.
+  case journalBehind(vault: String, journal: UInt64, database: UInt64)
+  /// - Parameter detail: begins with the database's path, and a colon.
   case databaseDamaged(detail: String)
   /// It was made by a program before this one; it is made anew when the vault is opened.
   case databaseOutdated(path: String)
@@ -69,7 +72,9 @@ extension VaultError: CustomStringConvertible {
     case .disk(let operation, let path, let code): "cannot \(operation) \(path): \(systemMessage(code))"
     case .chunkDamaged(let detail): "stored data is damaged: \(detail)"
     case .journalDamaged(let detail): "the journal is damaged: \(detail)"
-    case .databaseDamaged(let detail): "the metadata database is damaged: \(detail); `vaultfs rebuild` makes it anew from the journal and the packs"
+    case .journalBehind(let vault, let journal, let database): Self.behind(vault, journal, database)
+    case .databaseDamaged(let detail):
+      "the metadata database is damaged: \(detail); with the vault unmounted, `vaultfs rebuild \(shellQuoted(folder(of: detail)))` makes it anew from the journal and the packs"
     case .databaseOutdated(let path): "the metadata database \(path) was made by an earlier vaultfs; mounting the vault makes it anew"
     case .formatUnknown(let path, let detail): "\(path): \(detail)"
     case .notAVault(let path, let detail): "\(path) is not a vault: \(detail); `vaultfs init` makes one in an empty directory"
@@ -81,4 +86,36 @@ extension VaultError: CustomStringConvertible {
     case .closed: "the vault is closed"
     }
   }
+}
+
+extension VaultError {
+  private static func behind(_ vault: String, _ journal: UInt64, _ database: UInt64) -> String {
+    let end = journal == 0 ? "ends before operation \(database), which" : "ends with operation \(journal), and operation \(database) is what"
+    return """
+      the journal of the vault \(vault) \(end) its database has seen: files are missing from \(vault)/journal, or were cut short. \
+      The present database is untouched. Put the journal's files back from a copy of the vault; or run `vaultfs mount --read-only \(shellQuoted(vault)) DIR` \
+      and copy out what the database knows; or, to do without what the journal has lost, move `metadata.db*` in \(vault) away and run \
+      `vaultfs rebuild \(shellQuoted(vault))`
+      """
+  }
+
+  /// Whether it tells of bytes that are not what was stored, or of a disk that does not give them.
+  var isDamage: Bool {
+    switch self {
+    case .chunkDamaged, .journalDamaged, .journalBehind, .databaseDamaged, .disk: true
+    default: false
+    }
+  }
+  /// Whether it is the journal that is not what it was.
+  var isOfJournal: Bool {
+    switch self {
+    case .journalDamaged, .journalBehind: true
+    default: false
+    }
+  }
+}
+
+/// The vault, by the path of its database.
+private func folder(of detail: String) -> String {
+  detail.firstRange(of: "/\(Vault.databaseName)").map { String(detail[..<$0.lowerBound]) } ?? "VAULT"
 }

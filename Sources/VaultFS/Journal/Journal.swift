@@ -3,7 +3,8 @@
 // What must stay true:
 // 1. An operation is acknowledged only after its record (and the frames it names) are written.
 // 2. Records stand in the order of their LSNs, without gaps, through all segments.
-// 3. Whatever a failed write left behind lies at or after `end`, where the next append overwrites it.
+// 3. Nothing stands at or after `end`: what a failed write left there is taken away at once. The next append might be
+//    shorter, and after a kill a record behind it would be taken for one that was there (JournalReader).
 // Guarded by the vault's metadata lock.
 
 import Glibc
@@ -14,7 +15,8 @@ final class Journal {
   private(set) var segment: ContainerNumber
   private(set) var end: UInt64
   private(set) var lastLSN: LSN
-  private var file: any DiskFile
+  /// nil where nothing is ever appended.
+  private var file: (any DiskFile)?
   private var seed: UInt32
   /// Of the last operation.
   private(set) var stamp: UInt64
@@ -34,8 +36,16 @@ final class Journal {
     stamp = end.stamp
     segment = number
     durable = min(end.durable, end.lastLSN)
+    let file: any DiskFile
     (file, seed, self.end) = try Self.start(containers, vault, number, lastLSN.next)
+    self.file = file
     self.unsynced = unsynced + [file]
+  }
+
+  /// A journal that is damaged, and that nothing is added to. What is shown of it ends with `last`.
+  init(closed containers: ContainerStore, vault: NodeID, after last: LSN) {
+    (self.containers, self.vault, lastLSN, durable, stamp) = (containers, vault, last, last, 0)
+    (segment, seed, end) = (.none, 0, 0)
   }
 
   private static func start(_ containers: ContainerStore, _ vault: NodeID, _ number: ContainerNumber, _ first: LSN)
@@ -61,7 +71,9 @@ final class Journal {
 
   /// Goes on in a new segment; the old one never changes again.
   func rotate(to number: ContainerNumber) throws(VaultError) {
+    let file: any DiskFile
     (file, seed, end) = try Self.start(containers, vault, number, lastLSN.next)
+    self.file = file
     containers.end(segment)
     segment = number
     unsynced.append(file)
@@ -106,7 +118,12 @@ final class Journal {
   }
 
   private func write() throws(VaultError) {
-    try writeAll(buffer.bytes, to: file, at: end)
+    guard let file else { throw .readOnly(reason: "its journal is closed") }
+    do throws(VaultError) { try writeAll(buffer.bytes, to: file, at: end) } catch {
+      // If this fails, too, nobody knows what is in the file: the vault becomes read-only.
+      if try file.size() > end { try file.truncate(to: end) }
+      throw error
+    }
     end += UInt64(buffer.count)
     bytesUnsynced += UInt64(buffer.count)
   }
@@ -114,7 +131,7 @@ final class Journal {
   /// Files with bytes that no sync has covered; the caller syncs them in this order.
   func takeUnsynced() -> [any DiskFile] {
     defer {
-      unsynced = [file]
+      unsynced = file.map { [$0] } ?? []
       bytesUnsynced = 0
     }
     return unsynced

@@ -1,13 +1,20 @@
 // Reads the journal back: segment by segment, record by record, up to where it ends.
 //
 // What must stay true: the journal ends at the first record that is not whole, does not follow the one before, or names
-// a chunk that is not stored, and only if nothing attests that record: no valid record after it says that its LSN was
-// durable. Then it and all that follows is what a power cut left of unflushed work (promise 2): it is cut off for good,
-// and reported. Otherwise it is damage: reported, never cut; where only a chunk is missing, the rest goes on without it.
+// a chunk that is not stored, and only if nothing shows that it was there once. After a power cut a valid record after it
+// shows that, if it says that its LSN was durable: what no flush has covered may be gone in any part. After a mere
+// kill (or a clean end) nothing that was written is gone, only the very last write can be torn: there any valid record
+// of a greater LSN shows it. Then it is damage: reported, never cut; where only a chunk is missing, the rest goes on
+// without it. Else it and all that follows is what an interrupted write or a power cut left: cut off for good, kept
+// aside (JournalCut.swift) and reported.
+
+import Printable
 
 struct JournalReader {
   let containers: ContainerStore
   let vault: NodeID
+  /// The vault's directory, for messages.
+  let path: String
 
   struct End {
     var lastLSN: LSN
@@ -16,12 +23,16 @@ struct JournalReader {
     var stamp: UInt64
     /// What a power cut or an interrupted write left behind the end, if anything.
     var torn: Torn?
+    /// What was wrong and did no harm, in sentences.
+    var notes: [String] = []
 
     struct Torn {
       var segment: ContainerNumber
       /// Where the first of it is in the segment.
       var offset: UInt64
-      var detail: String
+      /// What stands there.
+      var what: String
+      var last: LSN
     }
     static let start = End(lastLSN: .zero, durable: .zero, stamp: 0, torn: nil)
   }
@@ -48,12 +59,18 @@ struct JournalReader {
       // An unfinished write may be followed by the segment of the next opening, which goes on right after it.
       if let next = later.first, let header = try Segment(next, in: containers, vault: vault).header, header.firstLSN <= end.lastLSN.next,
         !segment.attests(end.lastLSN.next, from: place.at) { continue }
-      let detail = "\(what) at byte \(place.at) of \(segment.file.path)"
-      if try isAttested(end.lastLSN.next, at: place) { throw .journalDamaged(detail: detail) }
-      end.torn = End.Torn(segment: number, offset: UInt64(place.at), detail: "\(detail), unfinished after operation \(end.lastLSN.value)")
+      if try wasThere(end.lastLSN.next, at: place) {
+        throw .journalDamaged(detail: "\(what) at byte \(place.at) of \(path)/\(segment.file.path)\(afterPowerCut ? "" : Self.howToInsist(path))")
+      }
+      end.torn = End.Torn(segment: number, offset: UInt64(place.at), what: what, last: end.lastLSN)
       break
     }
     return end
+  }
+
+  /// Of damage that might be what a power cut left: the computer would know of its own, not of a disk's.
+  private static func howToInsist(_ path: String) -> String {
+    ". (If the disk lost its power or was pulled out, though the computer was not: `: > \(shellQuoted(path + "/boot"))` says so, and what follows is cut off then)"
   }
 
   private struct Place {
@@ -63,24 +80,20 @@ struct JournalReader {
     let afterPowerCut: Bool
   }
 
-  private func isAttested(_ lsn: LSN, at place: Place) throws(VaultError) -> Bool {
-    if place.segment.attests(lsn, from: place.at) { return true }
+  /// Whether something shows that operation `lsn`, which cannot be read at `place`, was in the journal for good.
+  private func wasThere(_ lsn: LSN, at place: Place) throws(VaultError) -> Bool {
+    func shows(_ segment: Segment, from start: Int) -> Bool {
+      place.afterPowerCut ? segment.attests(lsn, from: start) : segment.holds(lsn, from: start)
+    }
+    if shows(place.segment, from: place.at) { return true }
+    // No segment is begun before all operations up to its first are written.
+    if !place.afterPowerCut, let first = place.segment.header?.firstLSN, first > lsn { return true }
     for number in place.later {
-      if try Segment(number, in: containers, vault: vault).attests(lsn, from: SegmentHeader.length) { return true }
+      let segment = try Segment(number, in: containers, vault: vault)
+      if shows(segment, from: SegmentHeader.length) { return true }
+      if !place.afterPowerCut, let first = segment.header?.firstLSN, first > lsn { return true }
     }
     return false
-  }
-
-  /// Takes what is behind the end out of the journal, for good: else a later rebuild might find it.
-  func cut(_ torn: End.Torn) throws(VaultError) {
-    let disk = containers.disk
-    for number in containers.journal where number > torn.segment { try containers.setAside(number) }
-    if torn.offset < UInt64(SegmentHeader.length) { try containers.setAside(torn.segment) } else {
-      let file = try disk.open(ContainerStore.path(torn.segment, .segment), .update)
-      try file.truncate(to: torn.offset)
-      try file.sync()
-    }
-    try disk.syncDirectory("journal")
   }
 
   /// - Returns: what stands at `place` that is not a part of the journal, if the segment does not end as it should.
@@ -88,28 +101,36 @@ struct JournalReader {
     let segment = place.segment
     defer { withExtendedLifetime(segment) {} }
     guard let header = segment.header else {
+      // Whoever reads on from its end needs nothing of it.
+      if place.at > 0, place.at >= segment.count {
+        end.notes.append("the header of \(path)/\(segment.file.path) is damaged. The database has everything that is in it; put the file back from a copy of the vault, for a later rebuild")
+        return nil
+      }
       // No record is written before its segment's header is durable.
-      if segment.count > SegmentHeader.length { throw .journalDamaged(detail: "the segment header at byte 0 of \(segment.file.path)") }
-      return "no segment header"
+      if segment.count > SegmentHeader.length { throw .journalDamaged(detail: "the segment header at byte 0 of \(path)/\(segment.file.path)") }
+      return "a segment that was only being begun"
+    }
+    if segment.isRepaired {
+      end.notes.append("the header of \(path)/\(segment.file.path) is damaged; what it said is worked out from the rest, and nothing is lost. Put the file back from a copy of the vault where there is one")
     }
     guard place.at > 0 || header.firstLSN <= end.lastLSN.next else {
       return "a segment that begins after the missing operations \(end.lastLSN.next.value) to \(header.firstLSN.value - 1)"
     }
     place.at = max(place.at, SegmentHeader.length)
     while place.at < segment.count {
-      guard let (record, body) = unsafe segment.record(at: place.at) else { return "\(segment.count - place.at) bytes of no record" }
+      guard let (record, body) = unsafe segment.record(at: place.at) else { return "a record that is not whole" }
       end.durable = max(end.durable, record.durable)
       end.stamp = max(end.stamp, record.stamp)
       switch record.kind {
       case .mark: break
       case .frame where record.lsn > end.lastLSN:
-        guard let frame = try? unsafe FrameHeader(decoding: body) else { return "a frame" }
+        guard let frame = try? unsafe FrameHeader(decoding: body) else { return "a frame that is none" }
         try visitor.frame(frame, UInt64(place.at + RecordHeader.length), segment.number)
       case .operation where record.lsn > end.lastLSN:
         guard record.lsn == end.lastLSN.next else { return "operation \(record.lsn.value), which does not follow \(end.lastLSN.value)," }
         var reader = unsafe ByteReader(body)
-        guard let operation = try? Operation(decoding: &reader, stamp: record.stamp), reader.isAtEnd else { return "operation \(record.lsn.value)" }
-        if place.afterPowerCut, try !visitor.isComplete(operation), try !isAttested(record.lsn, at: place) {
+        guard let operation = try? Operation(decoding: &reader, stamp: record.stamp), reader.isAtEnd else { return "operation \(record.lsn.value), which is none," }
+        if place.afterPowerCut, try !visitor.isComplete(operation), try !wasThere(record.lsn, at: place) {
           return "operation \(record.lsn.value), whose content did not reach the disk,"
         }
         try visitor.operation(operation, record.lsn, record.stamp)

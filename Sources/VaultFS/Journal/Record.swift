@@ -13,6 +13,7 @@ struct SegmentHeader {
   static let magic: UInt32 = 0x474F_4C56  // "VLOG"
   static let version: UInt16 = 1
   static let length = 56
+  static let saltOffset = 24
 
   var vault: NodeID
   var salt: UInt64

@@ -5,8 +5,10 @@
 final class Segment {
   let number: ContainerNumber
   let file: any DiskFile
-  /// nil where it is not a valid header of this vault.
+  /// nil where it is not a header of this vault, nor can be worked out.
   let header: SegmentHeader?
+  /// The header in the file is damaged, and `header` is worked out from what is left of it and the first record.
+  let isRepaired: Bool
   private let buffer: Buffer
   var count: Int { buffer.count }
   var bytes: UnsafeRawBufferPointer { unsafe buffer.bytes }
@@ -26,7 +28,9 @@ final class Segment {
       buffer = plain
     } else { buffer = raw }
     let decoded = try? unsafe SegmentHeader(decoding: buffer.bytes)
-    header = decoded?.vault == vault ? decoded : nil
+    let repaired = decoded == nil ? unsafe SegmentHeader(repairing: buffer.bytes, of: vault) : nil
+    header = decoded?.vault == vault ? decoded : repaired
+    isRepaired = repaired != nil
   }
 
   /// The valid record at `offset` and its body, if there is one.
@@ -37,12 +41,57 @@ final class Segment {
   }
 
   /// Whether a valid record from `start` on says that operation `lsn` was durable.
-  func attests(_ lsn: LSN, from start: Int) -> Bool {
+  func attests(_ lsn: LSN, from start: Int) -> Bool { holds(from: start) { $0.durable >= lsn } }
+
+  /// Whether there is a valid record from `start` on, wherever it begins, that belongs to operation `lsn` or a later one.
+  func holds(_ lsn: LSN, from start: Int) -> Bool { holds(from: start) { $0.lsn >= lsn } }
+
+  private func holds(from start: Int, _ isWanted: (RecordHeader) -> Bool) -> Bool {
     var at = (max(start, SegmentHeader.length) + 7) & ~7
     while at + RecordHeader.length <= count {
-      if unsafe buffer.bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self) == RecordHeader.magic, let (record, _) = unsafe record(at: at), record.durable >= lsn { return true }
+      if unsafe buffer.bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self) == RecordHeader.magic, let (record, _) = unsafe record(at: at), isWanted(record) { return true }
       at += 8
     }
     return false
+  }
+
+  /// The last operation that a valid record here belongs to; where there is none, the one before the segment's first.
+  var lastLSN: LSN? {
+    guard let header else { return nil }
+    var last = LSN(header.firstLSN.value &- 1)
+    _ = holds(from: SegmentHeader.length) {
+      last = max(last, $0.lsn)
+      return false
+    }
+    return last
+  }
+}
+
+extension SegmentHeader {
+  /// Bits that may be wrong in a header which is still the same one.
+  private static let flipsMax = 8
+
+  /// Works out a header in which a few bits are wrong. All of it is known but the salt and the first LSN; every record's
+  /// checksum covers the salt, and the first record says what the LSN was.
+  /// - Returns: nil where too little is left, where there is no record to prove it, or where the header is whole (then it is another's).
+  init?(repairing bytes: UnsafeRawBufferPointer, of vault: NodeID) {
+    guard bytes.count > Self.length, unsafe !Self.isWhole(bytes) else { return nil }
+    let salt = unsafe UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: Self.saltOffset, as: UInt64.self))
+    let records = unsafe UnsafeRawBufferPointer(rebasing: bytes[Self.length...])
+    for candidate in [salt] + (0..<UInt64.bitWidth).map({ salt ^ 1 << $0 }) {
+      var header = SegmentHeader(vault: vault, salt: candidate, firstLSN: .zero, device: 0, incarnation: 0)
+      guard let first = try? unsafe RecordHeader(decoding: records, seed: header.seed) else { continue }
+      header.firstLSN = first.kind == .mark ? first.lsn.next : first.lsn
+      let flips = unsafe zip(header.encoded(), bytes).reduce(0) { $0 + ($1.0 ^ $1.1).nonzeroBitCount }
+      guard flips <= Self.flipsMax else { return nil }
+      self = header
+      return
+    }
+    return nil
+  }
+
+  private static func isWhole(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    let crc = unsafe Checksum.crc32(UnsafeRawBufferPointer(rebasing: bytes[0..<length - 4]))
+    return unsafe UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: length - 4, as: UInt32.self)) == crc
   }
 }

@@ -17,7 +17,7 @@ extension Metadata {
     while try find.step() {
       var reader = unsafe ByteReader(find.raw(1))
       if let found = try? reader.chunkID(), found == id {
-        if find.unsigned(2) == Self.nowhere.value, !orMissing { return nil }
+        if find.unsigned(2) == ContainerNumber.none.value, !orMissing { return nil }
         let number = ChunkNumber(find.unsigned(0))
         marks?.insert(number)
         return number
@@ -26,13 +26,10 @@ extension Metadata {
     return nil
   }
 
-  /// Where a chunk is that something names and that is not stored any more.
-  static let nowhere = ContainerNumber(0)
-
   /// Notes that a chunk is not stored any more. The same content written again heals it.
   func insertMissing(_ id: ChunkID) throws(VaultError) {
     let header = unsafe FrameHeader(codec: .raw, plain: 0, stored: UnsafeRawBufferPointer(start: nil, count: 0), chunks: [FrameChunk(id: id, length: 0, crc: 0)])
-    try insert(header, at: 0, in: Self.nowhere)
+    try insert(header, at: 0, in: ContainerNumber.none)
   }
 
   /// Notes where the chunks of a frame are; a chunk that is known stays where it is.
@@ -53,7 +50,7 @@ extension Metadata {
       while try find.step() {
         var reader = unsafe ByteReader(find.raw(1))
         if let found = try? reader.chunkID(), found == chunk.id {
-          if find.unsigned(2) == Self.nowhere.value { missing = find.unsigned(0) } else { known = true }
+          if find.unsigned(2) == ContainerNumber.none.value { missing = find.unsigned(0) } else { known = true }
         }
         if find.unsigned(0) == free { free += 1 }
       }
@@ -62,7 +59,7 @@ extension Metadata {
       if let missing {
         statements.deleteChunk.bind(1, missing)
         try statements.deleteChunk.run()
-        state.containers.add(-1, to: Self.nowhere)
+        state.containers.add(-1, to: ContainerNumber.none)
         state.counters.chunks &-= 1
         free = missing
       }
@@ -83,7 +80,7 @@ extension Metadata {
       state.counters.chunks &+= 1
       state.counters.uniqueBytes &+= Int64(chunk.length)
     }
-    if isNew, container != Self.nowhere { state.counters.frameBytes &+= Int64(frame.totalLength) }
+    if isNew, container != ContainerNumber.none { state.counters.frameBytes &+= Int64(frame.totalLength) }
   }
 
   struct ChunkRow {

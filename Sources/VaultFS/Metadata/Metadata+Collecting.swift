@@ -103,12 +103,13 @@ extension Metadata {
   private static let rowsPerWalk = 1000
 
   /// After all of the journal was replayed: operations of long ago name chunks that were collected since. What nothing
-  /// refers to any more is forgotten; what something does is lost, and said.
-  func settleMissing(_ log: (String) -> Void) throws(VaultError) {
+  /// refers to any more is forgotten.
+  /// - Returns: how many something does refer to: what they held is lost.
+  func settleMissing() throws(VaultError) -> Int {
     let select = try database.prepare("SELECT number FROM chunk WHERE container = 0")
     var missing: Set<UInt64> = [], needed: Set<UInt64> = []
     while try select.step() { missing.insert(select.unsigned(0)) }
-    if missing.isEmpty { return }
+    if missing.isEmpty { return 0 }
     var walk = Walk()
     while !walk.isDone {
       try self.walk(&walk, rows: Self.rowsPerWalk) { extents in
@@ -121,6 +122,6 @@ extension Metadata {
       state.containers.add(-1, to: ContainerNumber(0))
       state.counters.chunks &-= 1
     }
-    if !needed.isEmpty { log("\(needed.count) chunks that files refer to are not stored any more: what holds them can be read only in part") }
+    return needed.count
   }
 }

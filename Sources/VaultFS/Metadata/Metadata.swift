@@ -63,7 +63,7 @@ final class Metadata {
     try loadRecent()
   }
 
-  func damaged(_ what: String) -> VaultError { .databaseDamaged(detail: what) }
+  func damaged(_ what: String) -> VaultError { .databaseDamaged(detail: "\(database.path): \(what)") }
 
   // MARK: Nodes
 

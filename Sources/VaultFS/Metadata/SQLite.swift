@@ -31,6 +31,35 @@ import Printable
   }
   deinit { unsafe sqlite3_close_v2(handle) }
 
+  /// Opens the database at `path` for a look that leaves no trace.
+  /// - Parameter withLog: with what is still in its log.
+  init(lookingAt path: String, withLog: Bool) throws(VaultError) {
+    self.path = path
+    PageChecksums.register()
+    var opened: OpaquePointer?
+    // To SQLite, a file that cannot change has no log.
+    let name = withLog ? path : "file:\(Self.encoded(path))?immutable=1"
+    let flags = withLog ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
+    let code = unsafe sqlite3_open_v2(name, &opened, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, PageChecksums.vfsName)
+    guard code == SQLITE_OK, let opened = unsafe opened else {
+      defer { unsafe sqlite3_close_v2(opened) }
+      throw unsafe Self.error(code, opened.map { unsafe String(cString: sqlite3_errmsg($0)) } ?? "out of memory", path)
+    }
+    unsafe handle = unsafe opened
+    unsafe sqlite3_extended_result_codes(handle, 1)
+    unsafe vaultfs_no_checkpoint_on_close(handle)
+    // The log's index is then in memory, and no file.
+    try execute("PRAGMA locking_mode = EXCLUSIVE")
+  }
+
+  /// A path in a URI.
+  private static func encoded(_ path: String) -> String {
+    path.utf8.map { byte in
+      let scalar = Unicode.Scalar(byte), isPlain = byte < 0x80 && (Character(scalar).isLetter || Character(scalar).isNumber || "/-_.".utf8.contains(byte))
+      return isPlain ? String(scalar) : "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+    }.joined()
+  }
+
   /// The error that ended an open transaction by itself (SQLite does so after many): what it held is gone from here,
   /// so nothing is read or written any more. The journal has it all.
   private var lost: VaultError?

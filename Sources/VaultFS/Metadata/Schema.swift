@@ -94,7 +94,7 @@ enum Schema {
     let tables = try database.integer("SELECT count(*) FROM sqlite_schema") ?? 0
     if tables > 0 {
       guard try database.integer("PRAGMA application_id") == applicationID else {
-        throw .databaseDamaged(detail: "\(database.path) is not a vault's database")
+        throw .databaseDamaged(detail: "\(database.path): it is not a vault's database")
       }
     }
     if tables > 0, version < versionMin { throw .databaseOutdated(path: database.path) }

@@ -35,7 +35,7 @@ struct ContainerContents {
     let segment = try Segment(number, in: vault.containers, vault: id)
     defer { withExtendedLifetime(segment) {} }
     guard let header = segment.header else { return false }
-    records = unsafe Array(segment.bytes.prefix(SegmentHeader.length))
+    records = header.encoded()
     var at = SegmentHeader.length, expected = header.firstLSN
     while at < segment.count, let (record, body) = unsafe segment.record(at: at) {
       if record.kind == .operation {

@@ -63,7 +63,7 @@ final class Optimiser {
       if case .diskFull = error { throw error }
       if vault.lock.withLock({ vault.failure != nil }) { throw error }
       refused.insert(container)
-      vault.log("container \(container.value) stays as it is: \(error)")
+      say(container, "\(error)")
     }
   }
 
@@ -81,7 +81,12 @@ final class Optimiser {
   /// Leaves a container alone from now on.
   private func keep(_ container: ContainerNumber, because reason: String? = nil) throws(VaultError) {
     try vault.changeView { $0.state.containers.keep(container) }
-    if let reason { vault.log("container \(container.value) stays as it is: \(reason)") }
+    if let reason { say(container, reason) }
+  }
+
+  private func say(_ container: ContainerNumber, _ reason: String) {
+    let file = ContainerStore.path(container, vault.containers.kind(container) ?? .pack)
+    vault.log("\(vault.path)/\(file) is not made smaller, and stays as it is: \(reason). What can be read from it still can")
   }
 
   // MARK: Choosing

@@ -73,6 +73,7 @@ final class Keeper: @unchecked Sendable {
 
   private func work() throws(VaultError) {
     let now = monotonicNanoseconds()
+    try checkPlace()
     try? vault.checkRoom(for: 0)
     saveOldDrafts(now)
     let (lsn, operations, unsynced, anyUnsaved) = vault.lock.withLock {
@@ -102,6 +103,15 @@ final class Keeper: @unchecked Sendable {
       collectionDue = now + nanoseconds(Limits.collectionDelay)
     }
     if quiet >= Self.quietTicks { try rest() }
+  }
+
+  /// Files that were deleted go on taking what is written to them, and nobody will ever read it.
+  private func checkPlace() throws(VaultError) {
+    try vault.lock.withLock { () throws(VaultError) in
+      let segment = ContainerStore.path(vault.journal.segment, .segment)
+      guard vault.failure == nil, !vault.containers.disk.exists(segment) else { return }
+      throw vault.fail(.directoryInUse(path: vault.path, detail: "the vault's folder, or \(segment) in it, was deleted while it was in use, so nothing more can be stored. Copy out what can still be read, unmount, and put the vault back from a copy"))
+    }
   }
 
   /// Everything is quiet: make it durable, attest it, empty the database's log, and sleep.

@@ -37,11 +37,23 @@ final class OwnerLock: Sendable {
       close(descriptor)
       throw code == EWOULDBLOCK ? .owned(path: path, by: owner) : .disk(operation: "lock", path: file, code: code)
     }
+    waitForVisitors(path)
     let text = "process \(getpid()) on \(Self.host), \(purpose)\n"
     _ = ftruncate(descriptor, 0)
     _ = unsafe text.withCString { unsafe pwrite(descriptor, $0, strlen($0), 0) }
   }
   deinit { release() }
+
+  /// One that came before there was a file to lock has the directory. Whoever comes later finds the file.
+  private func waitForVisitors(_ path: String) {
+    let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard directory >= 0 else { return }
+    defer { close(directory) }
+    for _ in 0..<Self.patienceMax {
+      if flock(directory, LOCK_EX | LOCK_NB) == 0 { return }
+      usleep(10_000)
+    }
+  }
 
   static func onReadOnlyVolume(_ path: String) -> VaultError {
     .directoryInUse(path: path, detail: "it is on a read-only file system, and whoever uses a vault must write to it, even to look (--read-only, status); make that one writable, or copy the vault elsewhere")
@@ -84,18 +96,26 @@ final class Visit {
 
   /// - Throws: `.owned`, naming the owner, where there is one.
   init(vault path: String) throws(VaultError) {
-    // A vault that no one ever owned has no such file, and must not get one from a visitor.
-    let file = "\(path)/\(OwnerLock.fileName)", descriptor: Int32?
-    do throws(VaultError) { descriptor = try PlainFile.open(file, O_RDONLY, place: file) } catch {
-      guard case .disk(_, _, ENOENT) = error else { throw error }
-      descriptor = nil
-    }
-    if let descriptor, let owner = hold(descriptor, LOCK_SH) { throw .owned(path: path, by: owner) }
+    // A vault that no one ever owned has no such file, and must not get one from a visitor: the directory is locked, too.
+    if let owner = try ownerHolding(path) { throw .owned(path: path, by: owner) }
     let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if directory < 0 { throw failure("open", path) }
     if hold(directory, LOCK_EX) != nil { throw .directoryInUse(path: path, detail: "others have been reading it all the time; try again") }
+    // An owner that came meanwhile, as the first one, waits until nobody has the directory: either it is seen here, or it waits.
+    if held.count == 1, let owner = try ownerHolding(path) { throw .owned(path: path, by: owner) }
   }
   deinit { for descriptor in held { close(descriptor) } }
+
+  /// Shares the owner's lock, where there is a file to lock.
+  /// - Returns: who owns the vault; nil where nobody does.
+  private func ownerHolding(_ path: String) throws(VaultError) -> String? {
+    let file = "\(path)/\(OwnerLock.fileName)", descriptor: Int32
+    do throws(VaultError) { descriptor = try PlainFile.open(file, O_RDONLY, place: file) } catch {
+      guard case .disk(_, _, ENOENT) = error else { throw error }
+      return nil
+    }
+    return hold(descriptor, LOCK_SH)
+  }
 
   /// - Returns: nil where it is held; else who holds it, as far as the file says.
   private func hold(_ descriptor: Int32, _ kind: Int32) -> String? {

@@ -1,11 +1,14 @@
 // Making a vault.
 //
 // What must stay true: the configuration comes last: with it, and not before, the directory is a vault. An attempt that
-// fails leaves the directory as it was, so that it can be repeated.
+// fails leaves the directory as it was, so that it can be repeated. What one that was killed left is recognised by the
+// file `owner`, which says so, and gives way to the next; a vault that lost its configuration is never taken for that.
 
 import Glibc
 
 extension Vault {
+  private static let purpose = "making it"
+
   /// Makes a vault in `path`: a directory that is empty, or does not exist and can be made.
   @discardableResult
   public static func create(at path: String, name: String, mode: UInt32 = 0o755) throws(VaultError) -> VaultConfiguration {
@@ -14,27 +17,48 @@ extension Vault {
     let owner: OwnerLock, disk: RealDisk
     do throws(VaultError) {
       disk = try RealDisk(path: path)
-      owner = try OwnerLock(vault: path, purpose: "making it")
+      let isUnfinished = isUnfinished(disk)
+      owner = try OwnerLock(vault: path, purpose: purpose)
+      // Another may have finished it since.
+      if isUnfinished, disk.exists(VaultConfiguration.fileName) { try refuseVault(path) }
+      if isUnfinished { clear(path, disk, but: OwnerLock.fileName) }
     } catch {
       if isNew { unsafe rmdir(path) }
       throw error
     }
     defer { withExtendedLifetime(owner) {} }
     do throws(VaultError) { return try fill(path, disk, name: name, mode: mode) } catch {
-      for directory in ["journal", "packs"] {
-        for name in (try? disk.list(directory)) ?? [] { try? disk.remove("\(directory)/\(name)") }
-        unsafe rmdir("\(path)/\(directory)")
-      }
-      for file in (try? disk.list(".")) ?? [] where made(file) { try? disk.remove(file) }
+      clear(path, disk)
       if isNew { unsafe rmdir(path) }
       throw error
     }
   }
 
+  /// Removes what an attempt has made.
+  private static func clear(_ path: String, _ disk: any Disk, but kept: String? = nil) {
+    for directory in directories {
+      for name in (try? disk.list(directory)) ?? [] { try? disk.remove("\(directory)/\(name)") }
+      unsafe rmdir("\(path)/\(directory)")
+    }
+    for file in (try? disk.list(".")) ?? [] where made(file) && file != kept { try? disk.remove(file) }
+  }
+
+  /// Whether all there is in a directory is what an attempt left that was killed.
+  private static func isUnfinished(_ disk: any Disk) -> Bool {
+    guard let names = try? disk.list("."), !names.isEmpty, !names.contains(VaultConfiguration.fileName), names.allSatisfy({ made($0) || directories.contains($0) }),
+      let owner = try? disk.open(OwnerLock.fileName, .read) else { return false }
+    let buffer = Buffer(capacity: 512)
+    defer { withExtendedLifetime(buffer) {} }
+    buffer.count = (try? unsafe owner.read(into: buffer.space, at: 0)) ?? 0
+    // Its first act is to make that file, its second to write there who it is.
+    if buffer.count == 0 { return names == [OwnerLock.fileName] }
+    return unsafe String(decoding: buffer.bytes, as: UTF8.self).hasSuffix(", \(purpose)\n") && ((try? disk.list("packs"))?.isEmpty ?? true)
+  }
+
   private static func made(_ file: String) -> Bool { ["vault.new", VaultConfiguration.fileName, OwnerLock.fileName].contains(file) || file.hasPrefix(databaseName) }
 
   private static func fill(_ path: String, _ disk: RealDisk, name: String, mode: UInt32) throws(VaultError) -> VaultConfiguration {
-    for directory in ["journal", "packs"] { try disk.makeDirectory(directory) }
+    for directory in directories { try disk.makeDirectory(directory) }
     var generator = SystemRandomNumberGenerator()
     let configuration = VaultConfiguration(id: .random(), name: name, nameKey: (generator.next(), generator.next()), created: now().seconds)
     let containers = try ContainerStore(disk: disk)
@@ -47,7 +71,7 @@ extension Vault {
     let file = try disk.open("vault.new", .create)
     try writeAll(Array(configuration.encoded().utf8), to: file, at: 0)
     try file.sync()
-    try rebuild(path, configuration: configuration, disk: disk, log: { _ in }) { _ in }
+    try rebuild(path, configuration: configuration, disk: disk, lastEnd: try LastEnd(path, disk), log: { _ in }) { _ in }
     // SQLite leaves the log of a database that was renamed.
     for suffix in [".new-wal", ".new-shm"] where disk.exists(databaseName + suffix) { try disk.remove(databaseName + suffix) }
     try disk.rename("vault.new", to: VaultConfiguration.fileName)
@@ -55,7 +79,7 @@ extension Vault {
     return configuration
   }
 
-  /// - Returns: whether the directory was made; it was empty otherwise.
+  /// - Returns: whether the directory was made; it was empty otherwise, or holds what a killed attempt left.
   private static func prepareDirectory(_ path: String) throws(VaultError) -> Bool {
     if unsafe mkdir(path, 0o700) == 0 { return true }
     let failure = errno
@@ -69,7 +93,7 @@ extension Vault {
     if let refusal = refusal(path) { throw refusal }
     let names = try disk.list(".")
     if names.contains(VaultConfiguration.fileName) { try refuseVault(path) }
-    if !names.isEmpty { throw .directoryInUse(path: path, detail: "it is not empty; a vault is made in an empty directory, so choose another or empty this one") }
+    if !names.isEmpty, !isUnfinished(disk) { throw .directoryInUse(path: path, detail: "it is not empty; a vault is made in an empty directory, so choose another or empty this one") }
     if unsafe chmod(path, 0o700) != 0 { throw .disk(operation: "make private", path: path, code: errno) }
     return false
   }

@@ -219,7 +219,7 @@ extension Vault {
         throw .chunkDamaged(detail: "the frame at \(piece.place.frame.offset) of \(file.path) holds another chunk")
       }
     } catch {
-      report("cannot read bytes \(piece.start) to \(piece.start + UInt64(piece.count)) of node \(inode.value): \(error)")
+      report(error, reading: piece.start..<piece.start + UInt64(piece.count), of: inode)
       throw error
     }
   }
@@ -228,7 +228,7 @@ extension Vault {
   /// - Parameter isBase: it is needed to decode another one.
   func frame(at place: FramePlace, in file: any DiskFile, isBase: Bool = false) throws(VaultError) -> DecodedFrame {
     if let cached = frames.frame(place) { return cached }
-    guard place.offset <= UInt64(Int64.max) - UInt64(place.length) else { throw .databaseDamaged(detail: "a chunk's place") }
+    guard place.offset <= UInt64(Int64.max) - UInt64(place.length) else { throw metadata.damaged("a chunk's place") }
     let frame = try decoders.with { decoder throws(VaultError) in
       try DecodedFrame(reading: file, at: place, isBase: isBase, decoder: decoder) { base throws(VaultError) in
         try self.frame(at: base, in: try containers.file(base.container), isBase: true)

@@ -115,7 +115,7 @@ extension Vault {
   private func reviveTree(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber,
                           _ made: inout [InodeNumber: InodeNumber]) throws(VaultError) -> InodeNumber {
     // A damaged past may have a directory in itself.
-    if made[source] != nil { throw .databaseDamaged(detail: "directory \(source.value) of the past is at more than one place") }
+    if made[source] != nil { throw metadata.damaged("directory \(source.value) of the past is at more than one place") }
     let inode = try reviveOne(source, moment, name, parent)
     made[source] = inode
     for entry in try allEntriesAt(source, moment) {

@@ -20,6 +20,8 @@ public struct VaultStatus: Sendable {
   /// What owns the vault now; nil if nothing does.
   public var owner: String?
   public var readOnlyReason: String?
+  /// The first damage that was met since it was opened; nil where nobody owns it.
+  public var damage: String?
   public var counters: Counters
   /// Operations in the journal.
   public var operations: UInt64
@@ -54,11 +56,15 @@ extension Vault {
   }
 
   public func status() -> VaultStatus {
-    let (counters, operations, reason) = lock.withLock { (metadata.state.counters, journal.lastLSN.value, failure ?? (isReadOnly ? "it was mounted read-only" : nil)) }
+    let (counters, operations, reason, damage) = lock.withLock {
+      (metadata.state.counters, journal.lastLSN.value, failure ?? (isReadOnly ? "it was mounted read-only" : nil), self.damage)
+    }
     // The same number as statfs(2) on the mount tells.
-    return Self.status(path, configuration, counters, operations, owner: Self.owner(of: path), reason: reason,
-                       unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), available: (try? space().available) ?? 0,
-                       containers.storedBytes(in: path), containers.disk)
+    var status = Self.status(path, configuration, counters, operations, owner: Self.owner(of: path), reason: reason,
+                             unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), available: (try? space().available) ?? 0,
+                             containers.storedBytes(in: path), containers.disk)
+    status.damage = damage
+    return status
   }
 
   /// The status of a vault that nobody owns.
@@ -66,13 +72,12 @@ extension Vault {
     let configuration = try readConfiguration(path)
     let visit = try Visit(vault: path)
     defer { withExtendedLifetime(visit) {} }
-    let file = "\(path)/\(databaseName)"
     // SQLite makes the log it looks into where there is none.
     if unsafe access(path, W_OK) != 0, errno == EROFS { throw OwnerLock.onReadOnlyVolume(path) }
-    guard unsafe access(file, F_OK) == 0 else { throw .databaseDamaged(detail: "\(file) is missing") }
-    let database = try Database(path: file)
+    let database = try openDatabase(path)
     try Schema.prepare(database)
     let state = try Metadata.readState(database)
+    guard state.applied > .zero else { throw .databaseDamaged(detail: "\(database.path): it holds no vault") }
     let disk = try RealDisk(path: path), available = try disk.space().available
     return status(path, configuration, state.counters, state.applied.value, owner: nil, reason: nil, unsaved: 0,
                   available: max(available, Limits.reserveBytes) - Limits.reserveBytes,

@@ -12,7 +12,7 @@ import Glibc
 import Synchronization
 
 public final class Vault: @unchecked Sendable {
-  // Sendable: `metadata`, `journal`, `unsaved`, `orphans`, `failure`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
+  // Sendable: `metadata`, `journal`, `unsaved`, `orphans`, `failure`, `damage`, `reported`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
   public let configuration: VaultConfiguration
   public let path: String
   let lock = Lock()
@@ -41,8 +41,12 @@ public final class Vault: @unchecked Sendable {
   /// Nodes without a name that somebody may still hold.
   var orphans: Set<InodeNumber> = []
   var failure: String?
+  /// The first damage that was met since the vault was opened.
+  var damage: String?
+  /// Its journal is damaged: it is shown, and nothing is written, not even at its end. Set before the vault is used.
+  var isClosedForDamage = false
   var hasEpoch = false
-  private var lastReport = ""
+  var reported: Set<String> = []
   /// The volume that holds the vault has less than the reserve left: only what frees space goes on.
   let diskIsFull = Atomic<Bool>(false)
   var keeper: Keeper?
@@ -131,17 +135,6 @@ public final class Vault: @unchecked Sendable {
     if diskIsFull.load(ordering: .relaxed) { try checkRoom(for: 0) }
   }
 
-  /// Says in the log what a program only saw as an I/O error; the same thing once.
-  public func report(_ error: VaultError) { report("\(error)") }
-  func report(_ text: String) {
-    let isNew = lock.withLock { () -> Bool in
-      if lastReport == text { return false }
-      lastReport = text
-      return true
-    }
-    if isNew { log(text) }
-  }
-
   /// Looks how much room the volume has, and refuses `wanted` bytes more where that would eat into the reserve.
   func checkRoom(for wanted: Int) throws(VaultError) {
     guard let space = try? reserve.space() else { return }
@@ -153,6 +146,7 @@ public final class Vault: @unchecked Sendable {
   /// From here on the vault is read-only. `lock` is held.
   func fail(_ error: VaultError) -> VaultError {
     if failure == nil {
+      if error.isDamage { noteDamage("\(error)") }
       failure = "\(error)"
       log("the vault is read-only from now on: \(error); unmount it, see to the disk, and mount it again")
     }

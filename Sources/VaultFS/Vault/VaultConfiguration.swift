@@ -75,7 +75,7 @@ extension Vault {
   /// Whether there is a vault at `path`, as far as this user may see; it may be damaged.
   public static func isVault(_ path: String) -> Bool { parts.allSatisfy { unsafe access("\(path)/\($0)", F_OK) == 0 } }
 
-  private static let directories = ["journal", "packs"]
+  static let directories = ["journal", "packs"]
   private static let parts = [VaultConfiguration.fileName] + directories
 
   /// What the vault at `path` is.
@@ -97,11 +97,11 @@ extension Vault {
       // What is no vault is nobody's to give away.
       if found.isEmpty { throw .notAVault(path: path, detail: "it has no directories `\(directories.joined(separator: "` and `"))`") }
       let asRoot = geteuid() == 0 ? "" : " as root"
-      throw .directoryInUse(path: path, detail: "it belongs to \(owner); run this as \(owner), or give the vault to yourself\(asRoot), with `chown -R \(geteuid())` and its path")
+      throw .directoryInUse(path: path, detail: "it belongs to \(owner); run this as \(owner), or give the vault to yourself\(asRoot), with `chown -R \(geteuid()) \(shellQuoted(path))`")
     }
     guard hasFile else {
       if !looksLikeVault { throw .notAVault(path: path, detail: "it has no file `\(VaultConfiguration.fileName)`") }
-      throw .formatUnknown(path: path, detail: "its configuration, the file `\(VaultConfiguration.fileName)`, is missing. If `vaultfs init` was ended there before it was done, remove the directory; else restore that file from a copy of the vault")
+      throw .formatUnknown(path: path, detail: "its configuration, the file `\(VaultConfiguration.fileName)`, is missing. If `vaultfs init` was ended there before it was done, run it again; else restore that file from a copy of the vault")
     }
     let buffer = Buffer(capacity: 4096)
     defer { withExtendedLifetime(buffer) {} }

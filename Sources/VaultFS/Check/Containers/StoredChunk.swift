@@ -22,7 +22,7 @@ struct StoredChunk {
   }
 
   /// Noted as damaged.
-  var isNowhere: Bool { place.frame.container == Metadata.nowhere }
+  var isNowhere: Bool { place.frame.container == ContainerNumber.none }
 }
 
 /// What is wrong with a chunk's place.

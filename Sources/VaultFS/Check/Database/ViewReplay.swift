@@ -52,7 +52,7 @@ enum ViewReplay {
       })
     do throws(VaultError) {
       guard let first = containers.journal.first else { throw .journalDamaged(detail: "there are no segments") }
-      _ = try JournalReader(containers: containers, vault: vault.configuration.id).read(after: .zero, from: first, at: 0, afterPowerCut: false, visitor)
+      _ = try JournalReader(containers: containers, vault: vault.configuration.id, path: vault.path).read(after: .zero, from: first, at: 0, afterPowerCut: false, visitor)
     } catch { throw cancelled ? CheckCancelled() : error }
     guard metadata.state.applied == target else { throw VaultError.journalDamaged(detail: "it ends with operation \(metadata.state.applied.value)") }
     try metadata.begin()

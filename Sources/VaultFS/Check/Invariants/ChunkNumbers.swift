@@ -7,7 +7,7 @@ enum ChunkNumbers: Invariant {
     var near: [(number: UInt64, id: ChunkID)] = [], count = 0, damaged = 0
     try copy.each("SELECT number, id, container FROM chunk ORDER BY number", work: work) { row in
       count += 1
-      if row.unsigned(2) == Metadata.nowhere.value { damaged += 1 }
+      if row.unsigned(2) == ContainerNumber.none.value { damaged += 1 }
       let number = row.unsigned(0)
       var reader = unsafe ByteReader(row.raw(1))
       guard let id = try? reader.chunkID(), reader.isAtEnd else {

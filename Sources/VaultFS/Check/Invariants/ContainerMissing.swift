@@ -4,7 +4,7 @@ enum ContainerMissing: Invariant {
   static let kind = Finding.Kind.containerMissing
 
   static func look(_ copy: ViewCopy, _ work: CheckWork) throws {
-    try copy.each("SELECT number, chunks FROM container WHERE (chunks <> 0 OR kept <> 0) AND number <> \(Metadata.nowhere.value)", work: work) { row in
+    try copy.each("SELECT number, chunks FROM container WHERE (chunks <> 0 OR kept <> 0) AND number <> \(ContainerNumber.none.value)", work: work) { row in
       let number = ContainerNumber(row.unsigned(0))
       // The optimiser may have moved what was in it meanwhile.
       guard work.vault.containers.kind(number) == nil,

@@ -65,6 +65,8 @@ final class JournalWalk {
       if segment.count > SegmentHeader.length || next != nil && copy.state.segment > number { broken(.journalSegment, number, 0, "the segment's header is damaged") }
       return
     }
+    // Harmless as long as the rest of it tells what it was.
+    if segment.isRepaired { work.found(Finding(.journalSegment, file: file(number), byte: 0, "the segment's header is damaged; what it said is worked out from the rest")) }
     if header.firstLSN > last.next, !isBroken {
       broken(.journalSequence, number, 0, "the segment begins with operation \(header.firstLSN.value), and \(last.next.value) to \(header.firstLSN.value - 1) are missing")
     }

@@ -10,7 +10,7 @@ final class ManifestPart: ManifestInvariant {
       guard case .chunk(let number, let offset) = extent.source else { continue }
       find.bind(1, number.value)
       defer { find.reset() }
-      guard try find.step(), find.unsigned(1) != Metadata.nowhere.value, UInt64(offset) + extent.length > find.unsigned(0) else { continue }
+      guard try find.step(), find.unsigned(1) != ContainerNumber.none.value, UInt64(offset) + extent.length > find.unsigned(0) else { continue }
       work.found(Finding(.manifestPart, inode: file.inode, table: "chunk", key: [number.value],
                          "byte \(extent.offset) of node \(file.inode) is in \(extent.length) bytes from \(offset) on of chunk \(number.value), which has \(find.unsigned(0))"))
     }

@@ -1,0 +1,108 @@
+// The view of a vault after whatever happened to it: the database brought to where the journal ends; and where the
+// journal is damaged, for a read-only mount, as far as it can be known.
+
+import Glibc
+
+extension Vault {
+  static let databaseName = "metadata.db"
+  /// There while the database's log is being copied into the database.
+  static let checkpointName = "checkpointing"
+
+  /// The view, where the journal ends, and what no flush of the last owner may have covered.
+  struct Recovered {
+    var metadata: Metadata
+    var end: JournalReader.End
+    var unsyncedSegments: [ContainerNumber] = []
+    var unsyncedPacks: [any DiskFile] = []
+  }
+
+  /// - Parameter say: told what a person should know of it.
+  static func recover(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, afterPowerCut: Bool,
+                      _ say: (String) -> Void) throws(VaultError) -> Recovered {
+    let metadata = try openView(path, configuration, containers.disk), state = metadata.state
+    let replay = Replay(metadata)
+    let end = try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut)
+    try metadata.commit()
+    for note in end.notes { say(note) }
+    if let losses = try replay.losses(in: path) { say(losses) }
+    // The view's position moves with every commit; what a flush has covered ends earlier, if nobody flushed since.
+    return Recovered(metadata: metadata, end: end,
+                     unsyncedSegments: containers.numbers(.segment).filter { $0 >= min(state.flushedSegment, state.segment) },
+                     unsyncedPacks: try containers.files(containers.numbers(.pack).filter { $0 >= min(state.flushedPack, state.pack) }))
+  }
+
+  /// The view as far as the journal can be followed. Nothing is cut, nothing is written but what the journal says.
+  static func recoverDamaged(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, afterPowerCut: Bool) throws(VaultError) -> Recovered {
+    let replay = Replay(try openView(path, configuration, containers.disk))
+    do throws(VaultError) { _ = try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut) } catch {
+      guard error.isOfJournal else { throw error }
+    }
+    var metadata = replay.metadata
+    // Half an operation is nothing to show: what the database itself holds is whole.
+    if replay.isHalfway { metadata = try openView(path, configuration, containers.disk) }
+    var end = JournalReader.End.start
+    end.lastLSN = metadata.state.applied
+    return Recovered(metadata: metadata, end: end)
+  }
+
+  private static func replay(_ replay: Replay, _ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore,
+                             afterPowerCut: Bool) throws(VaultError) -> JournalReader.End {
+    let state = replay.metadata.state
+    // A segment is durable by name before the view may refer to it: that it is missing is damage, not a power cut.
+    guard containers.journal.contains(state.segment) else {
+      throw .journalDamaged(detail: "\(path)/\(ContainerStore.path(state.segment, .segment)), which the database goes on from, is missing")
+    }
+    // A segment that became an archive is read from its start: what the view has seen of it is skipped by its LSN.
+    let offset = containers.kind(state.segment) == .archive ? 0 : state.segmentOffset
+    guard try containers.file(state.segment).size() >= offset else {
+      var last = LSN.zero
+      for number in containers.journal where number >= state.segment {
+        if let found = try Segment(number, in: containers, vault: configuration.id).lastLSN { last = max(last, found) }
+      }
+      throw .journalBehind(vault: path, journal: last.value, database: state.applied.value)
+    }
+    try replay.learnPacks(containers, from: state.pack, at: state.packOffset)
+    let reader = JournalReader(containers: containers, vault: configuration.id, path: path)
+    return try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, replay.visitor)
+  }
+
+  private static func openView(_ path: String, _ configuration: VaultConfiguration, _ disk: any Disk) throws(VaultError) -> Metadata {
+    let database = try openDatabase(path)
+    try Schema.prepare(database)
+    if disk.exists(checkpointName) {
+      // Finished before anything else enters the log: all that is in it now is durable in the journal.
+      try database.checkpoint()
+      try disk.remove(checkpointName)
+      try disk.syncDirectory(".")
+    }
+    let metadata = try Metadata(database: database, nameKey: configuration.nameKey)
+    guard metadata.state.applied > .zero else { throw metadata.damaged("it holds no vault") }
+    return metadata
+  }
+
+  /// The database of the vault at `path`. SQLite would make one where there is none.
+  static func openDatabase(_ path: String) throws(VaultError) -> Database {
+    let file = "\(path)/\(databaseName)"
+    var info = stat()
+    guard unsafe lstat(file, &info) == 0 else { throw .databaseDamaged(detail: "\(file): it is missing") }
+    guard info.st_size > 0 else { throw .databaseDamaged(detail: "\(file): it is empty (0 bytes)") }
+    return try Database(path: file)
+  }
+
+  static func isViewOutdated(_ path: String) throws(VaultError) -> Bool {
+    do throws(VaultError) { try Schema.prepare(try openDatabase(path)) } catch {
+      if case .databaseOutdated = error { return true }
+      throw error
+    }
+    return false
+  }
+
+  static func hasDatabaseLog(_ path: String) -> Bool {
+    var info = stat()
+    return unsafe lstat("\(path)/\(databaseName)-wal", &info) == 0 && info.st_size > 0
+  }
+
+  static func discardDatabaseLog(_ disk: any Disk) throws(VaultError) {
+    for suffix in ["-wal", "-shm"] where disk.exists(databaseName + suffix) { try disk.remove(databaseName + suffix) }
+  }
+}
