@@ -7,50 +7,48 @@ import Glibc
 import Printable
 
 @safe final class Database {
-  let handle: OpaquePointer
+  /// nil once it is closed.
+  private(set) var handle: OpaquePointer?
   let path: String
 
   /// Opens or makes the database at `path`.
   init(path: String) throws(VaultError) {
     self.path = path
-    PageChecksums.register()
     for suffix in ["-wal", "-shm", "-journal"] { try PlainFile.check(path + suffix) }
     guard try PageChecksums.isProtected(path) else { throw .databaseDamaged(detail: "\(path): its header is damaged") }
-    var opened: OpaquePointer?
-    let code = unsafe sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, PageChecksums.vfsName)
-    guard code == SQLITE_OK, let opened = unsafe opened else {
-      defer { unsafe sqlite3_close_v2(opened) }
-      throw unsafe Self.error(code, system: opened.map { unsafe sqlite3_system_errno($0) } ?? 0, opened.map { unsafe String(cString: sqlite3_errmsg($0)) } ?? "out of memory", path)
-    }
-    unsafe handle = unsafe opened
-    unsafe sqlite3_extended_result_codes(handle, 1)
-    // The log enters the database when we say so (`checkpoint`), never because someone looked and left.
-    unsafe vaultfs_no_checkpoint_on_close(handle)
+    try open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
     var reserved = PageChecksums.reservedBytes
     unsafe sqlite3_file_control(handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved)
   }
-  deinit { unsafe sqlite3_close_v2(handle) }
 
   /// Opens the database at `path` for a look that leaves no trace.
   /// - Parameter withLog: with what is still in its log.
   init(lookingAt path: String, withLog: Bool) throws(VaultError) {
     self.path = path
-    PageChecksums.register()
-    var opened: OpaquePointer?
     // To SQLite, a file that cannot change has no log.
-    let name = withLog ? path : "file:\(Self.encoded(path))?immutable=1"
-    let flags = withLog ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
-    let code = unsafe sqlite3_open_v2(name, &opened, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, PageChecksums.vfsName)
-    guard code == SQLITE_OK, let opened = unsafe opened else {
-      defer { unsafe sqlite3_close_v2(opened) }
-      throw unsafe Self.error(code, opened.map { unsafe String(cString: sqlite3_errmsg($0)) } ?? "out of memory", path)
-    }
-    unsafe handle = unsafe opened
-    unsafe sqlite3_extended_result_codes(handle, 1)
-    unsafe vaultfs_no_checkpoint_on_close(handle)
+    if withLog { try open(path, SQLITE_OPEN_READWRITE) } else { try open("file:\(Self.encoded(path))?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI) }
     // The log's index is then in memory, and no file.
     try execute("PRAGMA locking_mode = EXCLUSIVE")
   }
+
+  private func open(_ name: String, _ flags: Int32) throws(VaultError) {
+    PageChecksums.register()
+    let code = unsafe sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, PageChecksums.vfsName)
+    if code != SQLITE_OK { throw failure(code) }
+    unsafe sqlite3_extended_result_codes(handle, 1)
+    // The log enters the database when we say so (`checkpoint`), never because someone looked and left.
+    unsafe vaultfs_no_checkpoint_on_close(handle)
+  }
+
+  /// Lets go of the file and its locks. Whatever is asked afterwards, also of a statement, throws that it is closed.
+  func close() {
+    guard unsafe handle != nil else { return }
+    lost = .readOnly(reason: Vault.closedReason)
+    while let statement = unsafe sqlite3_next_stmt(handle, nil) { unsafe sqlite3_finalize(statement) }
+    unsafe sqlite3_close(handle)
+    unsafe handle = nil
+  }
+  deinit { close() }
 
   /// A path in a URI.
   private static func encoded(_ path: String) -> String {
@@ -81,6 +79,7 @@ import Printable
   }
 
   func prepare(_ sql: String) throws(VaultError) -> Statement {
+    try checkWhole()
     var statement: OpaquePointer?
     let code = unsafe sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
     guard code == SQLITE_OK, let statement = unsafe statement else { throw failure(code) }
@@ -95,6 +94,7 @@ import Printable
 
   /// Copies the write-ahead log into the database and empties it.
   func checkpoint() throws(VaultError) {
+    try checkWhole()
     let code = unsafe sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_TRUNCATE, nil, nil)
     if code != SQLITE_OK { throw failure(code) }
   }
@@ -125,9 +125,12 @@ import Printable
 }
 
 @safe final class Statement {
-  private let handle: OpaquePointer
-  private unowned let database: Database
-  fileprivate init(_ handle: OpaquePointer, of database: Database) { unsafe (self.handle, self.database) = unsafe (handle, database) }
+  private let prepared: OpaquePointer
+  private let database: Database
+  /// nil where the database was closed, which SQLite takes for a statement without rows.
+  private var handle: OpaquePointer? { unsafe database.handle == nil ? nil : prepared }
+
+  fileprivate init(_ prepared: OpaquePointer, of database: Database) { unsafe (self.prepared, self.database) = unsafe (prepared, database) }
   deinit { unsafe sqlite3_finalize(handle) }
 
   /// Binds in order from parameter 1; bytes are copied.

@@ -87,7 +87,7 @@ extension Vault {
     failure = damage
   }
 
-  private static let closedReason = "it is closed"
+  static let closedReason = "it is closed"
 
   /// Saves and syncs everything and lets go of the vault. Calling it again does nothing.
   /// - Throws: what kept the vault from being clean; also what made it read-only long before.
@@ -95,8 +95,7 @@ extension Vault {
     keeper?.stop()
     saveQueue.close()
     if isClosedForDamage {
-      _ = reserve.giveUp()
-      return owner.release()
+      return letGo()
     }
     defer { lock.withLock { failure = failure ?? Self.closedReason } }
     if let reason = lock.withLock({ failure }) {
@@ -112,7 +111,13 @@ extension Vault {
     try mark()
     if let lost { throw lost }
     if containers.disk.exists(LastEnd.fileName) { try containers.disk.remove(LastEnd.fileName) }
+    letGo()
+  }
+
+  /// Whoever owns it next finds nothing in use: the database's own locks go first.
+  private func letGo() {
     _ = reserve.giveUp()
+    lock.withLock { metadata.database.close() }
     owner.release()
   }
 
