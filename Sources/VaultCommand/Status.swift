@@ -74,6 +74,7 @@ extension StatusReport {
       "available    \(size(availableBytes))   for content, on the volume that holds the vault",
     ]
     if unsavedBytes > 0 { lines.append("unsaved      \(size(unsavedBytes))   being written now") }
+    for warning in quotaWarnings { lines.append("quota        \(printable(warning.utf8))") }
     if let readOnlyReason { lines.append("read-only    \(printable(readOnlyReason.utf8))") }
     return lines.joined(separator: "\n")
   }

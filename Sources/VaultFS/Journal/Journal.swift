@@ -77,7 +77,7 @@ final class Journal {
   /// - Returns: its LSN, and where each frame's header is in the segment.
   func append(_ operation: Operation, frames: [InlineFrame] = []) throws(VaultError) -> (LSN, [UInt64]) {
     let lsn = lastLSN.next
-    let newStamp = max(stamp &+ 1, now())
+    let newStamp = max(stamp &+ 1, Self.now())
     buffer.removeAll()
     var places: [UInt64] = []
     for frame in frames {
@@ -120,7 +120,8 @@ final class Journal {
     return unsynced
   }
 
-  private func now() -> UInt64 {
+  /// The clock that stamps are taken from.
+  static func now() -> UInt64 {
     let now = Timestamp.now
     return UInt64(max(now.seconds, 0)) &* 1_000_000_000 &+ UInt64(now.nanoseconds)
   }
