@@ -9,7 +9,7 @@ public struct ServiceError: Error, Codable, Sendable, CustomStringConvertible {
     // The engine's words.
     case notFound, alreadyExists, notADirectory, isADirectory, directoryNotEmpty, nameInvalid, nameTooLong, tooManyLinks, invalidArgument
     case notPermitted, attributeMissing, attributeExists, attributeTooLarge, fileTooLarge, noDataThere, staleNode, notSupported, crossesIntoItself
-    case readOnly, diskFull, disk, chunkDamaged, journalDamaged, databaseDamaged, databaseOutdated, formatUnknown, notAVault, vaultMissing
+    case readOnly, diskFull, quotaExceeded, disk, chunkDamaged, journalDamaged, databaseDamaged, databaseOutdated, formatUnknown, notAVault, vaultMissing
     case directoryInUse, owned, closed
     // Of the wire.
     /// Nobody listens.
@@ -89,6 +89,7 @@ extension VaultError {
     case .crossesIntoItself: .crossesIntoItself
     case .readOnly: .readOnly
     case .diskFull: .diskFull
+    case .quotaExceeded: .quotaExceeded
     case .disk, .misplaced: .disk
     case .chunkDamaged: .chunkDamaged
     case .journalDamaged, .journalBehind: .journalDamaged

@@ -75,6 +75,7 @@ extension StatusReport {
     ]
     if unsavedBytes > 0 { lines.append("unsaved      \(size(unsavedBytes))   being written now") }
     if let damage { lines.append("damage       \(printable(damage.utf8)) (\(vault)/log has all that was met)") }
+    for warning in quotaWarnings { lines.append("quota        \(printable(warning.utf8))") }
     if let readOnlyReason { lines.append("read-only    \(printable(readOnlyReason.utf8))") }
     return lines.joined(separator: "\n")
   }

@@ -26,6 +26,7 @@ extension VaultError {
     case .notSupported: .notSupported
     case .readOnly: .readOnlyFileSystem
     case .diskFull: .noSpace
+    case .quotaExceeded: .quota
     // Never hand out bytes that failed their check, nor pretend that a doubtful disk did its work.
     case .disk, .chunkDamaged, .journalDamaged, .journalBehind, .databaseDamaged, .closed: .io
     // Met when a vault is opened, not by a program that uses it.

@@ -211,7 +211,7 @@ public struct VaultFileSystem: FileSystem {
 
   public func statistics(of node: NodeNumber) throws(FuseBridge.Errno) -> FileSystemStatistics {
     try answer { () throws(VaultError) in
-      let space = try vault.space()
+      let space = try vault.space(at: PastView.contains(node) ? .root : node.inode)
       return FileSystemStatistics(blockSize: 4096, blocks: space.total / 4096, blocksFree: space.free / 4096,
                                   blocksAvailable: space.available / 4096, files: space.nodes + space.nodesFree, filesFree: space.nodesFree)
     }

@@ -9,8 +9,11 @@ struct ManifestTests {
     let database = try Database(path: ":memory:")
     try Schema.prepare(database)
     let metadata = try Metadata(database: database, nameKey: (1, 2))
+    let root = Node(inode: .root, epoch: 1, mode: S_IFDIR | 0o755, links: 2, user: 0, group: 0, time: .now)
     let node = Node(inode: InodeNumber(7), epoch: 1, mode: S_IFREG | 0o644, links: 1, user: 0, group: 0, time: .now)
+    node.parent = .root
     try metadata.begin()
+    metadata.insert(root)
     metadata.insert(node)
     return (metadata, node)
   }

@@ -35,6 +35,11 @@ extension Random {
     }
     return extents
   }
+  private mutating func subject() -> QuotaSubject { pick([.vault, .user(number()), .group(number()), .tree(inode())]) }
+  private mutating func limits() -> QuotaLimits {
+    QuotaLimits(bytes: QuotaLimit(soft: chance(50) ? word() : nil, hard: chance(50) ? word() : nil),
+                nodes: QuotaLimit(soft: chance(50) ? word() : nil, hard: chance(50) ? word() : nil), graceSeconds: number())
+  }
   /// One of each kind of operation.
   fileprivate mutating func operations() -> [VaultFS.Operation] {
     let node = NewNode(inode: inode(), mode: number(), user: number(), group: number(), device: word(),
@@ -56,6 +61,8 @@ extension Random {
       .drop(inode()),
       .epoch(key: next()),
       .reserve(inode(), range: reserved, size: position(), attributes: attributes()),
+      .setQuota(subject(), limits()),
+      .removeQuota(subject()),
     ]
   }
 }
@@ -124,6 +131,7 @@ struct OperationTests {
       content(10..<20, [(9, 2)]), content(10..<20, [(18, 3)]), content(10..<20, [(20, 1)]), content(10..<20, [(12, 0)]),
       content(10..<20, [(15, 2), (12, 2)]), content(10..<20, [(12, 4), (15, 2)]), content(10..<20, [(12, UInt64.max)]),
       content(0..<last, [(0, 1 << 32)]), content(0..<10, [(0, 10)], .chunk(ChunkID(1, 2, 3, 4), offset: UInt32.max - 5)),
+      .setQuota(.tree(InodeNumber(1 << 63)), QuotaLimits()), .removeQuota(.tree(.none)),
       .clone(inode, at: last, from: inode, sourceRange: 0..<2, size: 0, attributes: set),
       .clone(inode, at: UInt64.max, from: inode, sourceRange: 0..<2, size: 0, attributes: set),
       .clone(inode, at: 0, from: inode, sourceRange: 0..<1 << 63, size: 0, attributes: set),
@@ -166,7 +174,7 @@ struct OperationTests {
         return min(a, b)..<max(a, b)
       }
       let part = range(), size = range().upperBound, set = AttributeSet()
-      let operation: VaultFS.Operation = switch random.below(11) {
+      let operation: VaultFS.Operation = switch random.below(13) {
       case 0: .content(inode(), range: part, extents: part.isEmpty ? [] : [JournalExtent(offset: part.lowerBound, length: part.length, source: .reserved)], size: size, attributes: set)
       case 1: .content(inode(), range: part, extents: [], size: size, attributes: set)
       case 2: .clone(inode(), at: 0, from: inode(), sourceRange: part, size: size, attributes: set)
@@ -177,6 +185,8 @@ struct OperationTests {
       case 7: .rename(parent: inode(), name: name(), newParent: inode(), newName: name(), drops: random.chance(50), time: time)
       case 8: .exchange(parent: inode(), name: name(), newParent: inode(), newName: name(), time: time)
       case 9: .link(inode(), parent: inode(), name: name(), time: time)
+      case 10: .setQuota(random.pick([.vault, .user(0), .tree(inode())]), QuotaLimits(bytes: QuotaLimit(soft: part.lowerBound), graceSeconds: UInt32.max))
+      case 11: .setAttributes(inode(), AttributeSet(user: UInt32(random.below(3)), group: UInt32(random.below(3))))
       default: .drop(inode())
       }
       var w = ByteWriter()
@@ -191,7 +201,7 @@ struct OperationTests {
     var random = Random(seed: seed)
     for _ in 0..<300 {
       var bytes = random.bytes(random.below(120))
-      if !bytes.isEmpty { bytes[0] = UInt8(random.below(16)) }
+      if !bytes.isEmpty { bytes[0] = UInt8(random.below(28)) }
       if let (operation, isWhole) = try? decode(bytes), isWhole {
         // What was believed must say the same again.
         var w = ByteWriter()

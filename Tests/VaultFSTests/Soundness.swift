@@ -42,7 +42,7 @@ func tree(of vault: Vault) throws -> [[UInt8]: Found] {
   return all
 }
 
-/// Checks every invariant of the view: links, parents, entries, manifests, chunks, counters; and reads every byte.
+/// Checks every invariant of the view: links, parents, entries, manifests, chunks, counters, usage; and reads every byte.
 /// - Parameter unnamed: nodes without a name that are still held open.
 func expectSound(_ vault: Vault, unnamed: [InodeNumber] = [], _ comment: String = "", at location: SourceLocation = #_sourceLocation) throws {
   for file in vault.lock.withLock({ vault.unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } } }) { try vault.save(file) }
@@ -94,6 +94,7 @@ func expectSound(_ vault: Vault, unnamed: [InodeNumber] = [], _ comment: String 
     if node.isRegular, info.size <= 64 << 20 { _ = try vault.contents(of: inode) }
   }
   try vault.checkpoint()
+  try checkUsage(vault, infos, expect: { expect($0, $1) })
   try vault.lock.withLock { () throws in
     let database = vault.metadata.database, counters = vault.metadata.state.counters
     expect(counters.nodes == Int64(infos.count), "\(counters.nodes) nodes counted, \(infos.count) found")

@@ -40,6 +40,8 @@ public struct StatusReport: Codable, Sendable {
   public var databaseBytes: UInt64
   public var unsavedBytes: UInt64
   public var availableBytes: UInt64
+  /// Who is above a soft limit, or at a hard one: a sentence each.
+  public var quotaWarnings: [String]
   public var chunks: Int64
   public var dedupRatio: Double
   public var compressionRatio: Double
@@ -52,7 +54,7 @@ public struct StatusReport: Codable, Sendable {
     (nodes, operations, chunks) = (status.counters.nodes, status.operations, status.counters.chunks)
     (logicalBytes, uniqueBytes, frameBytes) = (status.counters.logicalBytes, status.counters.uniqueBytes, status.counters.frameBytes)
     (storedBytes, packBytes, journalBytes, databaseBytes) = (status.storedBytes, status.packBytes, status.journalBytes, status.databaseBytes)
-    (unsavedBytes, availableBytes) = (status.unsavedBytes, status.availableBytes)
+    (unsavedBytes, availableBytes, quotaWarnings) = (status.unsavedBytes, status.availableBytes, status.quotaWarnings)
     dedupRatio = (status.dedupRatio * 100).rounded() / 100
     compressionRatio = (status.compressionRatio * 100).rounded() / 100
   }

@@ -45,6 +45,11 @@ public struct Finding: Codable, Hashable, Sendable {
     case counterLogical = "counter-logical-bytes"
     case counterChunks = "counter-chunks"
     case counterUnique = "counter-unique-bytes"
+    // Usage and limits
+    case linkHome = "link-home"
+    case usageTree = "usage-tree"
+    case usageOwner = "usage-owner"
+    case quotaTree = "quota-tree"
     // Containers
     case containerChunks = "container-chunks"
     case containerMissing = "container-missing"
@@ -132,7 +137,7 @@ extension Finding.Kind {
     case .nodeUnreachable, .entryDangling, .entryType, .entryParent, .entryName, .entryCookie, .entryTwice, .directoryNames, .directoryParent, .directoryCycle,
       .links, .directoryLinks, .directoryEntries, .orphan, .xattrFlag, .manifestEnd, .manifestAllocated: .tree
     case .nodeRecord, .nodeNumber, .nodeEpoch, .rootMissing, .xattrOwner, .manifestPage, .manifestOrder, .manifestChunk, .manifestPart, .pageOwner, .chunkNumber,
-      .pastInterval, .pastOverlap, .pastRecord, .pastOwner, .pastChunk, .journalPosition, .journalEpoch,
+      .pastInterval, .pastOverlap, .pastRecord, .pastOwner, .pastChunk, .journalPosition, .journalEpoch, .linkHome, .usageTree, .usageOwner, .quotaTree,
       .databasePage, .databaseStructure, .databaseSchema, .viewStale: .rebuild
     case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .containerChunks, .containerMissing, .containerNumber: .count
     case .chunkPlace, .chunkFrame, .chunkNamed, .frameBase, .chunkContent: .mark

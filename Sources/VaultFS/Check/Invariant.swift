@@ -14,6 +14,7 @@ enum Invariants {
     EntryDangling.self, EntryType.self, EntryParent.self, EntryName.self, EntryCookie.self, EntryTwice.self,
     DirectoryNames.self, DirectoryParent.self, DirectoryCycle.self,
     Links.self, DirectoryLinks.self, DirectoryEntries.self, OrphanRows.self, XattrOwner.self, XattrFlag.self, PageOwner.self,
+    LinkHomes.self, UsageTrees.self, UsageOwners.self, QuotaTrees.self,
     ChunkNumbers.self,
     CounterNodes.self, CounterLogical.self, CounterChunks.self, CounterUnique.self,
     ContainerChunks.self, ContainerMissing.self, ContainerNumbers.self,

@@ -27,6 +27,8 @@ public enum VaultError: Error, Sendable {
   // What the disk or the vault refuses.
   case readOnly(reason: String)
   case diskFull
+  /// A limit of that subject.
+  case quotaExceeded(QuotaSubject)
   case disk(operation: String, path: String, code: Int32)
   case chunkDamaged(detail: String)
   case journalDamaged(detail: String)
@@ -69,6 +71,7 @@ extension VaultError: CustomStringConvertible {
     case .crossesIntoItself: "a directory cannot move into itself"
     case .readOnly(let reason): "the vault is read-only: \(reason)"
     case .diskFull: "the disk that holds the vault is full: less than \(Limits.reserveBytes >> 20) MiB are left there, which are kept back so that deleting goes on; delete something there or give it more space"
+    case .quotaExceeded(let subject): "the quota of \(subject) is used up; delete something there, or raise the limit (`fsctl quota set`)"
     case .disk(let operation, let path, let code): "cannot \(operation) \(path): \(systemMessage(code))"
     case .chunkDamaged(let detail): "stored data is damaged: \(detail)"
     case .journalDamaged(let detail): "the journal is damaged: \(detail)"

@@ -72,6 +72,10 @@ final class RealDisk: Disk {
     }
   }
   func syncDirectory(_ path: String) throws(VaultError) {
+    if path == "." {
+      if fsync(root) != 0 { throw failure("sync", self.path) }
+      return
+    }
     let descriptor = try directory(path)
     defer { close(descriptor) }
     if fsync(descriptor) != 0 { throw failure("sync", full(path)) }
@@ -137,5 +141,9 @@ private final class RealFile: DiskFile {
   }
   func sync() throws(VaultError) {
     if fdatasync(descriptor) != 0 { throw failure("sync", path) }
+  }
+  var isUnlinked: Bool {
+    var info = stat()
+    return unsafe fstat(descriptor, &info) == 0 && info.st_nlink == 0
   }
 }

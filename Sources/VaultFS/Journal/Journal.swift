@@ -17,6 +17,8 @@ final class Journal {
   private(set) var lastLSN: LSN
   /// nil where nothing is ever appended.
   private var file: (any DiskFile)?
+  /// Whether the segment that is being written was deleted by somebody.
+  var isUnlinked: Bool { file?.isUnlinked ?? false }
   private var seed: UInt32
   /// Of the last operation.
   private(set) var stamp: UInt64
@@ -89,7 +91,7 @@ final class Journal {
   /// - Returns: its LSN, and where each frame's header is in the segment.
   func append(_ operation: Operation, frames: [InlineFrame] = []) throws(VaultError) -> (LSN, [UInt64]) {
     let lsn = lastLSN.next
-    let newStamp = max(stamp &+ 1, now())
+    let newStamp = max(stamp &+ 1, Self.now())
     buffer.removeAll()
     var places: [UInt64] = []
     for frame in frames {
@@ -137,7 +139,8 @@ final class Journal {
     return unsynced
   }
 
-  private func now() -> UInt64 {
+  /// The clock that stamps are taken from.
+  static func now() -> UInt64 {
     let now = Timestamp.now
     return UInt64(max(now.seconds, 0)) &* 1_000_000_000 &+ UInt64(now.nanoseconds)
   }

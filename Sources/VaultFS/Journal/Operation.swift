@@ -89,6 +89,9 @@ enum Operation: Hashable {
   case pin(InodeNumber, moment: LSN, isPinned: Bool)
   /// What nobody needs of the past of these nodes, by the policy at `now` (seconds since 1970), is forgotten.
   case expire(nodes: Range<UInt64>, now: Int64)
+  /// Limits for a subject, in place of those it has; and their end.
+  case setQuota(QuotaSubject, QuotaLimits)
+  case removeQuota(QuotaSubject)
 }
 
 extension Operation {
@@ -104,6 +107,7 @@ extension Operation {
   private enum Kind: UInt8 {
     case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
       insertRange, collapseRange, drop, epoch, reserve, snapshot, dropSnapshot, restore, revive, setHistory, pin, expire
+    case setQuota = 24, removeQuota
   }
 
   /// - Parameter stamp: of the record that holds it: times near it are kept as a small difference.
@@ -158,6 +162,8 @@ extension Operation {
       kind(.pin); w.varint(inode.value); w.varint(moment.value); w.u8(isPinned ? 1 : 0)
     case .expire(let nodes, let now):
       kind(.expire); w.varint(nodes.lowerBound); w.varint(nodes.upperBound); w.signed(now)
+    case .setQuota(let subject, let limits): kind(.setQuota); w.quotaSubject(subject); w.quotaLimits(limits)
+    case .removeQuota(let subject): kind(.removeQuota); w.quotaSubject(subject)
     }
   }
 
@@ -201,6 +207,8 @@ extension Operation {
       self = .setHistory(policy)
     case .pin: self = .pin(try r.inode(), moment: try r.moment(), isPinned: try r.u8() != 0)
     case .expire: self = try .expire(decoding: &r)
+    case .setQuota: self = .setQuota(try r.quotaSubject(), try r.quotaLimits())
+    case .removeQuota: self = .removeQuota(try r.quotaSubject())
     }
   }
 

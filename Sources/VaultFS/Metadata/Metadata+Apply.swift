@@ -28,7 +28,8 @@ extension Metadata {
       try raise(&node.links)
       node.changed = time
       touch(node)
-      try insertEntry(name, of: node, in: parent, born: lsn)
+      let cookie = try insertEntry(name, of: node, in: parent, born: lsn)
+      try join(node, at: Place(parent: parent.inode, cookie: cookie))
       touch(parent, time)
     case .unlink(let parent, let name, let drops, let time):
       let parent = try directory(parent)
@@ -37,7 +38,7 @@ extension Metadata {
       try keep(row, of: parent.inode, endingWith: lsn, isDeleted: true)
       try noteDeleted(row, from: parent.inode, lsn)
       try deleteEntry(row, in: parent)
-      try release(node, from: parent, drops: drops, time, lsn, isDeleted: true)
+      try release(node, row.cookie, from: parent, drops: drops, time, lsn, isDeleted: true)
       touch(parent, time)
     case .rename(let parent, let name, let newParent, let newName, let drops, let time):
       try rename(name, in: try directory(parent), to: newName, in: try directory(newParent), drops: drops, time, lsn)
@@ -89,6 +90,7 @@ extension Metadata {
       let node = try make(new, in: parent.inode, time: set.changed ?? .zero, lsn, stamp)
       if node.isDirectory { try raise(&parent.links) }
       try insertEntry(name, of: node, in: parent, born: lsn)
+      changeOwners(of: node, set.user ?? node.user, set.group ?? node.group)
       node.set(set)
       try restore(node, from: source, at: moment)
       touch(parent, set.changed ?? .zero)
@@ -99,7 +101,10 @@ extension Metadata {
       try pin(inode, moment, isPinned)
     case .expire(let nodes, let now):
       try expire(nodes, now: now)
+    case .setQuota(let subject, let limits): try setQuota(limits, for: subject)
+    case .removeQuota(let subject): state.quotas.remove(subject)
     }
+    try settleQuotas(stamp)
     state.applied = lsn
   }
 
@@ -112,7 +117,7 @@ extension Metadata {
     for pair in new.xattrs { try writeXattr(pair.name, pair.value, of: node) }
     insert(node)
     state.nextInode = max(state.nextInode, new.inode.value + 1)
-    state.counters.nodes &+= 1
+    try charge(Usage(nodes: 1), to: node)
     return node
   }
 
@@ -120,6 +125,7 @@ extension Metadata {
   private func update(_ inode: InodeNumber, _ set: AttributeSet, _ lsn: LSN) throws(VaultError) -> Node {
     let node = try node(inode)
     if !set.isAccessOnly { try change(node, lsn, continues: set.continues) }
+    changeOwners(of: node, set.user ?? node.user, set.group ?? node.group)
     node.set(set)
     touch(node)
     return node
@@ -140,8 +146,9 @@ extension Metadata {
   }
 
   /// One entry of `node` is gone.
-  private func release(_ node: Node, from parent: Node, drops: Bool, _ time: Timestamp, _ lsn: LSN, isDeleted: Bool) throws(VaultError) {
+  private func release(_ node: Node, _ cookie: UInt64, from parent: Node, drops: Bool, _ time: Timestamp, _ lsn: LSN, isDeleted: Bool) throws(VaultError) {
     if node.isDirectory || node.links == 1 { try keep(node, endingWith: lsn, isDeleted: isDeleted) } else { try change(node, lsn) }
+    try leave(node, at: Place(parent: parent.inode, cookie: cookie))
     if node.isDirectory {
       node.links = 0
       try lower(&parent.links)
@@ -155,8 +162,8 @@ extension Metadata {
   }
 
   private func drop(_ node: Node) throws(VaultError) {
-    setAllocated(node, 0)
-    state.counters.nodes &-= 1
+    try setAllocated(node, 0)
+    try charge(Usage(nodes: 1).negated, to: node)
     if node.links == 0 { try statements.deleteOrphan.run(node.inode) }
     try remove(node)
   }
@@ -169,11 +176,12 @@ extension Metadata {
     if let old = try entry(newName, in: newParent.inode) {
       try keep(old, of: newParent.inode, endingWith: lsn, isDeleted: false)
       try deleteEntry(old, in: newParent)
-      try release(try self.node(old.inode), from: newParent, drops: drops, time, lsn, isDeleted: false)
+      try release(try self.node(old.inode), old.cookie, from: newParent, drops: drops, time, lsn, isDeleted: false)
     }
     try keep(row, of: parent.inode, endingWith: lsn, isDeleted: false)
     try deleteEntry(row, in: parent)
-    try insertEntry(newName, of: node, in: newParent, born: lsn)
+    let cookie = try insertEntry(newName, of: node, in: newParent, born: lsn)
+    try move(node, from: Place(parent: parent.inode, cookie: row.cookie), to: Place(parent: newParent.inode, cookie: cookie))
     try reparent(node, from: parent, to: newParent)
     node.changed = time
     touch(node)
@@ -197,6 +205,9 @@ extension Metadata {
       update.bind(5, row.cookie)
       try update.run()
     }
+    let places = (Place(parent: parent.inode, cookie: first.cookie), Place(parent: newParent.inode, cookie: second.cookie))
+    try move(a, from: places.0, to: places.1)
+    try move(b, from: places.1, to: places.0)
     try reparent(a, from: parent, to: newParent)
     try reparent(b, from: newParent, to: parent)
     for node in [a, b] {
@@ -207,8 +218,8 @@ extension Metadata {
     touch(newParent, time)
   }
 
+  /// The links that a directory's `..` makes.
   private func reparent(_ node: Node, from parent: Node, to newParent: Node) throws(VaultError) {
-    if node.parent == parent.inode { node.parent = newParent.inode }
     guard node.isDirectory, parent !== newParent else { return }
     try lower(&parent.links)
     try raise(&newParent.links)

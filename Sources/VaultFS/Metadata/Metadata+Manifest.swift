@@ -65,13 +65,12 @@ extension Metadata {
     if before > 0 { state.lapses &+= 1 }
     let allocated = node.allocated &+ new.allocated &- before
     guard allocated <= Limits.fileBytesMax else { throw damaged("node \(node.inode.value) counts its bytes wrong") }
-    setAllocated(node, allocated)
+    try setAllocated(node, allocated)
     touch(node)
   }
 
-  func setAllocated(_ node: Node, _ allocated: UInt64) {
-    // Clones can make a sum that no 64 bits hold; wrapping, it is right again once some of them are gone.
-    state.counters.logicalBytes &+= Int64(bitPattern: allocated &- node.allocated)
+  func setAllocated(_ node: Node, _ allocated: UInt64) throws(VaultError) {
+    try charge(Usage(bytes: allocated &- node.allocated), to: node)
     node.allocated = allocated
   }
 }

@@ -72,6 +72,8 @@ extension Metadata {
       throw .databaseDamaged(detail: "\(database.path): it has node \(last), and the next one would be \(state.nextInode)")
     }
     state.containers = try ContainerUses(database)
+    state.accounts = try Accounts(database)
+    state.quotas = try Quotas(database)
     return state
   }
 
@@ -87,6 +89,8 @@ extension Metadata {
       try statements.writeState.run()
     }
     try state.containers.write(statements)
+    try state.accounts.write(statements)
+    try state.quotas.write(statements)
   }
 }
 
@@ -101,6 +105,7 @@ struct Statements {
   let insertSnapshot, deleteSnapshot, insertPin, deletePin: Statement
   let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk, writeContainer, deleteContainer: Statement
   let insertOrphan, deleteOrphan, writeState, insertEpoch, selectEpoch: Statement
+  let selectLink, firstLink, insertLink, deleteLink, writeAccount, deleteAccount, writeQuota, deleteQuota: Statement
 
   init(_ db: Database) throws(VaultError) {
     selectNode = try db.prepare("SELECT record FROM node WHERE inode = ?")
@@ -176,6 +181,14 @@ struct Statements {
     insertEpoch = try db.prepare("INSERT INTO epoch (number, key) VALUES (?, ?)")
     selectEpoch = try db.prepare("SELECT key FROM epoch WHERE number = ?")
     writeState = try db.prepare("INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)")
+    selectLink = try db.prepare("SELECT 1 FROM link WHERE inode = ? AND parent = ? AND cookie = ?")
+    firstLink = try db.prepare("SELECT parent, cookie FROM link WHERE inode = ? ORDER BY parent, cookie LIMIT 1")
+    insertLink = try db.prepare("INSERT INTO link (inode, parent, cookie) VALUES (?, ?, ?)")
+    deleteLink = try db.prepare("DELETE FROM link WHERE inode = ? AND parent = ? AND cookie = ?")
+    writeAccount = try db.prepare("INSERT OR REPLACE INTO account (kind, id, bytes, nodes) VALUES (?, ?, ?, ?)")
+    deleteAccount = try db.prepare("DELETE FROM account WHERE kind = ? AND id = ?")
+    writeQuota = try db.prepare("INSERT OR REPLACE INTO quota (kind, id, record) VALUES (?, ?, ?)")
+    deleteQuota = try db.prepare("DELETE FROM quota WHERE kind = ? AND id = ?")
   }
 }
 

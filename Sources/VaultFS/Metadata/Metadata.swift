@@ -49,6 +49,8 @@ final class Metadata {
     /// How often something may have stopped being referred to; and up to where that was looked into.
     var lapses: UInt64 = 0
     var collected: UInt64 = 0
+    var accounts = Accounts()
+    var quotas = Quotas()
   }
   /// While unused chunks are being looked for: those that are in use.
   var marks: ChunkMarks?
@@ -203,7 +205,9 @@ final class Metadata {
     return rows
   }
 
-  func insertEntry(_ name: [UInt8], of node: Node, in parent: Node, born: LSN) throws(VaultError) {
+  /// - Returns: its cookie.
+  @discardableResult
+  func insertEntry(_ name: [UInt8], of node: Node, in parent: Node, born: LSN) throws(VaultError) -> UInt64 {
     guard let free = try look(for: name, in: parent.inode).free else { throw damaged("there is no place for an entry of node \(parent.inode.value)") }
     let insert = statements.insertEntry
     insert.bind(1, parent.inode.value)
@@ -214,6 +218,7 @@ final class Metadata {
     insert.bind(6, born.value)
     try insert.run()
     try raise(&parent.entries)
+    return free
   }
 
   func deleteEntry(_ row: EntryRow, in parent: Node) throws(VaultError) {

@@ -22,10 +22,13 @@ final class Node {
   var modified: Timestamp
   var changed: Timestamp
   var born: Timestamp
-  /// The directory that holds it; the root's is itself. Of a node with several names: that of one of them.
+  /// The directory that holds it, and that it is charged to; the root's is itself. Of a node with several names that of
+  /// one of them, its home; of one without a name, that of the last.
   var parent = InodeNumber.none
   /// A directory's entries.
   var entries: UInt64 = 0
+  /// What everything below a directory takes (Metadata+Usage.swift).
+  var below = Usage()
   /// The operation with which the version began that all this belongs to, and when that was, seconds since 1970.
   var since = LSN.zero
   var sinceSeconds: Int64 = 0
@@ -58,6 +61,8 @@ final class Node {
     var changed: Timestamp?
     /// As the draft counts them (`Draft.charge`).
     var bytes: UInt64
+    /// Bytes that saving would allocate, where there are limits (Vault+Growth.swift).
+    var growth: UInt64 = 0
   }
 
   init(inode: InodeNumber, epoch: UInt64, mode: UInt32, links: UInt32, user: UInt32, group: UInt32, time: Timestamp) {
@@ -142,7 +147,7 @@ extension Node {
       w.varint(size)
       if !isFull { w.varint(allocated) }
       if !paged { extents.encode(into: &w) }
-    case S_IFDIR: w.varint(entries)
+    case S_IFDIR: w.varint(entries); w.varint(below.bytes); w.varint(below.nodes)
     case S_IFLNK: w.counted(target)
     default: w.varint(device)
     }
@@ -176,7 +181,7 @@ extension Node {
       allocated = flags & Flag.full != 0 ? size : try r.varint()
       guard size <= Limits.fileBytesMax, allocated <= Limits.fileBytesMax else { throw Malformed() }
       if !paged { extents = try [Extent](decoding: &r, max: Limits.inlineExtentsMax) }
-    case S_IFDIR: entries = try r.varint()
+    case S_IFDIR: (entries, below) = (try r.varint(), Usage(bytes: try r.varint(), nodes: try r.varint()))
     case S_IFLNK: target = try r.counted(max: Limits.targetBytesMax)
     default: device = try r.varint()
     }

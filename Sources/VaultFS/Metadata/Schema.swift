@@ -8,10 +8,11 @@ enum Schema {
   static let applicationID: Int64 = 0x5646_536D
 
   /// Databases with fewer migrations are made anew from the journal: nothing in them is worth carrying over by hand.
-  static let versionMin = 3
+  static let versionMin = 4
 
   private static let migrations = [
-    // 1 and 2: of databases that are made anew.
+    // 1 to 3: of databases that are made anew.
+    "",
     "",
     "",
     """
@@ -29,6 +30,15 @@ enum Schema {
     -- `since`: the node's version that it belongs to (Metadata+History.swift), here and in `page`.
     CREATE TABLE xattr (
       inode INTEGER NOT NULL, name BLOB NOT NULL, value BLOB NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (inode, name)) STRICT, WITHOUT ROWID;
+
+    -- Of a node with several names, one row for each but the one in its home (Metadata+Homes.swift).
+    CREATE TABLE link (
+      inode INTEGER NOT NULL, parent INTEGER NOT NULL, cookie INTEGER NOT NULL, PRIMARY KEY (inode, parent, cookie)) STRICT, WITHOUT ROWID;
+
+    -- What users (kind 1) and groups (2) own; limits, also of trees (3) and of the vault (0).
+    CREATE TABLE account (
+      kind INTEGER NOT NULL, id INTEGER NOT NULL, bytes INTEGER NOT NULL, nodes INTEGER NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
+    CREATE TABLE quota (kind INTEGER NOT NULL, id INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
 
     -- Manifest pages of nodes whose manifest is too long for the row: extents from `start` up to the next page.
     CREATE TABLE page (

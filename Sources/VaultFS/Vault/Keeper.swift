@@ -108,9 +108,8 @@ final class Keeper: @unchecked Sendable {
   /// Files that were deleted go on taking what is written to them, and nobody will ever read it.
   private func checkPlace() throws(VaultError) {
     try vault.lock.withLock { () throws(VaultError) in
-      let segment = ContainerStore.path(vault.journal.segment, .segment)
-      guard vault.failure == nil, !vault.containers.disk.exists(segment) else { return }
-      throw vault.fail(.directoryInUse(path: vault.path, detail: "the vault's folder, or \(segment) in it, was deleted while it was in use, so nothing more can be stored. Copy out what can still be read, unmount, and put the vault back from a copy"))
+      guard vault.failure == nil, vault.journal.isUnlinked else { return }
+      throw vault.fail(.directoryInUse(path: vault.path, detail: "the vault's folder, or \(ContainerStore.path(vault.journal.segment, .segment)) in it, was deleted while it was in use, so nothing more can be stored. Copy out what can still be read, unmount, and put the vault back from a copy"))
     }
   }
 

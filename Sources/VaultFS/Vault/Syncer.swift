@@ -3,6 +3,8 @@
 // What must stay true: packs are synced before the journal that names their chunks; a failed sync is never repeated
 // and believed (Rebello et al., ATC'20): the vault turns read-only.
 
+import Glibc
+
 final class Syncer: @unchecked Sendable {
   // Sendable: guarded by `lock`.
   private let lock = Lock()
@@ -123,15 +125,24 @@ extension Vault {
   }
 
   private func checkpointLocked() throws(VaultError) {
+    let disk = containers.disk
     do throws(VaultError) {
       // Operations may have come in since. They are few: flushing them here, under the lock, keeps the rule simple.
       let unflushed = try takeUnflushed()
       if unflushed.covered > journal.durable { note(unflushed, try write(unflushed)) }
       try commit()
+    } catch { throw fail(error) }
+    do throws(VaultError) {
+      if !disk.exists(Self.checkpointName) { _ = try disk.open(Self.checkpointName, .create) }
+    } catch {
+      // Nothing has happened yet, and the next checkpoint may find a descriptor.
+      if case .disk(_, _, EMFILE) = error { throw error }
+      if case .disk(_, _, ENFILE) = error { throw error }
+      throw fail(error)
+    }
+    do throws(VaultError) {
       // While pages are copied, the log is what would mend a half-copied database; it holds nothing here that the
       // journal could lose. The marker tells the next opening to keep it, and is gone before the log grows again.
-      let disk = containers.disk
-      if !disk.exists(Self.checkpointName) { _ = try disk.open(Self.checkpointName, .create) }
       try disk.syncDirectory(".")
       try metadata.database.checkpoint()
       try disk.remove(Self.checkpointName)

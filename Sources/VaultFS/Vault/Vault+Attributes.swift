@@ -32,7 +32,7 @@ extension Vault {
 
   public func change(_ inode: InodeNumber, _ change: AttributeChange) throws(VaultError) -> NodeInfo {
     if let size = change.size { try truncate(inode, to: size, clearsPrivileges: change.clearsPrivileges, isMember: change.isMember) }
-    return try lock.withLock { () throws(VaultError) in
+    return try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       let node = try metadata.node(inode)
       let time = change.changed ?? Self.now()
       var set = AttributeSet(mode: change.mode.map { $0 & 0o7777 }, user: change.user, group: change.group,
@@ -42,13 +42,14 @@ extension Vault {
         set.mode = node.mode & 0o7777 & ~privileges(of: node) { _ in true }
       }
       if change.size != nil, set.mode == nil, set.user == nil, set.group == nil, set.accessed == nil, set.modified == nil { return node.info }
+      if isChown { try checkQuotas(for: node, user: set.user, group: set.group) }
       try perform(.setAttributes(inode, set))
       if set.modified != nil { node.unsaved?.modified = nil }
       node.unsaved?.changed = nil
       if let mode = change.mode { try changeAccessList(of: node, to: mode) }
       if isChown, !node.isDirectory { try dropCapabilities(of: node) }
       return node.info
-    }
+    } }
   }
 
   /// Set-uid, and set-gid where it means a privilege (with group execute) or the caller could not have set it.

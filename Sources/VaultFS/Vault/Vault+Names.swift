@@ -38,6 +38,7 @@ extension Vault {
       if mode & S_IFMT == S_IFDIR, directory.links >= Limits.linksMax { throw .tooManyLinks }
       let node = NewNode(inode: try metadata.nextInode, mode: mode, user: requester.user,
                          group: setgid ? directory.group : requester.group, device: device, target: target, xattrs: xattrs)
+      try checkQuotas(user: node.user, group: node.group, home: parent, adding: Usage(nodes: 1))
       try beginEpoch()
       try perform(.create(node, parent: parent, name: name, time: Self.now()))
       let made = try metadata.node(node.inode)
@@ -85,6 +86,7 @@ extension Vault {
       if directory.links == 0 || node.links == 0 { throw .notFound }
       if node.links >= Limits.linksMax { throw .tooManyLinks }
       try metadata.checkFree(name, in: parent)
+      try checkQuotas(placing: node, in: directory)
       try perform(.link(inode, parent: parent, name: name, time: Self.now()))
       return node.info
     }
@@ -125,7 +127,7 @@ extension Vault {
       // On a full disk names still change; what could not be saved stays in memory, and its writer hears of it.
       do throws(VaultError) { try save(inode) } catch { if case .diskFull = error {} else { throw error } }
     }
-    let ended = try lock.withLock { () throws(VaultError) -> InodeNumber? in
+    let ended = try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) -> InodeNumber? in
       let from = try metadata.directory(parent), to = try metadata.directory(newParent)
       guard let row = try metadata.entry(name, in: parent) else { throw .notFound }
       if to.links == 0 { throw .notFound }
@@ -138,6 +140,8 @@ extension Vault {
         let other = try metadata.node(old.inode)
         if other.isDirectory, try isWithin(from, other) { throw .crossesIntoItself }
         if other !== node {
+          try checkQuotas(placing: node, in: to, over: other)
+          try checkQuotas(placing: other, in: from, over: node)
           try perform(.exchange(parent: parent, name: name, newParent: newParent, newName: newName, time: Self.now()))
         }
       case .noReplace where old != nil: throw .alreadyExists
@@ -153,11 +157,12 @@ extension Vault {
           if node.isDirectory, from !== to, to.links >= Limits.linksMax { throw .tooManyLinks }
           try metadata.checkFree(newName, in: newParent)
         }
+        try checkQuotas(placing: node, in: to, over: replaced)
         try perform(.rename(parent: parent, name: name, newParent: newParent, newName: newName, drops: drops, time: Self.now()))
         return replaced.flatMap(noteUnlinked)
       }
       return nil
-    }
+    } }
     if let ended { try dropOrphan(ended) }
   }
 

@@ -50,17 +50,19 @@ extension Vault {
     guard offset <= Limits.fileBytesMax, length <= Limits.fileBytesMax - offset else { throw .fileTooLarge }
     let range = offset..<offset + length
     if case .punchHole = mode {} else if case .collapse = mode {} else { try checkSpace() }
-    try shape(file) { node throws(VaultError) in
+    try withinQuotas { () throws(VaultError) in try shape(file) { node throws(VaultError) in
       let set = modified(node, clearsPrivileges, isMember), inode = node.inode
       switch mode {
       case .punchHole:
         try perform(.content(inode, range: range, extents: [], size: node.size, attributes: set))
       case .zero(let keepSize):
         try checkReservable(length)
+        try checkQuotas(for: node, allocating: length, in: range)
         let reserved = JournalExtent(offset: offset, length: length, source: .reserved)
         try perform(.content(inode, range: range, extents: [reserved], size: keepSize ? node.size : max(node.size, range.upperBound), attributes: set))
       case .reserve(let keepSize):
         try checkReservable(length - (try metadata.allocated(of: node, in: range)))
+        try checkQuotas(for: node, allocating: length, in: range)
         // Each hole between two extents becomes one more.
         var at = range.lowerBound
         while at < range.upperBound {
@@ -79,7 +81,7 @@ extension Vault {
         guard end <= Limits.fileBytesMax - length else { throw .fileTooLarge }
         try perform(.insertRange(inode, offset: offset, length: length, attributes: set))
       }
-    }
+    } }
   }
 
   /// Space that is promised must be there now, as far as anyone can tell.
@@ -110,6 +112,10 @@ extension Vault {
         if same, max(start, newStart) < min(start, newStart) + left { throw .invalidArgument }
         let (end, extents) = try metadata.extents(of: from, in: start..<start + left, atMost: Self.extentsPerOperation)
         try checkRoom(for: extents.count * Self.extentBytes)
+        if !metadata.state.quotas.isEmpty {
+          let allocated = try metadata.allocated(of: from, in: start..<end)
+          try checkQuotas(for: to, allocating: allocated, in: newStart..<newStart + (end - start))
+        }
         let set = modified(to, clearsPrivileges, isMember)
         modeChanged = modeChanged || set.mode != nil
         try perform(.clone(to.inode, at: newStart, from: from.inode, sourceRange: start..<end,
@@ -128,10 +134,10 @@ extension Vault {
       }
       return done
     }
-    if same { return try quiescent(source, copy) }
+    if same { return try withinQuotas { () throws(VaultError) in try quiescent(source, copy) } }
     // Two drafts are always quieted in the order of their nodes, so that two copies cannot wait for each other.
     let (first, second) = source.inode < target.inode ? (source, target) : (target, source)
-    return try quiescent(first) { () throws(VaultError) in try quiescent(second, copy) }
+    return try withinQuotas { () throws(VaultError) in try quiescent(first) { () throws(VaultError) in try quiescent(second, copy) } }
   }
 
   public enum SeekTarget: Sendable { case data, hole }

@@ -28,13 +28,14 @@ extension Vault {
     try checkSpace()
     let file = try open(inode)
     defer { close(file) }
-    try quiescent(file) { () throws(VaultError) in
+    try withinQuotas { () throws(VaultError) in try quiescent(file) { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         guard let past = try metadata.node(source, at: moment) else { throw .notFound }
         guard past.isRegular else { throw .notSupported }
+        try checkQuotas(for: file.node, becoming: past)
         try perform(.restore(inode, from: source, moment: moment, attributes: attributes(of: past)))
       }
-    }
+    } }
     unsafe whenContentChanges?(inode)
   }
 
@@ -98,17 +99,18 @@ extension Vault {
   private static func stagingName() -> [UInt8] { Metadata.stagingPrefix + Array("\(UInt64.random(in: 0 ... .max))".utf8) }
 
   private func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber) throws(VaultError) -> InodeNumber {
-    try lock.withLock { () throws(VaultError) in
+    try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       guard let past = try metadata.node(source, at: moment) else { throw .notFound }
       let directory = try metadata.directory(parent)
       if directory.links == 0 { throw .notFound }
       try metadata.checkFree(name, in: parent)
       let node = NewNode(inode: try metadata.nextInode, mode: past.mode, user: past.user, group: past.group,
                          device: past.device, target: past.target, xattrs: [])
+      try checkQuotas(user: past.user, group: past.group, home: parent, adding: Usage(bytes: past.allocated, nodes: 1))
       try beginEpoch()
       try perform(.revive(node, parent: parent, name: name, from: source, moment: moment, attributes: attributes(of: past)))
       return node.inode
-    }
+    } }
   }
 
   /// - Parameter made: directories, and nodes with several names, by what they were.

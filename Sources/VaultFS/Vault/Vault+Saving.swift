@@ -117,6 +117,7 @@ extension Vault {
         defer { saved.signalAll() }
         guard var now = file.node.unsaved else { return }
         now.bytes = UInt64(draft.charge)
+        now.growth = growth(of: draft, in: file.node)
         setUnsaved(draft.dirty.isEmpty ? nil : now, of: file.node)
         if draft.dirty.isEmpty, file.node.openCount == 0 { file.node.draft = nil }
       }
@@ -140,9 +141,10 @@ extension Vault {
     try inHolds(plan.edits) { edit throws(VaultError) in
       guard !edit.range.isEmpty, !node.isDropped else { return }
       file.draft.versionHasContent = true
-      let times = AttributeSet(modified: node.unsaved?.modified, changed: node.unsaved?.changed, continues: continues(file.draft))
+      let times = AttributeSet(modified: node.unsaved?.modified, changed: node.unsaved?.changed, continues: continues(file.draft)), growth = try growth(of: edit, in: node)
       try perform(.content(node.inode, range: edit.range, extents: edit.extents, size: max(node.size, edit.range.upperBound), attributes: times),
                   frames: edit.frames, known: plan.known)
+      settleGrowth(growth, of: node)
     }
   }
 

@@ -33,6 +33,8 @@ public struct VaultStatus: Sendable {
   public var unsavedBytes: UInt64
   /// Room for content; see `VaultSpace.available`.
   public var availableBytes: UInt64
+  /// Who is above a soft limit, or at a hard one: a sentence each.
+  public var quotaWarnings: [String]
 
   public var storedBytes: UInt64 { packBytes + journalBytes + databaseBytes }
   /// Bytes of files for each byte of different content.
@@ -55,13 +57,19 @@ extension Vault {
     return VaultSpace(total: disk.total, free: max(disk.free, unsaved) - unsaved, available: available, nodes: nodes, nodesFree: available / 256)
   }
 
+  /// What the volume and the limits above a node leave.
+  public func space(at inode: InodeNumber) throws(VaultError) -> VaultSpace {
+    let disk = try space()
+    return try lock.withLock { () throws(VaultError) in try metadata.room(at: inode, of: disk, now: now, growth: growth) }
+  }
+
   public func status() -> VaultStatus {
-    let (counters, operations, reason, damage) = lock.withLock {
-      (metadata.state.counters, journal.lastLSN.value, failure ?? (isReadOnly ? "it was mounted read-only" : nil), self.damage)
+    let (counters, operations, reason, damage, warnings) = lock.withLock {
+      (metadata.state.counters, journal.lastLSN.value, failure ?? (isReadOnly ? "it was mounted read-only" : nil), self.damage, (try? metadata.quotaWarnings()) ?? [])
     }
     // The same number as statfs(2) on the mount tells.
     var status = Self.status(path, configuration, counters, operations, owner: Self.owner(of: path), reason: reason,
-                             unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), available: (try? space().available) ?? 0,
+                             unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), available: (try? space(at: .root).available) ?? 0, warnings,
                              containers.storedBytes(in: path), containers.disk)
     status.damage = damage
     return status
@@ -76,11 +84,14 @@ extension Vault {
     if unsafe access(path, W_OK) != 0, errno == EROFS { throw OwnerLock.onReadOnlyVolume(path) }
     let database = try openDatabase(path)
     try Schema.prepare(database)
-    let state = try Metadata.readState(database)
-    guard state.applied > .zero else { throw .databaseDamaged(detail: "\(database.path): it holds no vault") }
-    let disk = try RealDisk(path: path), available = try disk.space().available
+    let metadata = try Metadata(database: database, nameKey: configuration.nameKey), state = metadata.state
+    guard state.applied > .zero else { throw metadata.damaged("it holds no vault") }
+    let disk = try RealDisk(path: path), (total, free, available) = try disk.space()
+    let nodes = UInt64(max(state.counters.nodes, 0))
+    let space = VaultSpace(total: total, free: free, available: max(available, Limits.reserveBytes) - Limits.reserveBytes, nodes: nodes, nodesFree: 0)
+    let room = try metadata.room(at: .root, of: space, now: Journal.now()) { _ throws(VaultError) in 0 }
     return status(path, configuration, state.counters, state.applied.value, owner: nil, reason: nil, unsaved: 0,
-                  available: max(available, Limits.reserveBytes) - Limits.reserveBytes,
+                  available: room.available, try metadata.quotaWarnings(),
                   (bytes(path, "packs", "", disk), bytes(path, "journal", "", disk)), disk)
   }
 
@@ -95,12 +106,12 @@ extension Vault {
   }
 
   private static func status(_ path: String, _ configuration: VaultConfiguration, _ counters: Counters, _ operations: UInt64,
-                             owner: String?, reason: String?, unsaved: UInt64, available: UInt64,
+                             owner: String?, reason: String?, unsaved: UInt64, available: UInt64, _ warnings: [String],
                              _ stored: (packs: UInt64, journal: UInt64), _ disk: any Disk) -> VaultStatus {
     VaultStatus(
       path: path, name: configuration.name, id: hex(configuration.id.high) + hex(configuration.id.low), owner: owner, readOnlyReason: reason,
       counters: counters, operations: operations, packBytes: stored.packs, journalBytes: stored.journal,
-      databaseBytes: bytes(path, ".", databaseName, disk), unsavedBytes: unsaved, availableBytes: available)
+      databaseBytes: bytes(path, ".", databaseName, disk), unsavedBytes: unsaved, availableBytes: available, quotaWarnings: warnings)
   }
 
   private static func bytes(_ path: String, _ directory: String, _ prefix: String, _ disk: any Disk) -> UInt64 {

@@ -6,7 +6,7 @@ import Synchronization
 extension Vault {
   /// - Parameter clearsPrivileges: the writer may not keep set-uid and set-gid of what it writes.
   /// - Parameter isMember: whether a group is one of the writer's.
-  /// - Throws: `.diskFull` before anything is taken, where there is no room.
+  /// - Throws: `.diskFull` or `.quotaExceeded` before anything is taken, where there is no room.
   public func write(_ bytes: UnsafeRawBufferPointer, to file: OpenFile, at offset: UInt64, clearsPrivileges: Bool,
                     isMember: (UInt32) -> Bool = { _ in true }) throws(VaultError) {
     guard unsafe !bytes.isEmpty else { return }
@@ -14,7 +14,7 @@ extension Vault {
     try checkSpace()
     let draft = file.draft
     var modeChanged = false
-    let unsaved = try draft.lock.writing { () throws(VaultError) in
+    let unsaved = try withinQuotas { () throws(VaultError) in try draft.lock.writing { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         try checkWritable()
         if clearsPrivileges, let mode = modeWithoutPrivileges(file.node, isMember) {
@@ -22,6 +22,7 @@ extension Vault {
           modeChanged = true
         }
         if file.node.hasXattrs { try dropCapabilities(of: file.node) }
+        try admit(offset..<offset + UInt64(bytes.count), to: file)
       }
       let added = unsafe draft.insert(bytes, at: offset)
       dirtyBytes.add(added, ordering: .relaxed)
@@ -29,7 +30,7 @@ extension Vault {
       if draft.since == 0 { draft.since = monotonicNanoseconds() }
       if total >= Self.waitingBytes { draft.hurry = Self.hurrySaves }
       return total
-    }
+    } }
     if modeChanged { unsafe whenModeChanges?(file.inode) }
     if dirtyBytes.load(ordering: .relaxed) > Limits.dirtyBytesMax {
       try save(file, isStreaming: true)
@@ -86,6 +87,7 @@ extension Vault {
 
   /// `lock` is held.
   func setUnsaved(_ value: Node.Unsaved?, of node: Node) {
+    noteGrowth(node.unsaved?.growth ?? 0, value?.growth ?? 0, of: node)
     node.unsaved = value
     if value == nil {
       unsaved[node.inode] = nil

@@ -6,13 +6,13 @@
 // 3. After an error of doubtful effect the vault is read-only and says why; no sync is retried and believed.
 //
 // Themes: Vault+Open (start, recovery, end), +Names, +Attributes, +Xattrs, +Reading, +Writing, +Saving, +Planning, +Ranges,
-// +Status; Syncer (flushes and checkpoints).
+// +Status, +Quotas, +Admission, +Growth, +QuotaWarnings; Syncer (flushes and checkpoints).
 
 import Glibc
 import Synchronization
 
 public final class Vault: @unchecked Sendable {
-  // Sendable: `metadata`, `journal`, `unsaved`, `orphans`, `failure`, `damage`, `reported`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
+  // Sendable: `metadata`, `journal`, `unsaved`, `growthSums`, `orphans`, `failure`, `damage`, `reported`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
   public let configuration: VaultConfiguration
   public let path: String
   let lock = Lock()
@@ -38,6 +38,7 @@ public final class Vault: @unchecked Sendable {
   let working = Lock()
   /// Files of the past that are open: what they show must stay.
   var pastOpen: [ObjectIdentifier: Node] = [:]
+  var growthSums = GrowthSums()
   /// Nodes without a name that somebody may still hold.
   var orphans: Set<InodeNumber> = []
   var failure: String?
@@ -69,6 +70,8 @@ public final class Vault: @unchecked Sendable {
     reserve = Reserve(containers.disk)
     syncer = Syncer(durable: journal.durable)
     saved = Condition(lock)
+    // Those of a replay were reported when they came about.
+    _ = metadata.state.quotas.takeCrossings()
   }
 
   // MARK: Changing
@@ -89,6 +92,7 @@ public final class Vault: @unchecked Sendable {
       for (frame, place) in zip(frames, places) { try metadata.insert(frame.header, at: place, in: journal.segment) }
       try metadata.apply(operation, lsn: lsn, stamp: journal.stamp, known: known)
       notePosition()
+      reportCrossings()
       if metadata.operationsSinceCommit >= Limits.commitOperations { try commit() }
     } catch { throw fail(error) }
     keeper?.wake()

@@ -1,0 +1,91 @@
+// Homes: which of a node's directories it is charged to, where it has several names.
+//
+// What must stay true: `node.parent` is a directory that has a name of the node. Of a node with several names one is at
+// home, and `link` has a row for each of the others, so that a home can be found for it when that name goes. (So a node
+// with one name, as nearly all are, costs no row, and the first name's place need not be looked for when the second comes.)
+
+extension Metadata {
+  /// Where a name is.
+  struct Place {
+    var parent: InodeNumber
+    var cookie: UInt64
+  }
+
+  /// `node` has a new name; its links count it already.
+  func join(_ node: Node, at place: Place) throws(VaultError) {
+    guard node.links == 1 else { return try insertLink(node, place) }
+    node.parent = place.parent
+    try chargeTrees(weight(of: node), from: place.parent)
+    state.quotas.notePlacement()
+  }
+
+  /// The name there is about to go; its links count it still.
+  func leave(_ node: Node, at place: Place) throws(VaultError) {
+    if node.isDirectory || node.links <= 1 {
+      if let home = home(of: node) { try chargeTrees(weight(of: node).negated, from: home) }
+      state.quotas.notePlacement()
+      if node.isDirectory { state.quotas.remove(.tree(node.inode)) }
+      return
+    }
+    if try hasLink(node, place) { return try deleteLink(node, place) }
+    let next = try firstLink(node)
+    try deleteLink(node, next)
+    try setHome(of: node, next.parent)
+  }
+
+  /// A name moves from one place to another.
+  func move(_ node: Node, from old: Place, to new: Place) throws(VaultError) {
+    if try isHome(old, of: node) { return try setHome(of: node, new.parent) }
+    try deleteLink(node, old)
+    try insertLink(node, new)
+  }
+
+  /// Whether the name there is the one that is at home.
+  func isHome(_ place: Place, of node: Node) throws(VaultError) -> Bool {
+    if node.isDirectory || node.links <= 1 { return true }
+    return try !hasLink(node, place)
+  }
+
+  private func setHome(of node: Node, _ home: InodeNumber) throws(VaultError) {
+    guard node.parent != home else { return }
+    let weight = weight(of: node)
+    try chargeTrees(weight.negated, from: node.parent)
+    try chargeTrees(weight, from: home)
+    node.parent = home
+    touch(node)
+    state.quotas.notePlacement()
+  }
+
+  // MARK: Rows
+
+  private func hasLink(_ node: Node, _ place: Place) throws(VaultError) -> Bool {
+    bind(statements.selectLink, node, place)
+    defer { statements.selectLink.reset() }
+    return try statements.selectLink.step()
+  }
+
+  /// Whichever, but the same in every replay.
+  private func firstLink(_ node: Node) throws(VaultError) -> Place {
+    let first = statements.firstLink
+    first.bind(1, node.inode.value)
+    defer { first.reset() }
+    guard try first.step() else { throw damaged("the names of node \(node.inode.value) are not known") }
+    return Place(parent: InodeNumber(first.unsigned(0)), cookie: first.unsigned(1))
+  }
+
+  private func insertLink(_ node: Node, _ place: Place) throws(VaultError) {
+    bind(statements.insertLink, node, place)
+    try statements.insertLink.run()
+  }
+
+  private func deleteLink(_ node: Node, _ place: Place) throws(VaultError) {
+    bind(statements.deleteLink, node, place)
+    try statements.deleteLink.run()
+  }
+
+  private func bind(_ statement: Statement, _ node: Node, _ place: Place) {
+    statement.bind(1, node.inode.value)
+    statement.bind(2, place.parent.value)
+    statement.bind(3, place.cookie)
+  }
+}

@@ -1,0 +1,50 @@
+// What people hear of limits before programs are refused: a line in the log when a soft limit is crossed, and in the
+// status whoever is above a soft limit or at a hard one.
+
+import Glibc
+
+extension Vault {
+  /// Says which soft limits the last operation crossed. `lock` is held.
+  func reportCrossings() {
+    if metadata.state.quotas.crossings.isEmpty { return }
+    for crossing in metadata.state.quotas.takeCrossings() {
+      if let text = try? metadata.quotaWarning(crossing.subject, crossing.resource) { log(text) }
+    }
+  }
+}
+
+extension Metadata {
+  /// Who is above a soft limit, or at a hard one.
+  func quotaWarnings() throws(VaultError) -> [String] {
+    var warnings: [String] = []
+    for subject in state.quotas.entries.keys.sorted(by: { $0.row < $1.row }) {
+      for resource in QuotaResource.allCases {
+        if let warning = try quotaWarning(subject, resource) { warnings.append(warning) }
+      }
+    }
+    return warnings
+  }
+
+  func quotaWarning(_ subject: QuotaSubject, _ resource: QuotaResource) throws(VaultError) -> String? {
+    guard let entry = state.quotas[subject] else { return nil }
+    let used = try usage(of: subject)[resource], limit = entry.limits[resource], what = resource == .bytes ? "bytes" : "nodes"
+    if let hard = limit.hard, used >= hard, used > 0 {
+      return "\(try words(for: subject)): \(used) \(what), the hard limit is \(hard): nothing more can be stored there"
+    }
+    guard let soft = limit.soft, let since = entry[since: resource], let end = entry.end(of: resource) else { return nil }
+    return "\(try words(for: subject)): \(used) \(what), above the soft limit of \(soft) since \(text(since)): from \(text(end)) on nothing more can be stored there"
+  }
+
+  private func words(for subject: QuotaSubject) throws(VaultError) -> String {
+    guard case .tree(let inode) = subject, let path = try path(of: inode) else { return "quota of \(subject)" }
+    return "quota of " + (path.isEmpty ? "/" : displayed(path))
+  }
+
+  private func text(_ stamp: UInt64) -> String {
+    var seconds = time_t(stamp / 1_000_000_000), parts = unsafe tm()
+    guard unsafe gmtime_r(&seconds, &parts) != nil else { return "\(seconds)" }
+    var buffer = [CChar](repeating: 0, count: 64)
+    let count = unsafe strftime(&buffer, buffer.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
+    return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+}
