@@ -56,6 +56,8 @@ extension Random {
       .drop(inode()),
       .epoch(key: next()),
       .reserve(inode(), range: reserved, size: position(), attributes: attributes()),
+      .mend(inode()),
+      .detach(parent: inode(), cookie: word()),
     ]
   }
 }

@@ -89,6 +89,10 @@ enum Operation: Hashable {
   case pin(InodeNumber, moment: LSN, isPinned: Bool)
   /// What nobody needs of the past of these nodes, by the policy at `now` (seconds since 1970), is forgotten.
   case expire(nodes: Range<UInt64>, now: Int64)
+  /// What a node counts becomes what is there: links, entries, bytes; and its parent the directory that holds it (Check/Repair).
+  case mend(InodeNumber)
+  /// The entry goes, wherever it leads: it was found to be none (Check/Repair).
+  case detach(parent: InodeNumber, cookie: UInt64)
 }
 
 extension Operation {
@@ -103,7 +107,7 @@ extension Operation {
 
   private enum Kind: UInt8 {
     case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
-      insertRange, collapseRange, drop, epoch, reserve, snapshot, dropSnapshot, restore, revive, setHistory, pin, expire
+      insertRange, collapseRange, drop, epoch, reserve, snapshot, dropSnapshot, restore, revive, setHistory, pin, expire, mend = 40, detach
   }
 
   /// - Parameter stamp: of the record that holds it: times near it are kept as a small difference.
@@ -158,6 +162,10 @@ extension Operation {
       kind(.pin); w.varint(inode.value); w.varint(moment.value); w.u8(isPinned ? 1 : 0)
     case .expire(let nodes, let now):
       kind(.expire); w.varint(nodes.lowerBound); w.varint(nodes.upperBound); w.signed(now)
+    case .mend(let inode):
+      kind(.mend); w.varint(inode.value)
+    case .detach(let parent, let cookie):
+      kind(.detach); w.varint(parent.value); w.varint(cookie)
     }
   }
 
@@ -201,6 +209,8 @@ extension Operation {
       self = .setHistory(policy)
     case .pin: self = .pin(try r.inode(), moment: try r.moment(), isPinned: try r.u8() != 0)
     case .expire: self = try .expire(decoding: &r)
+    case .mend: self = .mend(try r.inode())
+    case .detach: self = .detach(parent: try r.inode(), cookie: try r.varint())
     }
   }
 

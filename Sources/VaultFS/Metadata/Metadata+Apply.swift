@@ -99,6 +99,10 @@ extension Metadata {
       try pin(inode, moment, isPinned)
     case .expire(let nodes, let now):
       try expire(nodes, now: now)
+    case .mend(let inode):
+      try mend(inode)
+    case .detach(let parent, let cookie):
+      try detach(cookie, from: parent)
     }
     state.applied = lsn
   }

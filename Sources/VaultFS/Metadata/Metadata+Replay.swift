@@ -76,7 +76,9 @@ extension Vault {
     try rebuild(path, configuration: configuration, disk: try RealDisk(path: path), log: log, progress: progress)
   }
 
+  /// - Parameter settingAside: called when the new database is made, before it takes the old one's place.
   static func rebuild(_ path: String, configuration: VaultConfiguration, disk: any Disk, log: @escaping (String) -> Void,
+                      settingAside: () throws(VaultError) -> Void = {},
                       progress: (Double) -> Void) throws(VaultError) {
     let new = databaseName + ".new"
     for suffix in ["", "-wal", "-shm"] where disk.exists(new + suffix) { try disk.remove(new + suffix) }
@@ -96,6 +98,7 @@ extension Vault {
       for suffix in ["", "-wal", "-shm"] where disk.exists(new + suffix) { try? disk.remove(new + suffix) }
       throw error
     }
+    try settingAside()
     for name in [databaseName + "-wal", databaseName + "-shm", checkpointName] where disk.exists(name) { try disk.remove(name) }
     for suffix in ["-wal", "-shm"] where disk.exists(new + suffix) { try disk.remove(new + suffix) }
     try disk.rename(new, to: databaseName)
