@@ -61,6 +61,7 @@ final class DamageMarks {
         try vault.metadata.begin()
         try vault.metadata.markDamaged(now)
       } catch { throw vault.fail(error) }
+      vault.keeper?.wake()
       return (true, true)
     }
     guard isSo else { return false }
@@ -138,11 +139,11 @@ extension Metadata {
 
   private func name(of inode: InodeNumber) throws(VaultError) -> (InodeNumber, [UInt8])? {
     // Where the node says it is; else wherever (its other name may be the one that is left).
-    let parent = (try? node(inode))?.parent ?? .none
-    for (sql, key) in [("SELECT parent, name FROM entry WHERE parent = ?2 AND inode = ?1 LIMIT 1", parent), ("SELECT parent, name FROM entry WHERE inode = ?1 LIMIT 1", .none)] {
+    let parent: InodeNumber = (try? node(inode))?.parent ?? InodeNumber.none
+    for (sql, needsParent) in [("SELECT parent, name FROM entry WHERE parent = ?2 AND inode = ?1 LIMIT 1", true), ("SELECT parent, name FROM entry WHERE inode = ?1 LIMIT 1", false)] {
       let select = try database.prepare(sql)
       select.bind(1, inode.value)
-      if key != .none { select.bind(2, key.value) }
+      if needsParent { select.bind(2, parent.value) }
       if try select.step() { return (InodeNumber(select.unsigned(0)), select.bytes(1)) }
     }
     return nil

@@ -51,10 +51,12 @@ final class Scrub {
     for number in numbers { total += (try? vault.containers.file(number).size()) ?? 0 }
     total += (try? vault.containers.disk.open(Vault.databaseName, .read).size()) ?? 0
     try scrubConfiguration()
-    try DatabasePages.look(vault, { shared.found($0) }) { bytes in
-      if options.cancellation.isCancelled { throw CheckCancelled() }
-      shared.done(bytes: bytes)
-    }
+    do {
+      try DatabasePages.look(vault, { shared.found($0) }) { bytes in
+        if options.cancellation.isCancelled { throw CheckCancelled() }
+        shared.done(bytes: bytes)
+      }
+    } catch is CheckCancelled {}
     scrubContainers(numbers)
     let marks = DamageMarks(vault, shared)
     report.marked = try marks.look()
@@ -150,10 +152,13 @@ final class Scrub {
     save(queue, numbers)
   }
 
+  /// SCHED_IDLE: a macro of Linux that not every C library shows.
+  private static let idlePolicy: Int32 = 5
+
   /// This thread runs when nobody else wants to; its reads wait for those of others, too.
   private static func giveWay() {
     var parameters = sched_param()
-    _ = unsafe sched_setscheduler(0, SCHED_IDLE, &parameters)
+    _ = unsafe sched_setscheduler(0, idlePolicy, &parameters)
   }
 
   /// Where it cannot be kept, a restart begins earlier.
