@@ -63,6 +63,8 @@ extension Random {
       .reserve(inode(), range: reserved, size: position(), attributes: attributes()),
       .setQuota(subject(), limits()),
       .removeQuota(subject()),
+      .mend(inode()),
+      .detach(parent: inode(), cookie: word()),
     ]
   }
 }

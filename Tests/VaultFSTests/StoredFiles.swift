@@ -45,14 +45,15 @@ func records(_ segment: String) throws -> [Placed] {
 }
 
 /// A tree with something of everything.
-func plant(_ vault: Vault, seed: UInt64 = 1) throws {
+func plant(_ vault: Vault, directory name: String? = nil, seed: UInt64 = 1) throws {
   var random = Random(seed: seed)
-  let directory = try vault.makeDirectory("directory")
+  let place = try name.map { try vault.makeDirectory($0) } ?? .root
+  let directory = try vault.makeDirectory("directory", in: place)
   for index in 0..<30 { try vault.makeFile("small-\(index)", in: directory, random.bytes(1 + random.below(5000))) }
-  try vault.makeFile("medium", random.bytes(100_000))
-  try vault.makeFile("large", random.bytes(3_000_000))
-  let file = try vault.makeFile("linked", [UInt8]("linked"))
+  try vault.makeFile("medium", in: place, random.bytes(100_000))
+  try vault.makeFile("large", in: place, random.bytes(3_000_000))
+  let file = try vault.makeFile("linked", in: place, [UInt8]("linked"))
   _ = try vault.link(file, as: [UInt8]("again"), in: directory)
   try vault.setXattr([UInt8]("user.x"), of: file, to: [1, 2, 3], mode: .set, by: root)
-  try vault.make("symlink", S_IFLNK | 0o777, target: "medium")
+  try vault.make("symlink", in: place, S_IFLNK | 0o777, target: "medium")
 }

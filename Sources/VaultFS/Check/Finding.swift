@@ -135,11 +135,11 @@ extension Finding.Kind {
   var remedy: Finding.Remedy {
     switch self {
     case .nodeUnreachable, .entryDangling, .entryType, .entryParent, .entryName, .entryCookie, .entryTwice, .directoryNames, .directoryParent, .directoryCycle,
-      .links, .directoryLinks, .directoryEntries, .orphan, .xattrFlag, .manifestEnd, .manifestAllocated: .tree
+      .links, .directoryLinks, .directoryEntries, .orphan, .xattrFlag, .manifestEnd, .manifestAllocated, .linkHome: .tree
     case .nodeRecord, .nodeNumber, .nodeEpoch, .rootMissing, .xattrOwner, .manifestPage, .manifestOrder, .manifestChunk, .manifestPart, .pageOwner, .chunkNumber,
-      .pastInterval, .pastOverlap, .pastRecord, .pastOwner, .pastChunk, .journalPosition, .journalEpoch, .linkHome, .usageTree, .usageOwner, .quotaTree,
+      .pastInterval, .pastOverlap, .pastRecord, .pastOwner, .pastChunk, .journalPosition, .journalEpoch, .quotaTree,
       .databasePage, .databaseStructure, .databaseSchema, .viewStale: .rebuild
-    case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .containerChunks, .containerMissing, .containerNumber: .count
+    case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .usageTree, .usageOwner, .containerChunks, .containerMissing, .containerNumber: .count
     case .chunkPlace, .chunkFrame, .chunkNamed, .frameBase, .chunkContent: .mark
     case .baseKept, .baseNoted, .packWhole, .frameDamaged: .keep
     case .packSuperfluous: .itself

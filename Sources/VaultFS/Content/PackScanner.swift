@@ -18,13 +18,14 @@ enum PackScanner {
     }
   }
 
-  /// As `frames`, payloads verified; and where no valid header follows, it looks for the next one.
+  /// As `frames`; and where no valid header follows, it looks for the next one.
   /// - Parameter visit: returns whether it believes the frame. Where it does not believe one that was searched for, the
   ///   search goes on right behind that one's first byte: its length is worth no more than the rest of it.
   /// - Returns: whether nothing was passed over.
   @discardableResult
-  static func search(_ file: any DiskFile, from offset: UInt64, _ visit: (FrameHeader, UInt64, Find) throws(VaultError) -> Bool) throws(VaultError) -> Bool {
-    try walk(file, from: offset, verifyPayload: true, searches: true, visit) != nil
+  static func search(_ file: any DiskFile, from offset: UInt64, verifyPayload: Bool = true,
+                     _ visit: (FrameHeader, UInt64, Find) throws(VaultError) -> Bool) throws(VaultError) -> Bool {
+    try walk(file, from: offset, verifyPayload: verifyPayload, searches: true, visit) != nil
   }
 
   /// For each byte of a pack, so many of payloads are looked at that turn out to be none; from then on, lengths are

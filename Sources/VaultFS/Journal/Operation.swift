@@ -92,6 +92,10 @@ enum Operation: Hashable {
   /// Limits for a subject, in place of those it has; and their end.
   case setQuota(QuotaSubject, QuotaLimits)
   case removeQuota(QuotaSubject)
+  /// What a node counts becomes what is there: links, entries, bytes; and its parent the directory that holds it (Check/Repair).
+  case mend(InodeNumber)
+  /// The entry goes, wherever it leads: it was found to be none (Check/Repair).
+  case detach(parent: InodeNumber, cookie: UInt64)
 }
 
 extension Operation {
@@ -108,6 +112,7 @@ extension Operation {
     case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
       insertRange, collapseRange, drop, epoch, reserve, snapshot, dropSnapshot, restore, revive, setHistory, pin, expire
     case setQuota = 24, removeQuota
+    case mend = 40, detach
   }
 
   /// - Parameter stamp: of the record that holds it: times near it are kept as a small difference.
@@ -164,6 +169,10 @@ extension Operation {
       kind(.expire); w.varint(nodes.lowerBound); w.varint(nodes.upperBound); w.signed(now)
     case .setQuota(let subject, let limits): kind(.setQuota); w.quotaSubject(subject); w.quotaLimits(limits)
     case .removeQuota(let subject): kind(.removeQuota); w.quotaSubject(subject)
+    case .mend(let inode):
+      kind(.mend); w.varint(inode.value)
+    case .detach(let parent, let cookie):
+      kind(.detach); w.varint(parent.value); w.varint(cookie)
     }
   }
 
@@ -209,6 +218,8 @@ extension Operation {
     case .expire: self = try .expire(decoding: &r)
     case .setQuota: self = .setQuota(try r.quotaSubject(), try r.quotaLimits())
     case .removeQuota: self = .removeQuota(try r.quotaSubject())
+    case .mend: self = .mend(try r.inode())
+    case .detach: self = .detach(parent: try r.inode(), cookie: try r.varint())
     }
   }
 

@@ -27,6 +27,13 @@ struct Accounts {
     changed.insert(owner)
   }
 
+  /// What was counted anew.
+  mutating func become(_ counted: [QuotaSubject: Usage]) {
+    changed.formUnion(usages.keys)
+    changed.formUnion(counted.keys)
+    usages = counted
+  }
+
   mutating func write(_ statements: Statements) throws(VaultError) {
     for owner in changed {
       let (kind, id) = owner.row

@@ -103,6 +103,10 @@ extension Metadata {
       try expire(nodes, now: now)
     case .setQuota(let subject, let limits): try setQuota(limits, for: subject)
     case .removeQuota(let subject): state.quotas.remove(subject)
+    case .mend(let inode):
+      try mend(inode)
+    case .detach(let parent, let cookie):
+      try detach(cookie, from: parent)
     }
     try settleQuotas(stamp)
     state.applied = lsn

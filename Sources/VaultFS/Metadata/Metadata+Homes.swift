@@ -6,7 +6,7 @@
 
 extension Metadata {
   /// Where a name is.
-  struct Place {
+  struct Place: Equatable {
     var parent: InodeNumber
     var cookie: UInt64
   }
@@ -71,6 +71,14 @@ extension Metadata {
     defer { first.reset() }
     guard try first.step() else { throw damaged("the names of node \(node.inode.value) are not known") }
     return Place(parent: InodeNumber(first.unsigned(0)), cookie: first.unsigned(1))
+  }
+
+  /// Of a node's names, these are not at home.
+  func setLinks(of node: Node, _ places: [Place]) throws(VaultError) {
+    let delete = try database.prepare("DELETE FROM link WHERE inode = ?")
+    delete.bind(1, node.inode.value)
+    try delete.run()
+    for place in places { try insertLink(node, place) }
   }
 
   private func insertLink(_ node: Node, _ place: Place) throws(VaultError) {

@@ -9,7 +9,8 @@ extension Metadata {
     return "`\(path.isEmpty ? "/" : printable(path.dropFirst()))` (node \(inode.value))"
   }
 
-  private func onePath(of inode: InodeNumber) throws(VaultError) -> [UInt8]? {
+  /// One of its paths, from the root's empty one on; nil where it has none.
+  func onePath(of inode: InodeNumber) throws(VaultError) -> [UInt8]? {
     let node = try node(inode)
     if node.isDirectory { return try path(of: inode) }
     guard let directory = try path(of: node.parent) else { return nil }

@@ -8,7 +8,7 @@ import Glibc
 final class Node {
   let inode: InodeNumber
   /// The epoch that made it: with its number, its id.
-  let epoch: UInt64
+  var epoch: UInt64
   var mode: UInt32
   var links: UInt32
   var user: UInt32

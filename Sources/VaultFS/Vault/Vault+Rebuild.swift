@@ -20,8 +20,9 @@ extension Vault {
   private static let newName = databaseName + ".new"
   private static let suffixes = ["", "-wal", "-shm"]
 
+  /// - Parameter settingAside: called when the new database is made, before it takes the old one's place.
   static func rebuild(_ path: String, configuration: VaultConfiguration, disk: any Disk, lastEnd: LastEnd, log: (String) -> Void,
-                      progress: (Double) -> Void) throws(VaultError) {
+                      settingAside: () throws(VaultError) -> Void = {}, progress: (Double) -> Void) throws(VaultError) {
     func removeNew() throws(VaultError) { for suffix in suffixes where disk.exists(newName + suffix) { try disk.remove(newName + suffix) } }
     try removeNew()
     do throws(VaultError) {
@@ -36,6 +37,7 @@ extension Vault {
       try? removeNew()
       throw error
     }
+    try settingAside()
     for name in [databaseName + "-wal", databaseName + "-shm", checkpointName] where disk.exists(name) { try disk.remove(name) }
     for suffix in suffixes.dropFirst() where disk.exists(newName + suffix) { try disk.remove(newName + suffix) }
     try disk.rename(newName, to: databaseName)

@@ -28,7 +28,7 @@ enum PackWhole {
     work.found(Finding(.packSuperfluous, file: ContainerStore.path(number, .pack), table: "container", key: [number.value], "nothing is read from pack \(number.value)"))
   }
 
-  private static func trouble(with number: ContainerNumber, _ vault: Vault) -> (byte: UInt64, detail: String)? {
+  static func trouble(with number: ContainerNumber, _ vault: Vault) -> (byte: UInt64, detail: String)? {
     do throws(VaultError) {
       let file = try vault.containers.file(number)
       guard try PackHeader.check(file, vault: vault.configuration.id, number: number) else { return (0, "the pack's header is not that of pack \(number.value) of this vault") }

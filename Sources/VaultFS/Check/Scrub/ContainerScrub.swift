@@ -1,0 +1,181 @@
+// Verifies every byte of one container: of a pack and of a segment each frame's header, payload, decoding and the SHA-256 of each
+// chunk; of a segment also its records; of an archive all of it.
+//
+// What must stay true: the vault's lock is not taken here; what this finds is looked at again by whoever holds it. What is being
+// appended meanwhile may look torn: such a container is not damaged, only doubtful. One belongs to one thread.
+
+import Synchronization
+
+/// What all threads of a scrub share.
+final class ScrubShared: Sendable {
+  struct Counts {
+    var bytes: UInt64 = 0
+    var frames: UInt64 = 0
+    var chunks: UInt64 = 0
+    var findings: [Finding] = []
+    /// Containers in which something was not as it should be: all chunks that are read from there are looked at one by one.
+    var doubtful: Set<ContainerNumber> = []
+  }
+  let counts = Mutex(Counts())
+  let pace: Pace
+  let cancellation: Cancellation
+  /// Frames that others are compressed against.
+  let bases = FrameCache(bytesMax: Limits.frameCacheBytes)
+
+  init(_ options: ScrubOptions) {
+    cancellation = options.cancellation
+    pace = Pace(options.bytesPerSecond, options.cancellation)
+  }
+
+  func found(_ finding: Finding, in container: ContainerNumber? = nil) {
+    counts.withLock { counts in
+      if counts.findings.count < Limits.findingsMax { counts.findings.append(finding) }
+      if let container { counts.doubtful.insert(container) }
+    }
+  }
+  func doubt(_ container: ContainerNumber) { counts.withLock { _ = $0.doubtful.insert(container) } }
+
+  func done(bytes: Int, frames: UInt64 = 0, chunks: UInt64 = 0) {
+    counts.withLock { counts in
+      counts.bytes += UInt64(bytes)
+      counts.frames += frames
+      counts.chunks += chunks
+    }
+    pace.take(bytes)
+  }
+}
+
+/// Reads frames and believes nothing. Belongs to one thread.
+final class FrameVerifier {
+  private let containers: ContainerStore
+  private let bases: FrameCache
+  private let decoder = Decoder()
+  init(_ containers: ContainerStore, bases: FrameCache) { (self.containers, self.bases) = (containers, bases) }
+
+  /// - Returns: what the frame holds; each chunk is what its id says.
+  func verified(_ place: FramePlace, in file: any DiskFile) throws(VaultError) -> DecodedFrame {
+    let frame = try DecodedFrame(reading: file, at: place, decoder: decoder) { base throws(VaultError) in try self.base(base) }
+    var offset: UInt32 = 0
+    for chunk in frame.chunks {
+      let isRight = unsafe frame.withChunk(chunk.id, at: offset) { plain in unsafe ChunkID(of: plain) == chunk.id }
+      guard isRight == true else { throw .chunkDamaged(detail: "SHA-256 of chunk \(chunk.id) of the frame at \(place.offset) in \(file.path)") }
+      offset += chunk.length
+    }
+    return frame
+  }
+
+  private func base(_ place: FramePlace) throws(VaultError) -> DecodedFrame {
+    if let cached = bases.frame(place) { return cached }
+    let frame = try DecodedFrame(reading: try containers.file(place.container), at: place, isBase: true, decoder: Decoder()) { _ throws(VaultError) in
+      throw .chunkDamaged(detail: "a base that has a base")
+    }
+    bases.insert(frame, place)
+    return frame
+  }
+}
+
+final class ContainerScrub {
+  private let vault: Vault
+  private let shared: ScrubShared
+  private let verifier: FrameVerifier
+
+  init(_ vault: Vault, _ shared: ScrubShared) {
+    (self.vault, self.shared) = (vault, shared)
+    verifier = FrameVerifier(vault.containers, bases: shared.bases)
+  }
+
+  func scrub(_ number: ContainerNumber) {
+    guard let kind = vault.containers.kind(number), !shared.cancellation.isCancelled else { return }
+    do throws(VaultError) {
+      switch kind {
+      case .pack: try scrubPack(number)
+      case .segment: try scrubSegment(number)
+      case .archive: try scrubArchive(number)
+      }
+    } catch {
+      // It may be gone, or an archive by now: that one is read.
+      if shared.cancellation.isCancelled || vault.containers.kind(number) == nil { return }
+      if let now = vault.containers.kind(number), now != kind { return scrub(number) }
+      shared.found(Finding(kind == .pack ? .packWhole : .journalSegment, file: ContainerStore.path(number, kind), byte: 0, "it cannot be read: \(error)"), in: number)
+    }
+  }
+
+  private func scrubPack(_ number: ContainerNumber) throws(VaultError) {
+    let file = try vault.containers.file(number)
+    var at = UInt64(PackHeader.length)
+    let isWhole = try PackScanner.search(file, from: 0, verifyPayload: false) { header, offset, find throws(VaultError) in
+      if shared.cancellation.isCancelled { throw .closed }
+      // What was passed over was read, too.
+      if offset > at { shared.done(bytes: Int(offset - at)) }
+      let place = FramePlace(container: number, offset: offset, length: UInt32(header.totalLength))
+      // Behind damage, what looks like a frame may be part of what a program stored.
+      guard verify(place, header.chunks.count, in: file, tells: find == .following) || find == .following else { return false }
+      at = offset + UInt64(header.totalLength)
+      return true
+    }
+    let size = try file.size()
+    if size > at { shared.done(bytes: Int(size - at)) }
+    if !isWhole { shared.doubt(number) }
+    if let trouble = PackWhole.trouble(with: number, vault) {
+      shared.found(Finding(.packWhole, file: file.path, byte: trouble.byte, table: "container", key: [number.value], trouble.detail), in: number)
+    }
+  }
+
+  /// A frame, in a pack or a segment.
+  /// - Returns: whether all of it is right.
+  @discardableResult
+  private func verify(_ place: FramePlace, _ chunks: Int, in file: any DiskFile, tells: Bool = true) -> Bool {
+    do throws(VaultError) { _ = try verifier.verified(place, in: file) } catch {
+      if !tells { return false }
+      defer { shared.done(bytes: Int(place.length)) }
+      if vault.containers.kind(place.container) != nil {
+        shared.found(Finding(.frameDamaged, file: file.path, byte: place.offset, "\(error)"), in: place.container)
+      }
+      return false
+    }
+    shared.done(bytes: Int(place.length), frames: 1, chunks: UInt64(chunks))
+    return true
+  }
+
+  private func scrubSegment(_ number: ContainerNumber) throws(VaultError) {
+    let segment = try Segment(number, in: vault.containers, vault: vault.configuration.id)
+    defer { withExtendedLifetime(segment) {} }
+    guard let header = segment.header else {
+      if segment.count > SegmentHeader.length { shared.found(Finding(.journalSegment, file: segment.file.path, byte: 0, "the segment's header is damaged"), in: number) }
+      return
+    }
+    var at = SegmentHeader.length, last = LSN(header.firstLSN.value &- 1)
+    while at < segment.count {
+      if shared.cancellation.isCancelled { throw .closed }
+      guard let (record, body) = unsafe segment.record(at: at) else { break }
+      if record.kind == .operation { last = record.lsn }
+      let read = min(record.paddedLength, segment.count - at)
+      if record.kind == .frame, let frame = try? unsafe FrameHeader(decoding: body), frame.totalLength == body.count {
+        verify(FramePlace(container: number, offset: UInt64(at + RecordHeader.length), length: UInt32(body.count)), frame.chunks.count, in: segment.file)
+        shared.done(bytes: read - body.count)
+      } else { shared.done(bytes: read) }
+      at += record.paddedLength
+    }
+    guard at < segment.count else { return }
+    shared.done(bytes: segment.count - at)
+    shared.doubt(number)
+    // A torn end is what a kill leaves, or what is being written: if nothing says that there was more.
+    let next = try vault.containers.journal.first { $0 > number }.map { next throws(VaultError) in try Segment(next, in: vault.containers, vault: vault.configuration.id).header?.firstLSN }
+    if segment.attests(last.next, from: at) || (next ?? nil).map({ $0 > last.next }) ?? false {
+      shared.found(Finding(.journalSegment, file: segment.file.path, byte: UInt64(at), "a record is damaged: operations from \(last.next.value) on"), in: number)
+    }
+  }
+
+  private func scrubArchive(_ number: ContainerNumber) throws(VaultError) {
+    // Reading it verifies it whole; what is decoded is walked, for a checksum does not say who made it.
+    let segment = try Segment(number, in: vault.containers, vault: vault.configuration.id)
+    defer { withExtendedLifetime(segment) {} }
+    let size = Int(try segment.file.size())
+    var at = SegmentHeader.length
+    while at < segment.count, let (record, _) = unsafe segment.record(at: at) { at += record.paddedLength }
+    if segment.header == nil || at < segment.count {
+      shared.found(Finding(.journalSegment, file: segment.file.path, byte: 0, "what the archive holds is no segment"), in: number)
+    }
+    shared.done(bytes: size)
+  }
+}

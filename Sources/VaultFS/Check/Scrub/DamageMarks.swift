@@ -1,0 +1,125 @@
+// What a scrub found is noted in the view, and named as people know it: for each container in which something was wrong, every
+// chunk that is read from there is read once more, by itself.
+//
+// What must stay true: the vault's lock is held for so many rows at a time; bytes are read without it. A chunk is noted only if
+// its row is still what was read.
+
+import Glibc
+import Synchronization
+
+final class DamageMarks {
+  private let vault: Vault
+  private let shared: ScrubShared
+  private let verifier: FrameVerifier
+  private static let rowsPerHold: UInt64 = 1000
+  /// Damaged chunks whose files are looked for.
+  private static let chunksMax = 1 << 17
+
+  init(_ vault: Vault, _ shared: ScrubShared) {
+    (self.vault, self.shared) = (vault, shared)
+    // Nothing that was decoded before: damage may be younger.
+    verifier = FrameVerifier(vault.containers, bases: FrameCache(bytesMax: Limits.frameCacheBytes))
+  }
+
+  /// - Returns: how many chunks were noted as damaged.
+  func look() throws(VaultError) -> Int {
+    let doubtful = shared.counts.withLock { $0.doubtful }
+    guard !doubtful.isEmpty else { return 0 }
+    var marked = 0, next: UInt64? = 0
+    while let first = next {
+      var rows: [StoredChunk] = []
+      next = nil
+      try vault.lock.withLock { () throws(VaultError) in
+        try vault.checkWhole()
+        let select = try vault.metadata.database.prepare("SELECT \(StoredChunk.columns) FROM chunk WHERE number >= ? ORDER BY number LIMIT ?")
+        select.bind(1, first)
+        select.bind(2, Self.rowsPerHold)
+        while try select.step() {
+          next = select.unsigned(0) + 1
+          if let chunk = StoredChunk(select), doubtful.contains(chunk.place.frame.container) { rows.append(chunk) }
+        }
+      }
+      for chunk in rows { if let trouble = trouble(with: chunk), try note(chunk, trouble) { marked += 1 } }
+    }
+    return marked
+  }
+
+  private func trouble(with chunk: StoredChunk) -> VaultError? {
+    do throws(VaultError) {
+      let frame = try verifier.verified(chunk.place.frame, in: try vault.containers.file(chunk.place.frame.container))
+      let length = unsafe frame.withChunk(chunk.id, at: chunk.place.offsetInFrame) { $0.count }
+      return length == Int(chunk.length) ? nil : .chunkDamaged(detail: "the frame holds another chunk there")
+    } catch { return error }
+  }
+
+  /// - Returns: whether it was noted.
+  private func note(_ chunk: StoredChunk, _ trouble: VaultError) throws(VaultError) -> Bool {
+    let (isSo, isNoted) = try vault.lock.withLock { () throws(VaultError) in
+      try vault.checkWhole()
+      guard let now = try vault.metadata.storedChunk(chunk.number), now.place == chunk.place, now.id == chunk.id else { return (false, false) }
+      if vault.isReadOnly { return (true, false) }
+      do throws(VaultError) {
+        try vault.metadata.begin()
+        try vault.metadata.markDamaged(now)
+      } catch { throw vault.fail(error) }
+      vault.keeper?.wake()
+      return (true, true)
+    }
+    guard isSo else { return false }
+    let frame = chunk.place.frame
+    shared.found(Finding(.chunkContent, chunk: chunk.id, file: vault.containers.kind(frame.container).map { ContainerStore.path(frame.container, $0) }, byte: frame.offset,
+                         table: "chunk", key: [chunk.number], "chunk \(chunk.id) cannot be read: \(trouble)"))
+    return isNoted
+  }
+
+  // MARK: Files
+
+  /// The files of the tree with chunks that are noted as damaged.
+  func files(atMost limit: Int) throws(VaultError) -> [DamagedFile] {
+    let damaged = try vault.lock.withLock { () throws(VaultError) in
+      var numbers: Set<UInt64> = []
+      guard vault.metadata.state.containers.chunks(in: ContainerNumber.none) > 0 else { return numbers }
+      let select = try vault.metadata.database.prepare("SELECT number FROM chunk WHERE container = ? LIMIT ?")
+      select.bind(1, ContainerNumber.none.value)
+      select.bind(2, UInt64(Self.chunksMax))
+      while try select.step() { numbers.insert(select.unsigned(0)) }
+      return numbers
+    }
+    if damaged.isEmpty { return [] }
+    var inodes: Set<UInt64> = []
+    try collect("node", "inode", "record", 1, damaged, limit, &inodes)
+    try collect("page", "inode, start", "extents", 2, damaged, limit, &inodes)
+    var files: [DamagedFile] = []
+    for inode in inodes.sorted().prefix(limit) {
+      let path = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.onePath(of: InodeNumber(inode)) }
+      // Of what is gone nothing is told here: past versions are read where somebody looks at them.
+      if let path { files.append(DamagedFile(inode: inode, path: displayed(path))) }
+    }
+    return files
+  }
+
+  /// Adds the nodes whose rows in `table` name one of `damaged`.
+  private func collect(_ table: String, _ key: String, _ content: String, _ width: Int32, _ damaged: Set<UInt64>, _ limit: Int, _ inodes: inout Set<UInt64>) throws(VaultError) {
+    var after: [UInt64]? = [UInt64](repeating: 0, count: Int(width))
+    while let start = after, inodes.count < limit {
+      after = nil
+      try vault.lock.withLock { () throws(VaultError) in
+        try vault.checkWhole()
+        try vault.metadata.writeNodes()
+        let places = start.map { _ in "?" }.joined(separator: ", ")
+        let select = try vault.metadata.database.prepare("SELECT \(key), \(content) FROM \(table) WHERE (\(key)) > (\(places)) ORDER BY \(key) LIMIT \(Self.rowsPerHold)")
+        for (index, value) in start.enumerated() { select.bind(Int32(index + 1), value) }
+        while try select.step() {
+          after = (0..<width).map { select.unsigned($0) }
+          if unsafe names(damaged, select.raw(width), of: select.unsigned(0), isNode: width == 1) { inodes.insert(select.unsigned(0)) }
+        }
+      }
+    }
+  }
+
+  private func names(_ damaged: Set<UInt64>, _ bytes: UnsafeRawBufferPointer, of inode: UInt64, isNode: Bool) -> Bool {
+    var reader = unsafe ByteReader(bytes)
+    let extents = isNode ? (try? unsafe Node(inode: InodeNumber(inode), decoding: bytes))?.extents : try? [Extent](decoding: &reader, max: Limits.pageExtentsMax)
+    return extents?.contains { if case .chunk(let number, _) = $0.source { damaged.contains(number.value) } else { false } } ?? false
+  }
+}

@@ -1,0 +1,181 @@
+// A scrub: reads every stored byte and verifies it, on threads of its own, while programs use the vault.
+//
+// What must stay true:
+// 1. A chunk that was found bad is never referred to again by new content: it is noted as damaged in the view, once it was read
+//    again from where the view says it is, and its place has not changed meanwhile.
+// 2. Its threads take no lock of the vault: they may be set aside at any moment for whoever needs the computer.
+// 3. The position that it leaves behind is before everything that was not verified.
+
+import Glibc
+import Synchronization
+
+extension Vault {
+  /// Verifies everything that is stored. Programs may go on using the vault.
+  public func scrub(_ options: ScrubOptions = ScrubOptions()) throws(VaultError) -> ScrubReport {
+    let scrub = Scrub(self, options)
+    do { return try scrub.run() } catch let error as VaultError { throw error } catch { throw .disk(operation: "scrub", path: path, code: EIO) }
+  }
+
+  /// Verifies the vault at `path`, which nobody owns.
+  public static func scrub(at path: String, _ options: ScrubOptions = ScrubOptions(), log: @escaping @Sendable (String) -> Void = { _ in }) throws(VaultError) -> ScrubReport {
+    let vault = try open(at: path, purpose: "scrubbing it", log: log)
+    defer { try? vault.shutDown() }
+    return try vault.scrub(options)
+  }
+}
+
+final class Scrub {
+  /// Files that are named.
+  static let filesMax = 1000
+  private static let tick: Duration = .milliseconds(100)
+  private static let saveTicks = 50
+
+  private let vault: Vault
+  private let options: ScrubOptions
+  private let shared: ScrubShared
+  private let start = monotonicNanoseconds()
+  private var position: ScrubPosition
+  private var report = ScrubReport()
+  private var total: UInt64 = 0
+
+  init(_ vault: Vault, _ options: ScrubOptions) {
+    (self.vault, self.options) = (vault, options)
+    shared = ScrubShared(options)
+    let saved = options.startsAnew ? nil : ScrubPosition.read(vault.containers.disk, vault: vault.configuration.id)
+    position = saved.flatMap { $0.finished == 0 ? $0 : nil } ?? ScrubPosition()
+    report.isResumed = position.next > 0
+  }
+
+  func run() throws -> ScrubReport {
+    let numbers = (vault.containers.numbers(.pack) + vault.containers.journal).filter { $0.value >= position.next }.sorted()
+    for number in numbers { total += (try? vault.containers.file(number).size()) ?? 0 }
+    total += (try? vault.containers.disk.open(Vault.databaseName, .read).size()) ?? 0
+    try scrubConfiguration()
+    do {
+      try DatabasePages.look(vault, { shared.found($0) }) { bytes in
+        if options.cancellation.isCancelled { throw CheckCancelled() }
+        shared.done(bytes: bytes)
+      }
+    } catch is CheckCancelled {}
+    scrubContainers(numbers)
+    let marks = DamageMarks(vault, shared)
+    report.marked = try marks.look()
+    report.files = try marks.files(atMost: Self.filesMax)
+    return finish()
+  }
+
+  private func finish() -> ScrubReport {
+    shared.counts.withLock { report.findings = $0.findings }
+    counted { (report.bytes, report.frames, report.chunks) = ($0.bytes, $0.frames, $0.chunks) }
+    report.seconds = Double(monotonicNanoseconds() - start) / 1e9
+    report.isComplete = !options.cancellation.isCancelled
+    tell()
+    return report
+  }
+
+  /// Calls `body` with what has been read, by this scrub and the one that it goes on from.
+  private func counted(_ body: (ScrubPosition) -> Void) {
+    var sum = position
+    shared.counts.withLock { counts in
+      sum.bytes += counts.bytes
+      sum.frames += counts.frames
+      sum.chunks += counts.chunks
+    }
+    body(sum)
+  }
+
+  private func scrubConfiguration() throws(VaultError) {
+    do throws(VaultError) {
+      if try Vault.readConfiguration(vault.path).id == vault.configuration.id { return }
+      shared.found(Finding(.configuration, file: VaultConfiguration.fileName, "the configuration is another vault's"))
+    } catch { shared.found(Finding(.configuration, file: VaultConfiguration.fileName, "\(error)")) }
+  }
+
+  // MARK: Containers, on threads
+
+  /// Which container is next, and which are being read.
+  private final class Queue: Sendable {
+    struct State {
+      var next = 0
+      var busy: Set<Int> = []
+      var threads: Int
+    }
+    let state: Mutex<State>
+    let numbers: [ContainerNumber]
+    init(_ numbers: [ContainerNumber], threads: Int) {
+      self.numbers = numbers
+      state = Mutex(State(threads: threads))
+    }
+
+    func take() -> Int? {
+      state.withLock { state in
+        guard state.next < numbers.count else { return nil }
+        state.busy.insert(state.next)
+        state.next += 1
+        return state.next - 1
+      }
+    }
+    func done(_ index: Int) { state.withLock { _ = $0.busy.remove(index) } }
+    func threadEnds() { state.withLock { $0.threads -= 1 } }
+    var isRunning: Bool { state.withLock { $0.threads > 0 } }
+    /// All containers before this number have been read.
+    func position(after last: UInt64) -> UInt64 {
+      state.withLock { state in
+        let first = state.busy.min() ?? state.next
+        return first < numbers.count ? numbers[first].value : last
+      }
+    }
+  }
+
+  private func scrubContainers(_ numbers: [ContainerNumber]) {
+    let queue = Queue(numbers, threads: max(options.threads, 1)), vault = vault, shared = shared, isGentle = options.isGentle
+    let threads = (0..<max(options.threads, 1)).map { index in
+      startThread("vault-scrub-\(index)") {
+        if isGentle { Self.giveWay() }
+        let scrub = ContainerScrub(vault, shared)
+        while !shared.cancellation.isCancelled, let next = queue.take() {
+          scrub.scrub(queue.numbers[next])
+          // What was cancelled in the middle is not done.
+          if !shared.cancellation.isCancelled { queue.done(next) }
+        }
+        queue.threadEnds()
+      }
+    }
+    var ticks = 0
+    while queue.isRunning {
+      usleep(20_000)
+      ticks += 1
+      if ticks % 10 == 0 { tell() }
+      if ticks % (Self.saveTicks * 5) == 0 { save(queue, numbers) }
+    }
+    for thread in threads { pthread_join(thread, nil) }
+    save(queue, numbers)
+  }
+
+  /// SCHED_IDLE: a macro of Linux that not every C library shows.
+  private static let idlePolicy: Int32 = 5
+
+  /// This thread runs when nobody else wants to; its reads wait for those of others, too.
+  private static func giveWay() {
+    var parameters = sched_param()
+    _ = unsafe sched_setscheduler(0, idlePolicy, &parameters)
+  }
+
+  /// Where it cannot be kept, a restart begins earlier.
+  private func save(_ queue: Queue, _ numbers: [ContainerNumber]) {
+    let next = queue.position(after: (numbers.last?.value ?? 0) + 1)
+    counted { sum in
+      var now = sum
+      now.next = next
+      if !options.cancellation.isCancelled, !queue.isRunning { now.finished = UInt64(max(Timestamp.now.seconds, 1)) }
+      try? now.write(vault.containers.disk, vault: vault.configuration.id)
+    }
+  }
+
+  private func tell() {
+    let (done, findings) = shared.counts.withLock { ($0.bytes, $0.findings.count) }
+    let seconds = Double(monotonicNanoseconds() - start) / 1e9
+    let left = done > 0 && seconds > 0.5 ? Double(total - min(done, total)) / (Double(done) / seconds) : nil
+    options.progress(ScrubProgress(bytesDone: min(done, total), bytesTotal: total, secondsLeft: left, findings: findings))
+  }
+}

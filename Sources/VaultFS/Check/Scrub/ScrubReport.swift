@@ -1,0 +1,51 @@
+// What a scrub is asked for, and what it tells.
+
+public struct ScrubProgress: Codable, Sendable {
+  /// Stored bytes: read so far, and of all that is to be read.
+  public var bytesDone: UInt64
+  public var bytesTotal: UInt64
+  /// By the speed so far; nil at the beginning.
+  public var secondsLeft: Double?
+  public var findings: Int
+}
+
+public struct ScrubOptions: Sendable {
+  /// Stored bytes that are read a second, at most; nil: as fast as can be.
+  public var bytesPerSecond: UInt64?
+  /// Threads that read and verify.
+  public var threads = 2
+  /// Gives way to everything else on the computer.
+  public var isGentle = true
+  /// From the beginning, though an earlier one was not finished.
+  public var startsAnew = false
+  public var cancellation = Cancellation()
+  public var progress: @Sendable (ScrubProgress) -> Void = { _ in }
+  public init() {}
+}
+
+/// A file of the tree that holds something damaged.
+public struct DamagedFile: Codable, Hashable, Sendable {
+  public var inode: UInt64
+  /// One of its paths; nil where none was found.
+  public var path: String?
+}
+
+public struct ScrubReport: Codable, Sendable {
+  /// The first of them, `Limits.findingsMax` at most.
+  public internal(set) var findings: [Finding] = []
+  /// Stored bytes that were read; frames and chunks that were verified. Those of before a restart are counted.
+  public internal(set) var bytes: UInt64 = 0
+  public internal(set) var frames: UInt64 = 0
+  public internal(set) var chunks: UInt64 = 0
+  /// Chunks that were noted as damaged by this scrub.
+  public internal(set) var marked = 0
+  /// Files of the tree with chunks that are damaged, whoever noted that; the first `Scrub.filesMax`.
+  public internal(set) var files: [DamagedFile] = []
+  public internal(set) var seconds = 0.0
+  /// It went on where an earlier one was ended.
+  public internal(set) var isResumed = false
+  /// False where it was cancelled.
+  public internal(set) var isComplete = false
+
+  public var isClean: Bool { isComplete && findings.isEmpty && files.isEmpty }
+}

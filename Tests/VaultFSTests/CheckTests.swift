@@ -1,0 +1,257 @@
+// A check finds what is wrong, and nothing else; a repair puts it right.
+
+import Foundation
+import Glibc
+import Synchronization
+import Testing
+@testable import VaultFS
+
+extension CheckReport {
+  var kinds: Set<Finding.Kind> { Set(findings.filter { !$0.isNote }.map(\.kind)) }
+  var text: String { findings.map { "\($0.kind.rawValue): \($0.detail) [\($0.file ?? "") \($0.row?.table ?? "")]" }.joined(separator: "\n") }
+}
+extension CheckOptions {
+  static var deep: CheckOptions {
+    var options = CheckOptions()
+    options.comparesWithJournal = true
+    return options
+  }
+}
+
+struct CheckTests {
+  // MARK: In the database
+
+  @Test(arguments: Wound.all)
+  func `one wound of the database is found, repaired, and gone`(wound: Wound) throws {
+    try Home.run { home in
+      let ward = try Ward(home), before = try tree(of: home.vault), small = try home.vault.contents(of: InodeNumber(ward["small"]))
+      try home.close()
+      try alterDatabase(home.path) { try wound.make(ward, $0) }
+      let found = try Vault.check(at: home.path)
+      #expect(found.kinds == wound.kinds, "\(found.text)")
+      #expect(found.findings.allSatisfy { !$0.detail.isEmpty && !$0.repair.isEmpty })
+      let repaired = try Vault.repair(at: home.path)
+      #expect(repaired.isClean, "\(repaired.after.text)\n\(repaired.actions.map(\.done))")
+      try home.open()
+      if repaired.after.damagedChunks > 0 {
+        #expect(throws: VaultError.self) { try home.vault.contents(of: InodeNumber(ward["small"])) }
+        try home.vault.unlink([UInt8]("small"), in: .root)
+        try home.vault.makeFile("small", small)
+      } else {
+        // The journal says what was there.
+        #expect(try tree(of: home.vault) == before)
+      }
+      let again = try home.vault.check(.deep)
+      #expect(again.isClean, "\(again.text)")
+    }
+  }
+
+  @Test func `a row that is not what the journal says is found when it is compared, and only then`() throws {
+    try Home.run { home in
+      let ward = try Ward(home), before = try tree(of: home.vault)
+      try home.close()
+      try alterDatabase(home.path) { try $0.edit(ward["small"]) { $0.user = 77 } }
+      #expect(try Vault.check(at: home.path).isClean)
+      let found = try Vault.check(at: home.path, .deep)
+      #expect(found.kinds == [.viewStale] && found.findings.first?.path == "/small", "\(found.text)")
+      #expect(try Vault.repair(at: home.path, .deep).isClean)
+      try home.open()
+      #expect(try tree(of: home.vault) == before)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: home.path + "/quarantine").contains { $0.hasSuffix("metadata.db") }, "the old database is kept")
+    }
+  }
+
+  @Test func `a damaged page is found by itself, without SQLite's meeting it`() throws {
+    try Home.run { home in
+      _ = try Ward(home)
+      try home.close()
+      let size = try stored(home.path + "/metadata.db").count
+      // A page that opening does not read is damaged while the vault is open.
+      try home.open()
+      home.vault.keeper?.stop()
+      try flipInPlace(home.path + "/metadata.db", at: size - 2000)
+      let found = try home.vault.check()
+      #expect(found.kinds.contains(.databasePage), "\(found.text)")
+      #expect(found.findings.contains { $0.byte == UInt64((size - 1) / 4096 * 4096) })
+      // Whether it can be closed cleanly is another matter.
+      try? home.close()
+      #expect(try Vault.repair(at: home.path).isClean)
+      try home.open()
+    }
+  }
+
+  // MARK: In packs
+
+  @Test func `damage of a pack is found chunk by chunk, and noted, so that the same content heals it`() throws {
+    try Home.run { home in
+      let ward = try Ward(home), big = InodeNumber(ward["big"]), content = try home.vault.contents(of: big)
+      try home.close()
+      let pack = try #require(try containers(home.path, .pack).first)
+      try flip(pack, at: PackHeader.length + 50)
+      let found = try Vault.check(at: home.path)
+      #expect(found.kinds == [.chunkFrame, .packWhole], "\(found.text)")
+      let finding = try #require(found.findings.first { $0.kind == .chunkFrame })
+      let file = try #require(finding.file)
+      #expect(finding.byte == UInt64(PackHeader.length) && pack.hasSuffix(file) && finding.chunk?.count == 64)
+      let repaired = try Vault.repair(at: home.path)
+      #expect(repaired.isClean, "\(repaired.after.text)")
+      #expect(repaired.after.damagedChunks == 1)
+      try home.open()
+      #expect(throws: VaultError.self) { try home.vault.contents(of: big) }
+      try home.vault.makeFile("the same", content)
+      #expect(try home.vault.contents(of: big) == content)
+      #expect(try home.vault.check().damagedChunks == 0)
+    }
+  }
+
+  @Test func `a damaged footer is found, and the pack is kept`() throws {
+    try Home.run { home in
+      _ = try Ward(home)
+      try home.close()
+      let pack = try #require(try containers(home.path, .pack).first)
+      for place in [1, 9, 20] {
+        let size = try stored(pack).count
+        try flip(pack, at: size - PackFooter.length + place)
+        let found = try Vault.check(at: home.path)
+        #expect(found.kinds == [.packWhole], "byte \(place): \(found.text)")
+        try flip(pack, at: size - PackFooter.length + place)
+      }
+      try flip(pack, at: try stored(pack).count - 3)
+      #expect(try Vault.repair(at: home.path).isClean)
+      try home.open()
+      for _ in 0..<2 { try home.optimise() }
+      #expect(FileManager.default.fileExists(atPath: pack))
+    }
+  }
+
+  @Test func `a base that is gone, not kept or not noted is found`() throws {
+    try Home.run { home in
+      let text = [UInt8]((0..<20_000).map { "line \($0 * 31 % 9973) of many\n" }.joined())
+      try home.vault.makeFile("a", text)
+      try home.optimise()
+      var changed = text
+      for index in stride(from: 1000, to: changed.count, by: 9000) { changed[index] ^= 1 }
+      try home.vault.makeFile("b", changed)
+      let second = changed
+      home.vault.keeper?.stop()
+      try home.vault.syncAll()
+      let optimiser = Optimiser(home.vault) { true }
+      try optimiser.run()
+      changed[5] ^= 1
+      for index in stride(from: 3000, to: changed.count, by: 7000) { changed[index] ^= 1 }
+      try home.vault.makeFile("c", changed)
+      try home.vault.syncAll()
+      try optimiser.run()
+      let bases = try home.vault.lock.withLock { () throws -> [(StoredChunk, FramePlace)] in
+        try home.vault.commit()
+        let select = try home.vault.metadata.database.prepare("SELECT \(StoredChunk.columns) FROM chunk")
+        var all: [(StoredChunk, FramePlace)] = []
+        while try select.step() {
+          let chunk = try #require(StoredChunk(select))
+          if let base = try PlaceReader(home.vault.containers).header(at: chunk.place.frame)?.base { all.append((chunk, base)) }
+        }
+        return all
+      }
+      let (delta, base) = try #require(bases.first { $0.0.place.frame.container != $0.1.container }, "there is a frame with a base elsewhere")
+      #expect(try home.vault.check().isClean)
+      try home.close()
+      try alterDatabase(home.path) { try $0.execute("UPDATE container SET bases = x'' WHERE number = \(delta.place.frame.container.value)") }
+      #expect(try Vault.check(at: home.path).kinds == [.baseNoted])
+      #expect(try Vault.repair(at: home.path).isClean)
+      try alterDatabase(home.path) { try $0.execute("UPDATE container SET kept = 0 WHERE number = \(base.container.value)") }
+      #expect(try Vault.check(at: home.path).kinds == [.baseKept])
+      #expect(try Vault.repair(at: home.path).isClean)
+      try flip("\(home.path)/\(ContainerStore.path(base.container, .pack))", at: Int(base.offset) + 9)
+      let found = try Vault.check(at: home.path)
+      #expect(found.kinds.isSuperset(of: [.frameBase]), "\(found.text)")
+      #expect(try Vault.repair(at: home.path).isClean)
+      try home.open()
+      home.vault.keeper?.stop()
+      #expect(throws: VaultError.self) { try home.vault.contents(of: try #require(try home.vault.find("c")).inode) }
+      // The same content heals all of it.
+      for (name, content) in [("a2", text), ("b2", second), ("c2", changed)] { try home.vault.makeFile(name, content) }
+      #expect(try home.vault.contents(of: try #require(try home.vault.find("c")).inode) == changed)
+    }
+  }
+
+  // MARK: In the journal
+
+  /// A segment with its records replaced by what `body` makes of them.
+  private func rewrite(_ segment: String, _ body: (inout [(header: RecordHeader, body: [UInt8])]) throws -> Void) throws {
+    let all = try stored(segment)
+    var records: [(header: RecordHeader, body: [UInt8])] = []
+    let header = try all.withUnsafeBytes { raw throws in try SegmentHeader(decoding: raw) }
+    for record in try VaultFSTests.records(segment) {
+      let start = record.offset + RecordHeader.length
+      records.append((record.header, Array(all[start..<start + record.header.bodyLength])))
+    }
+    try body(&records)
+    var w = ByteWriter(capacity: all.count)
+    w.raw(all.prefix(SegmentHeader.length))
+    for (record, body) in records { record.encode(into: &w, body: body, seed: header.seed) }
+    try store(w.bytes, segment)
+  }
+
+  @Test(arguments: ["flipped", "gap", "stamp", "operation", "missing"])
+  func `damage of the journal is found, and never repaired by forgetting`(how: String) throws {
+    try Home.run { home in
+      _ = try Ward(home)
+      try home.reopen()
+      try home.vault.make("in a second segment")
+      try home.close()
+      let segment = try #require(try containers(home.path, .segment).first { try stored($0).count > 5000 })
+      let operations = try records(segment).filter { $0.header.kind == .operation }
+      let victim = operations[operations.count / 2]
+      var expected: Finding.Kind
+      switch how {
+      case "flipped":
+        try flip(segment, at: victim.offset + RecordHeader.length)
+        expected = .journalSegment
+      case "gap":
+        try rewrite(segment) { $0.removeAll { $0.header.kind == .operation && $0.header.lsn == victim.header.lsn } }
+        expected = .journalSequence
+      case "stamp":
+        try rewrite(segment) { all in for index in all.indices where all[index].header.lsn == victim.header.lsn { all[index].header.stamp = 1 } }
+        expected = .journalStamp
+      case "operation":
+        try rewrite(segment) { all in for index in all.indices where all[index].header.kind == .operation && all[index].header.lsn == victim.header.lsn { all[index].body[0] = 200 } }
+        expected = .journalOperation
+      default:
+        try FileManager.default.removeItem(atPath: segment)
+        expected = .journalSequence
+      }
+      let found = try Vault.check(at: home.path)
+      #expect(found.kinds.contains(expected), "\(found.text)")
+      // Frames that were in the journal are gone with what held them.
+      #expect(found.kinds.subtracting([expected, .chunkPlace, .chunkFrame, .containerMissing, .chunkNamed]).isEmpty, "\(found.text)")
+      if how != "missing" { #expect(found.findings.contains { $0.kind == expected && segment.hasSuffix($0.file ?? "?") }) }
+      let repaired = try Vault.repair(at: home.path)
+      #expect(repaired.after.kinds == [expected], "\(repaired.after.text)")
+      try opening(home.path) { vault throws in #expect(try vault.find("in a second segment") != nil) }
+    }
+  }
+
+  @Test func `a damaged archive is found`() throws {
+    try Home.run { home in
+      _ = try Ward(home)
+      try home.optimise()
+      try home.close()
+      let archive = try #require(try containers(home.path, .archive).first)
+      try flip(archive, at: try stored(archive).count / 2)
+      let found = try Vault.check(at: home.path)
+      #expect(found.kinds == [.journalSegment] && archive.hasSuffix(found.findings.first?.file ?? "?"), "\(found.text)")
+    }
+  }
+
+  @Test func `a view that goes on from the wrong place is found`() throws {
+    try Home.run { home in
+      _ = try Ward(home)
+      home.vault.keeper?.stop()
+      try home.vault.make("last")
+      home.vault.lock.withLock { home.vault.metadata.state.segmentOffset -= 8 }
+      let found = try home.vault.check()
+      #expect(found.kinds == [.journalPosition], "\(found.text)")
+      home.vault.lock.withLock { home.vault.notePosition() }
+    }
+  }
+}

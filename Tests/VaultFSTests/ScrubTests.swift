@@ -1,0 +1,155 @@
+// A scrub reads every stored byte, and finds each one that is wrong.
+
+import Foundation
+import Glibc
+import Synchronization
+import Testing
+@testable import VaultFS
+
+extension ScrubReport {
+  var kinds: Set<Finding.Kind> { Set(findings.map(\.kind)) }
+  var text: String { findings.map { "\($0.kind.rawValue): \($0.detail) [\($0.file ?? "")]" }.joined(separator: "\n") }
+}
+
+struct ScrubTests {
+  private func eager() -> ScrubOptions {
+    var options = ScrubOptions()
+    options.isGentle = false
+    return options
+  }
+
+  @Test func `a sound vault is read to its last byte, and nothing is found`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      try home.optimise()
+      try plant(home.vault, directory: "second", seed: 2)
+      try home.reopen()
+      let report = try home.vault.scrub(eager())
+      #expect(report.isClean, "\(report.text)")
+      let stored = try FileManager.default.subpathsOfDirectory(atPath: home.path).filter { $0.hasPrefix("packs/") || $0.hasPrefix("journal/") || $0 == "metadata.db" }
+        .reduce(0) { sum, name in sum + (try FileManager.default.attributesOfItem(atPath: "\(home.path)/\(name)")[.size] as? Int ?? 0) }
+      // The headers of files are not counted.
+      #expect(Int(report.bytes) <= stored && Int(report.bytes) > stored - 20_000, "\(report.bytes) of \(stored)")
+      #expect(report.frames > 20 && report.chunks > 60)
+      #expect(home.vault.lastScrub != nil)
+    }
+  }
+
+  @Test(arguments: ["payload", "header", "journal"])
+  func `a flipped bit of a frame is found, its file is named, and the same content heals it`(where place: String) throws {
+    try Home.run { home in
+      var random = Random(seed: 31)
+      let content = random.bytes(place == "journal" ? 60_000 : 600_000), other = random.bytes(700_000)
+      let directory = try home.vault.makeDirectory("d")
+      let file = try home.vault.makeFile("damaged", in: directory, content)
+      try home.vault.makeFile("sound", other)
+      try home.vault.syncAll()
+      home.vault.keeper?.stop()
+      let frame = try home.vault.lock.withLock { () throws in
+        let node = try home.vault.metadata.node(file)
+        guard case .chunk(let number, _)? = node.extents.first?.source else { throw VaultError.notFound }
+        return try home.vault.metadata.place(of: number).place.frame
+      }
+      let container = "\(home.path)/\(ContainerStore.path(frame.container, try #require(home.vault.containers.kind(frame.container))))"
+      try flipInPlace(container, at: Int(frame.offset) + (place == "header" ? 9 : 3000))
+      let report = try home.vault.scrub(eager())
+      #expect(report.kinds.contains(.chunkContent), "\(report.text)")
+      #expect(report.marked == 1 && report.files == [DamagedFile(inode: file.value, path: "/d/damaged")], "\(report.files)")
+      #expect(report.findings.contains { $0.byte == frame.offset && container.hasSuffix($0.file ?? "?") })
+      // Not what was found bad is referred to, but the content is stored anew.
+      #expect(throws: VaultError.self) { try home.vault.contents(of: file) }
+      try home.vault.makeFile("again", content)
+      #expect(try home.vault.contents(of: file) == content)
+      #expect(try home.vault.scrub(eager()).files.isEmpty)
+      if place != "journal" {
+        home.vault.keeper = Keeper(home.vault)
+        home.vault.keeper?.start()
+      } else { try flipInPlace(container, at: Int(frame.offset) + 3000) }
+      #expect(try home.vault.check().findings.allSatisfy { $0.kind == .packWhole || $0.isNote })
+      if place == "header" { #expect(try home.vault.repair().isClean) }
+    }
+  }
+
+  @Test func `damage of an archive, a segment, a page and the configuration is found`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      try home.optimise()
+      try plant(home.vault, directory: "second", seed: 2)
+      try home.vault.syncAll()
+      try home.reopen()
+      home.vault.keeper?.stop()
+      func find(_ file: String, at place: Int, _ kind: Finding.Kind) throws {
+        try flipInPlace(file, at: place)
+        let report = try home.vault.scrub(eager())
+        #expect(report.kinds == [kind] && file.hasSuffix(report.findings.first?.file ?? "?"), "\(report.text)")
+        try flipInPlace(file, at: place)
+      }
+      let archive = try #require(try containers(home.path, .archive).first)
+      try find(archive, at: try stored(archive).count / 2, .journalSegment)
+      let segment = try #require(try containers(home.path, .segment).max { try! stored($0).count < stored($1).count })
+      let operation = try #require(try records(segment).first { $0.header.kind == .operation })
+      try find(segment, at: operation.offset + 20, .journalSegment)
+      try find(home.path + "/metadata.db", at: 4096 * 3 + 100, .databasePage)
+      try find(home.path + "/vault", at: 30, .configuration)
+      #expect(try home.vault.scrub(eager()).isClean)
+    }
+  }
+
+  @Test func `a scrub that is ended goes on where it was, also after a restart`() throws {
+    try Home.run { home in
+      var random = Random(seed: 33)
+      for index in 0..<6 {
+        try home.vault.makeFile("file-\(index)", random.bytes(3_000_000))
+        try home.vault.syncAll()
+        try home.vault.packs.seal()
+      }
+      try home.reopen()
+      home.vault.keeper?.stop()
+      var options = eager()
+      options.threads = 1
+      let cancellation = options.cancellation
+      options.bytesPerSecond = 20_000_000
+      options.progress = { if $0.bytesDone > 8_000_000 { cancellation.cancel() } }
+      let first = try home.vault.scrub(options)
+      #expect(!first.isComplete && !first.isResumed && home.vault.lastScrub == nil)
+      try home.reopen()
+      let second = try home.vault.scrub(eager())
+      #expect(second.isComplete && second.isResumed && second.isClean, "\(second.text)")
+      #expect(second.bytes > 18_000_000)
+      #expect(try home.vault.scrub(eager()).isResumed == false)
+      // What is no position is none.
+      try flip(home.path + "/scrub", at: 40)
+      #expect(home.vault.lastScrub == nil)
+    }
+  }
+
+  @Test func `a scrub keeps to its rate`() throws {
+    try Home.run { home in
+      var random = Random(seed: 34)
+      try home.vault.makeFile("file", random.bytes(6_000_000))
+      try home.vault.syncAll()
+      var options = eager()
+      options.bytesPerSecond = 5_000_000
+      let report = try home.vault.scrub(options)
+      #expect(report.isClean && report.seconds > 0.8, "\(report.seconds) s")
+    }
+  }
+
+  /// `VAULTFS_SCRUB_MIB` makes it larger; the speed is printed, and asserted by nobody.
+  @Test(arguments: ["noise", "text"])
+  func `a scrub tells its speed`(content: String) throws {
+    let mebibytes = ProcessInfo.processInfo.environment["VAULTFS_SCRUB_MIB"].flatMap { Int($0) } ?? 64
+    try Home.run { home in
+      var random = Random(seed: 35)
+      for index in 0..<mebibytes / 8 {
+        let part = content == "noise" ? random.bytes(8 << 20) : [UInt8]((0..<280_000).map { "\($0 &* 7919 % 99991) of \(index), \(random.next() % 1000)\n" }.joined().utf8)
+        try home.vault.makeFile("file-\(index)", part)
+      }
+      if content == "text" { try home.optimise() } else { try home.vault.syncAll() }
+      _ = try home.vault.scrub(eager())
+      let report = try home.vault.scrub(eager())
+      print("a scrub of \(content): \(report.bytes >> 20) MiB stored, \(report.chunks) chunks in \(report.seconds) s: \(Int(Double(report.bytes) / report.seconds / 1e6)) MB/s of stored bytes")
+      #expect(report.isClean, "\(report.text)")
+    }
+  }
+}
