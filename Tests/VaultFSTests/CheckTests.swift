@@ -50,8 +50,9 @@ struct CheckTests {
     try Home.run { home in
       let ward = try Ward(home), before = try tree(of: home.vault)
       try home.close()
-      try alterDatabase(home.path) { try $0.edit(ward["small"]) { $0.user = 77 } }
-      #expect(try Vault.check(at: home.path).isClean)
+      try alterDatabase(home.path) { try $0.edit(ward["small"]) { $0.mode ^= 0o100 } }
+      let shallow = try Vault.check(at: home.path)
+      #expect(shallow.isClean, "\(shallow.text)")
       let found = try Vault.check(at: home.path, .deep)
       #expect(found.kinds == [.viewStale] && found.findings.first?.path == "/small", "\(found.text)")
       #expect(try Vault.repair(at: home.path, .deep).isClean)
@@ -89,7 +90,7 @@ struct CheckTests {
       let pack = try #require(try containers(home.path, .pack).first)
       try flip(pack, at: PackHeader.length + 50)
       let found = try Vault.check(at: home.path)
-      #expect(found.kinds == [.chunkFrame, .packWhole], "\(found.text)")
+      #expect(found.kinds == [.chunkFrame], "\(found.text)")
       let finding = try #require(found.findings.first { $0.kind == .chunkFrame })
       let file = try #require(finding.file)
       #expect(finding.byte == UInt64(PackHeader.length) && pack.hasSuffix(file) && finding.chunk?.count == 64)
@@ -113,11 +114,10 @@ struct CheckTests {
         let size = try stored(pack).count
         try flip(pack, at: size - PackFooter.length + place)
         let found = try Vault.check(at: home.path)
-        #expect(found.kinds == [.packWhole], "byte \(place): \(found.text)")
+        #expect(found.isClean && found.findings.map(\.kind) == [.packWhole], "byte \(place): \(found.text)")
         try flip(pack, at: size - PackFooter.length + place)
       }
       try flip(pack, at: try stored(pack).count - 3)
-      #expect(try Vault.repair(at: home.path).isClean)
       try home.open()
       for _ in 0..<2 { try home.optimise() }
       #expect(FileManager.default.fileExists(atPath: pack))
@@ -153,13 +153,17 @@ struct CheckTests {
         return all
       }
       let (delta, base) = try #require(bases.first { $0.0.place.frame.container != $0.1.container }, "there is a frame with a base elsewhere")
+      // An opening learns what is in the last packs: not from these any more.
+      try home.reopen()
       #expect(try home.vault.check().isClean)
       try home.close()
       try alterDatabase(home.path) { try $0.execute("UPDATE container SET bases = x'' WHERE number = \(delta.place.frame.container.value)") }
-      #expect(try Vault.check(at: home.path).kinds == [.baseNoted])
+      let unnoted = try Vault.check(at: home.path)
+      #expect(unnoted.kinds == [.baseNoted], "\(unnoted.text)")
       #expect(try Vault.repair(at: home.path).isClean)
       try alterDatabase(home.path) { try $0.execute("UPDATE container SET kept = 0 WHERE number = \(base.container.value)") }
-      #expect(try Vault.check(at: home.path).kinds == [.baseKept])
+      let unkept = try Vault.check(at: home.path)
+      #expect(unkept.kinds == [.baseKept], "\(unkept.text)")
       #expect(try Vault.repair(at: home.path).isClean)
       try flip("\(home.path)/\(ContainerStore.path(base.container, .pack))", at: Int(base.offset) + 9)
       let found = try Vault.check(at: home.path)
@@ -251,7 +255,7 @@ struct CheckTests {
       home.vault.lock.withLock { home.vault.metadata.state.segmentOffset -= 8 }
       let found = try home.vault.check()
       #expect(found.kinds == [.journalPosition], "\(found.text)")
-      home.vault.lock.withLock { home.vault.notePosition() }
+      try home.vault.changeView { _ in home.vault.notePosition() }
     }
   }
 }

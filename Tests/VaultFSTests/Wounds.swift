@@ -1,7 +1,7 @@
 // Wounds: ways in which a vault's database can be wrong and yet pass for one, each of them breaking one invariant.
 //
 // What must stay true: a wound leaves the pages of the database with right checksums (it is made through our own VFS), and
-// everything else about the vault right: the counts that it would throw off are put right with it.
+// everything else about the vault right: the counts that it would throw off are put right with it, or are found with it.
 
 import Glibc
 import Testing
@@ -94,7 +94,7 @@ extension Wound {
   static let all = namespace + references + manifests + chunks + counters + history + database
 
   private static let namespace = [
-    Wound(.nodeRecord) { try $1.execute("UPDATE node SET record = x'ff' WHERE inode = \($0["link"])") },
+    Wound(.nodeRecord, .usageTree, .usageOwner) { try $1.execute("UPDATE node SET record = x'ff' WHERE inode = \($0["link"])") },
     Wound(.nodeNumber) { ward, db in
       try db.execute("INSERT INTO past_node (inode, died, born, record) SELECT (SELECT value FROM state WHERE key = 'next_inode') + 3, died, born, record FROM past_node WHERE inode = \(ward["past"]) LIMIT 1")
     },
@@ -111,17 +111,17 @@ extension Wound {
       try db.edit(1) { $0.entries += 1 }
     },
     Wound(.entryType) { ward, db in try db.execute("UPDATE entry SET type = \(S_IFIFO) WHERE inode = \(ward["small"])") },
-    Wound(.entryParent) { ward, db in
+    Wound(.entryParent, .linkHome) { ward, db in
       try db.insertEntry([UInt8]("inside a file"), in: ward["small"], ward["other"], key: ward.key)
       try db.edit(ward["other"]) { $0.links += 1 }
     },
-    Wound(.entryName) { ward, db in
+    Wound(.entryName, .linkHome) { ward, db in
       try db.insertEntry([UInt8]("a/b"), in: 1, ward["other"], key: ward.key)
       try db.edit(ward["other"]) { $0.links += 1 }
       try db.edit(1) { $0.entries += 1 }
     },
     Wound(.entryCookie) { ward, db in try db.execute("UPDATE entry SET cookie = 80 WHERE inode = \(ward["small"])") },
-    Wound(.entryTwice) { ward, db in
+    Wound(.entryTwice, .linkHome) { ward, db in
       try db.insertEntry([UInt8]("small"), in: 1, ward["other"], key: ward.key, shift: 1)
       try db.edit(ward["other"]) { $0.links += 1 }
       try db.edit(1) { $0.entries += 1 }
@@ -130,8 +130,8 @@ extension Wound {
       try db.insertEntry([UInt8]("again"), in: 1, ward["inner"], S_IFDIR, key: ward.key)
       try db.edit(1) { ($0.entries, $0.links) = ($0.entries + 1, $0.links + 1) }
     },
-    Wound(.directoryParent) { ward, db in try db.edit(ward["inner"]) { $0.parent = InodeNumber(ward["e"]) } },
-    Wound(.directoryCycle) { ward, db in
+    Wound(.directoryParent, .usageTree) { ward, db in try db.edit(ward["inner"]) { $0.parent = InodeNumber(ward["e"]) } },
+    Wound(.directoryCycle, .usageTree) { ward, db in
       try db.execute("UPDATE entry SET parent = \(ward["inner"]) WHERE inode = \(ward["d"])")
       try db.edit(1) { ($0.entries, $0.links) = ($0.entries - 1, $0.links - 1) }
       try db.edit(ward["inner"]) { ($0.entries, $0.links) = ($0.entries + 1, $0.links + 1) }
@@ -153,7 +153,7 @@ extension Wound {
     Wound(.manifestPage) { ward, db in try db.execute("UPDATE page SET extents = x'ff' WHERE inode = \(ward["paged"])") },
     Wound(.manifestOrder) { ward, db in try db.execute("UPDATE page SET start = 1 WHERE inode = \(ward["paged"])") },
     Wound(.manifestEnd) { ward, db in try db.edit(ward["small"]) { $0.size = 10 } },
-    Wound(.manifestAllocated) { ward, db in
+    Wound(.manifestAllocated, .usageTree, .usageOwner) { ward, db in
       try db.edit(ward["small"]) { $0.allocated += 1 }
       try db.add(1, to: "logical_bytes")
     },
@@ -227,8 +227,8 @@ extension Wound {
       try db.execute(
         """
         PRAGMA writable_schema = ON;
-        CREATE TEMP TABLE roots AS SELECT name, rootpage FROM sqlite_schema WHERE name IN ('trash_inode', 'trash_parent');
-        UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM roots WHERE roots.name <> sqlite_schema.name) WHERE name IN ('trash_inode', 'trash_parent')
+        CREATE TEMP TABLE roots AS SELECT name, rootpage FROM sqlite_master WHERE name IN ('trash_inode', 'trash_parent');
+        UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM roots WHERE roots.name <> sqlite_master.name) WHERE name IN ('trash_inode', 'trash_parent')
         """)
     },
   ]

@@ -111,8 +111,9 @@ public struct Finding: Codable, Hashable, Sendable {
 
   /// What repair would do about it.
   public var repair: String { kind.remedy.rawValue }
-  /// It harms nothing, and goes away by itself.
-  public var isNote: Bool { kind == .packSuperfluous }
+  /// It harms nothing: something goes away by itself, or is damaged that nothing is read from. (A power cut leaves such
+  /// packs. A chunk that is needed has a finding of its own.)
+  public var isNote: Bool { kind == .packSuperfluous || kind == .packWhole }
 }
 
 extension Finding {
@@ -127,6 +128,7 @@ extension Finding {
     case mark = "the chunk is noted as damaged, so that the same content written again heals it"
     case keep = "the container is left alone from now on"
     case none = "nothing: put the file back from a copy of the vault"
+    case unneeded = "nothing: what of it is needed can be read, or is told by itself"
     case itself = "nothing: the optimiser takes it away"
   }
 }
@@ -141,7 +143,8 @@ extension Finding.Kind {
       .databasePage, .databaseStructure, .databaseSchema, .viewStale: .rebuild
     case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .usageTree, .usageOwner, .containerChunks, .containerMissing, .containerNumber: .count
     case .chunkPlace, .chunkFrame, .chunkNamed, .frameBase, .chunkContent: .mark
-    case .baseKept, .baseNoted, .packWhole, .frameDamaged: .keep
+    case .baseKept, .baseNoted, .frameDamaged: .keep
+    case .packWhole: .unneeded
     case .packSuperfluous: .itself
     case .journalSegment, .journalSequence, .journalStamp, .journalOperation, .configuration: .none
     }

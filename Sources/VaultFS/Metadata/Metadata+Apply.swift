@@ -110,6 +110,7 @@ extension Metadata {
     }
     try settleQuotas(stamp)
     state.applied = lsn
+    state.stamp = max(state.stamp, stamp)
   }
 
   @discardableResult

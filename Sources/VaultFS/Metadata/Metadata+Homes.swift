@@ -13,7 +13,8 @@ extension Metadata {
 
   /// `node` has a new name; its links count it already.
   func join(_ node: Node, at place: Place) throws(VaultError) {
-    guard node.links == 1 else { return try insertLink(node, place) }
+    // (A directory that gets a name is one that a repair found without.)
+    guard node.links == 1 || node.isDirectory else { return try insertLink(node, place) }
     node.parent = place.parent
     try chargeTrees(weight(of: node), from: place.parent)
     state.quotas.notePlacement()

@@ -31,6 +31,7 @@ extension Metadata {
 
   private static let fields = [
     Field("applied", numberEnd, { $0.applied.value }, { $0.applied = LSN($1) }),
+    Field("stamp", nil, { $0.stamp }, { $0.stamp = $1 }),
     Field("segment", containerEnd, { $0.segment.value }, { $0.segment = ContainerNumber($1) }),
     Field("segment_offset", numberEnd, { $0.segmentOffset }, { $0.segmentOffset = $1 }),
     Field("next_inode", inodeEnd, { $0.nextInode }, { $0.nextInode = $1 }),

@@ -25,6 +25,8 @@ final class Metadata {
   /// What is written with every commit.
   struct State {
     var applied = LSN.zero
+    /// No operation up to `applied` has a greater stamp: the journal's clock goes on from here.
+    var stamp: UInt64 = 0
     /// Where the journal goes on after `applied`.
     var segment = ContainerNumber(0)
     var segmentOffset: UInt64 = 0

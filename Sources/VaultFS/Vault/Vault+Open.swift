@@ -54,7 +54,10 @@ extension Vault {
     if let torn = recovered.end.torn { say(try JournalReader(containers: containers, vault: configuration.id, path: path).cut(torn)) }
     let metadata = recovered.metadata
     containers.raiseNext(to: metadata.state.nextContainer)
-    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: recovered.end,
+    var end = recovered.end
+    // Where nothing was left to read, the view knows how late it was.
+    end.stamp = max(end.stamp, metadata.state.stamp)
+    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: end,
                               unsynced: try containers.files(recovered.unsyncedSegments))
     let packs = PackWriter(containers: containers, vault: configuration.id, settled: ContainerNumber(containers.next), unsynced: recovered.unsyncedPacks)
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,

@@ -93,7 +93,8 @@ final class JournalWalk {
 
   /// - Returns: whether to go on in the segment.
   private func take(_ record: RecordHeader, _ body: UnsafeRawBufferPointer, _ number: ContainerNumber, _ at: Int) -> Bool {
-    if record.stamp < stamp { work.found(Finding(.journalStamp, file: file(number), byte: UInt64(at), "a record's stamp is \(stamp - record.stamp) ns smaller than that of one before")) }
+    // (A mark of an earlier program may have none.)
+    if record.stamp < stamp, record.kind != .mark || record.stamp > 0 { work.found(Finding(.journalStamp, file: file(number), byte: UInt64(at), "a record's stamp is \(stamp - record.stamp) ns smaller than that of one before")) }
     stamp = max(stamp, record.stamp)
     switch record.kind {
     case .mark: return true
@@ -121,7 +122,8 @@ final class JournalWalk {
     }
     guard case .epoch(let key) = operation else { return }
     epochs += 1
-    guard let select = selectEpoch else { return }
+    // Behind a gap nobody knows which one it is.
+    guard !isBroken, let select = selectEpoch else { return }
     select.bind(1, epochs)
     defer { select.reset() }
     if (try? select.step()) == true, select.unsigned(0) == key { return }

@@ -28,6 +28,7 @@ extension Metadata {
     let inside = try count("SELECT count(*) FROM entry WHERE parent = ? AND type = \(S_IFDIR)", node.inode)
     if node.inode == .root { node.parent = .root } else if let parent = try parents(of: node.inode).first { node.parent = parent } else { return }
     node.links = UInt32(clamping: 2 + inside)
+    try setLinks(of: node, [])
   }
 
   private func mendLinks(_ node: Node) throws(VaultError) {

@@ -27,7 +27,7 @@ struct Repairer {
       case .mark: try mark(finding)
       case .keep: try keep(finding)
       case .tree where mayChangeTree: try repairTree(finding)
-      case .tree, .rebuild, .count, .none, .itself: break
+      case .tree, .rebuild, .count, .none, .unneeded, .itself: break
       }
     }
     // At the end: what was done above changes counts. Those of nodes are counted by an operation, as they would be in a replay.
