@@ -34,10 +34,7 @@ struct Init: ParsableCommand {
     if let link, unsafe path.withCString({ unsafe access($0, F_OK) }) != 0 {
       throw Failure("\(link) is a symlink to \(path), which does not exist; make that directory, or give the path itself")
     }
-    do throws(VaultError) { try Vault.create(at: text, name: label) } catch {
-      guard case .diskFull = error else { throw error }
-      throw Failure("cannot make a vault in \(path): \(error)")
-    }
+    try make(at: text, named: label, path)
     try say("Made the vault `\(printable(label.utf8))` in \(path). Mount it with: vaultfs mount \(path.quoted) DIR")
     var info = statvfs()
     guard unsafe statvfs(text, &info) == 0, case let available = UInt64(info.f_bavail) * UInt64(info.f_frsize), available < Self.spaceWanted else { return }
@@ -45,6 +42,20 @@ struct Init: ParsableCommand {
       warning: the disk that holds \(path) has only \(human(available)) available, and \(human(Vault.spaceKeptBack)) of it are kept back so that \
       deleting goes on: little or nothing can be stored; give it more space, or make the vault on another disk
       """)
+  }
+
+  /// One that was killed while it made the vault is waited for: it may be a moment until it is gone.
+  private func make(at text: String, named label: String, _ path: Path) throws {
+    for attempt in 0... {
+      do throws(VaultError) {
+        try Vault.create(at: text, name: label)
+        return
+      } catch {
+        if case .diskFull = error { throw Failure("cannot make a vault in \(path): \(error)") }
+        guard case .owned = error, attempt < 20 else { throw error }
+        usleep(50_000)
+      }
+    }
   }
 
   private func refuse(_ path: Path, _ mounts: [MountEntry]) throws {

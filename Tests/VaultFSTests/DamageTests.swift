@@ -193,6 +193,33 @@ struct DamageTests {
     }
   }
 
+  @Test func `content that could not be read is stored anew when it is written again, and heals what held it`() throws {
+    try Home.run { home in
+      var random = Random(seed: 22)
+      let first = random.bytes(400_000)
+      let a = try home.vault.makeFile("a", first), b = try home.vault.makeFile("b", first)
+      try home.close()
+      let pack = try #require(try containers(home.path, .pack).first)
+      try flip(pack, at: PackHeader.length + 2000)
+      try home.open()
+      // Nobody has met the damage: what is written is found to be stored.
+      let stored = home.vault.status().counters.frameBytes
+      try home.vault.makeFile("trusting", first)
+      #expect(home.vault.status().counters.frameBytes == stored)
+      #expect(throws: VaultError.self) { try home.vault.contents(of: a) }
+      try home.vault.rewrite("a", first)
+      #expect(home.vault.status().counters.frameBytes > stored)
+      for inode in [a, b] { #expect(try home.vault.contents(of: inode) == first) }
+      try home.reopen()
+      for inode in [a, b] { #expect(try home.vault.contents(of: inode) == first) }
+      try expectSound(home.vault)
+      try home.close()
+      try Vault.rebuild(at: home.path) { _ in }
+      try home.open()
+      for inode in [a, b] { #expect(try home.vault.contents(of: inode) == first) }
+    }
+  }
+
   @Test func `a flipped bit in a pack damages the range it is in, and nothing else`() throws {
     try Home.run { home in
       var random = Random(seed: 3)

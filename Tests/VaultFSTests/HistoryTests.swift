@@ -2,6 +2,7 @@
 
 import Foundation
 import Glibc
+import Synchronization
 import Testing
 @testable import VaultFS
 
@@ -224,6 +225,32 @@ struct HistoryTests {
       try vault.checkpoint()
       let left = try vault.lock.withLock { () throws in try vault.metadata.database.integer("SELECT (SELECT count(*) FROM past_page) + (SELECT count(*) FROM page) + (SELECT count(*) FROM past_xattr)") }
       #expect(left == 0, "nothing of the large file is left")
+    }
+  }
+
+  @Test func `the policy is applied by itself, once an hour and not before`() throws {
+    try Home.run { home in
+      let vault = home.vault
+      try vault.keepEverything()
+      let inode = try vault.makeFile("f", [0])
+      for value in 1..<5 { try vault.rewrite("f", [UInt8](repeating: UInt8(value), count: value + 1)) }
+      try vault.expire()
+      let now = Timestamp.now.seconds
+      #expect(!vault.isExpiryDue(now: now + 3500) && vault.isExpiryDue(now: now + 3700) && vault.isExpiryDue(now: now - 100), "a clock that was set back ends no expiry")
+      #expect(try vault.versions(of: inode).count == 5)
+      // As if an hour had passed.
+      try vault.expire(now: now - 7200)
+      let all = try vault.versions(of: inode).count
+      var policy = HistoryPolicy()
+      policy.isOn = false
+      try vault.setHistoryPolicy(policy)
+      vault.keeper?.expiryDue.store(0, ordering: .relaxed)
+      for _ in 0..<200 where try vault.versions(of: inode).count == all {
+        usleep(50_000)
+        vault.keeper?.wake()
+      }
+      #expect(try vault.versions(of: inode).count < all)
+      #expect(!vault.isExpiryDue())
     }
   }
 }

@@ -26,6 +26,12 @@ extension Metadata {
     return nil
   }
 
+  /// As `chunk`, unless reading it failed since the vault was opened.
+  func readableChunk(_ id: ChunkID) throws(VaultError) -> ChunkNumber? {
+    guard let number = try chunk(id), !suspects.contains(number) else { return nil }
+    return number
+  }
+
   /// Notes that a chunk is not stored any more. The same content written again heals it.
   func insertMissing(_ id: ChunkID) throws(VaultError) {
     let header = unsafe FrameHeader(codec: .raw, plain: 0, stored: UnsafeRawBufferPointer(start: nil, count: 0), chunks: [FrameChunk(id: id, length: 0, crc: 0)])
@@ -50,17 +56,23 @@ extension Metadata {
       while try find.step() {
         var reader = unsafe ByteReader(find.raw(1))
         if let found = try? reader.chunkID(), found == chunk.id {
-          if find.unsigned(2) == ContainerNumber.none.value { missing = find.unsigned(0) } else { known = true }
+          let number = find.unsigned(0)
+          if find.unsigned(2) == ContainerNumber.none.value || suspects.contains(ChunkNumber(number)) { missing = number } else { known = true }
         }
         if find.unsigned(0) == free { free += 1 }
       }
       find.reset()
       if known { continue }
       if let missing {
+        let old = try place(of: ChunkNumber(missing))
         statements.deleteChunk.bind(1, missing)
         try statements.deleteChunk.run()
-        state.containers.add(-1, to: ContainerNumber.none)
+        // What may be left of it there stays: it was not looked at by anybody who knows why it could not be read.
+        if old.place.frame.container != .none { state.containers.keep(old.place.frame.container) }
+        state.containers.add(-1, to: old.place.frame.container)
         state.counters.chunks &-= 1
+        state.counters.uniqueBytes &-= Int64(old.length)
+        suspects.remove(ChunkNumber(missing))
         free = missing
       }
       guard free < first + Self.numberWindow else { throw damaged("chunk numbers collide at \(first)") }

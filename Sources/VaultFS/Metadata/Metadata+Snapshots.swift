@@ -57,6 +57,8 @@ extension Metadata {
     let horizon = state.history.isOn ? try lsn(atEndOf: now - Int64(state.history.all)) : state.applied
     try noteKeptMoments(now)
     try writeNodes()
+    state.expired = now
+    let before = database.changes
     for sql in Self.forgetting {
       let forget = try database.prepare(sql)
       forget.bind(1, range.lowerBound)
@@ -64,7 +66,7 @@ extension Metadata {
       if sql.contains("?3") { forget.bind(3, horizon.value) }
       try forget.run()
     }
-    state.lapses &+= 1
+    if database.changes != before { state.lapses &+= 1 }
   }
 
   /// Fills the table `kept` of this connection: the moments of which the past is kept.

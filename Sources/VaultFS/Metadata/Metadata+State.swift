@@ -45,6 +45,7 @@ extension Metadata {
     Field("collected", nil, { $0.collected }, { $0.collected = $1 }),
     Field("lapses", nil, { $0.lapses }, { $0.lapses = $1 }),
     Field("last_snapshot", numberEnd, { $0.lastSnapshot.value }, { $0.lastSnapshot = LSN($1) }),
+    Field("expired", nil, { UInt64(bitPattern: $0.expired) }, { $0.expired = Int64(bitPattern: $1) }),
     Field("nodes", numberEnd, { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
     // Clones can make a sum that wraps; and a kill in the optimiser's work lets it count that twice.
     Field("logical_bytes", nil, { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),

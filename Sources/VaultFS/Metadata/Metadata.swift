@@ -47,6 +47,8 @@ final class Metadata {
     var second: Int64 = 0
     /// The last operation that a snapshot sees; 0 where there is none.
     var lastSnapshot = LSN.zero
+    /// When the policy was applied last, in seconds since 1970.
+    var expired: Int64 = 0
     var history = HistoryPolicy()
     /// How often something may have stopped being referred to; and up to where that was looked into.
     var lapses: UInt64 = 0
@@ -54,6 +56,9 @@ final class Metadata {
     var accounts = Accounts()
     var quotas = Quotas()
   }
+  /// Chunks that could not be read. Nothing new refers to them: the same content is stored anew, and heals them.
+  var suspects: Set<ChunkNumber> = []
+  static let suspectsMax = 1 << 16
   /// While unused chunks are being looked for: those that are in use.
   var marks: ChunkMarks?
   /// The newest rows of `moment`: those within the policy's window.

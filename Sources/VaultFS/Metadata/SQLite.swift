@@ -92,6 +92,9 @@ import Printable
     return try statement.step() ? statement.integer(0) : nil
   }
 
+  /// Rows that were changed so far; it wraps.
+  var changes: Int32 { unsafe sqlite3_total_changes(handle) }
+
   /// Copies the write-ahead log into the database and empties it.
   func checkpoint() throws(VaultError) {
     try checkWhole()

@@ -5,13 +5,14 @@ import Glibc
 import Synchronization
 
 final class OptimiserThread: @unchecked Sendable {
-  // Sendable: `isWanted` is guarded by `lock`; `thread` belongs to whoever starts and stops it, the rest is immutable or thread-safe.
+  // Sendable: `isWanted`, `isCollectionWanted` and `isExpiryWanted` are guarded by `lock`; `thread` belongs to whoever starts and stops it, the rest is immutable or thread-safe.
   private unowned let vault: Vault
   private let isQuiet: @Sendable () -> Bool
   private let lock = Lock()
   private let changed: Condition
   private var isWanted = false
   private var isCollectionWanted = false
+  private var isExpiryWanted = false
   private let isStopping = Atomic<Bool>(false)
   private var thread: pthread_t?
 
@@ -39,6 +40,14 @@ final class OptimiserThread: @unchecked Sendable {
     }
   }
 
+  /// The history policy may let go of something: apply it, and give back what nothing refers to then.
+  func expire() {
+    lock.withLock {
+      (isExpiryWanted, isCollectionWanted) = (true, true)
+      changed.signalAll()
+    }
+  }
+
   /// Returns when the thread has ended: after the frame it is at, or the last steps of a container.
   func stop() {
     lock.withLock {
@@ -54,13 +63,14 @@ final class OptimiserThread: @unchecked Sendable {
     let optimiser = Optimiser(vault) { [self] in goesOn() && isQuiet() }
     let collector = Collector(vault, mayGoOn: goesOn, isQuiet: isQuiet)
     while true {
-      let (quiet, collection) = lock.withLock {
+      let (quiet, collection, expiry) = lock.withLock {
         while !isWanted && !isCollectionWanted && goesOn() { changed.wait() }
-        defer { (isWanted, isCollectionWanted) = (false, false) }
-        return (isWanted, isCollectionWanted)
+        defer { (isWanted, isCollectionWanted, isExpiryWanted) = (false, false, false) }
+        return (isWanted, isCollectionWanted, isExpiryWanted)
       }
       if !goesOn() { return }
       do throws(VaultError) {
+        if expiry { try vault.expire() }
         try vault.working.withLock { () throws(VaultError) in
           if collection || quiet && Collector.isDue(vault) { _ = try collector.run() }
           if quiet { try optimiser.run() }

@@ -24,11 +24,14 @@ final class Keeper: @unchecked Sendable {
   private var commitDue: UInt64 = 0
   private var syncDue: UInt64 = 0
   private var collectionDue: UInt64 = 0
+  /// On the monotonic clock. A test may not wait for it.
+  let expiryDue: Atomic<UInt64>
   private lazy var optimiser = OptimiserThread(vault) { [unowned self] in !hasWork.load(ordering: .relaxed) }
 
   init(_ vault: Vault) {
     self.vault = vault
     changed = Condition(lock)
+    expiryDue = Atomic(monotonicNanoseconds() + UInt64(Limits.firstExpiryDelay.components.seconds) * 1_000_000_000)
   }
 
   /// A vault that was mounted read-only needs no keeper: there is nothing to save, and nothing may be written.
@@ -101,6 +104,10 @@ final class Keeper: @unchecked Sendable {
     if now >= collectionDue {
       if collectionDue > 0, Collector.isDue(vault) { optimiser.collect() }
       collectionDue = now + nanoseconds(Limits.collectionDelay)
+    }
+    if now >= expiryDue.load(ordering: .relaxed) {
+      if vault.isExpiryDue() { optimiser.expire() }
+      expiryDue.store(now + nanoseconds(Limits.collectionDelay), ordering: .relaxed)
     }
     if quiet >= Self.quietTicks { try rest() }
   }

@@ -25,6 +25,18 @@ extension Vault {
       """, as: "\(inode.value) \(error)", isDamage: true)
   }
 
+  /// A chunk cannot be read: whoever writes the same content shall not be told that it is stored.
+  func suspect(_ id: ChunkID, because error: VaultError) {
+    switch error {
+    case .chunkDamaged, .disk(_, _, EIO): break
+    default: return
+    }
+    lock.withLock {
+      guard metadata.suspects.count < Metadata.suspectsMax, let number = try? metadata.chunk(id) else { return }
+      metadata.suspects.insert(number)
+    }
+  }
+
   /// - Parameter key: reports with the same one are the same.
   private func report(_ text: String, as key: String, isDamage: Bool) {
     let isNew = lock.withLock { () -> Bool in

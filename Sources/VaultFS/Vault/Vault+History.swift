@@ -205,6 +205,15 @@ extension Vault {
   /// Nodes whose past is looked at in one operation.
   private static let nodesPerExpiry = 2000
 
+  /// Whether the policy was not applied for an hour, and there is a past that it may end. (Where the clock was set back, it is, too.)
+  func isExpiryDue(now: Int64 = Timestamp.now.seconds) -> Bool {
+    lock.withLock {
+      let last = metadata.state.expired
+      guard failure == nil, !isReadOnly, now < last || now - last >= Int64(Limits.expiryDelay.components.seconds) else { return false }
+      return (try? metadata.nextToExpire(from: 0, count: 1)) ?? nil != nil
+    }
+  }
+
   /// Forgets what the policy does not keep.
   /// - Parameter now: seconds since 1970. An age decides what the past is good for, never whether data is referred to.
   public func expire(now: Int64 = Timestamp.now.seconds) throws(VaultError) {

@@ -154,7 +154,7 @@ extension Vault {
   fileprivate func store(_ cut: Cut, _ claims: Claims, inHurry: Bool, inline: Bool) throws(VaultError) -> Cut.Outcome {
     let id = unsafe ChunkID(of: cut.plain)
     cut.id = id
-    if let number = try lock.withLock({ () throws(VaultError) in try metadata.chunk(id) }) { return .known(number) }
+    if let number = try lock.withLock({ () throws(VaultError) in try metadata.readableChunk(id) }) { return .known(number) }
     guard claims.claim(id) else { return .again }
     return try encoders.with { encoder throws(VaultError) in
       let (codec, stored) = unsafe encoder.lz4(cut.plain, inHurry: inHurry)

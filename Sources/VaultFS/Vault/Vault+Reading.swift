@@ -219,6 +219,7 @@ extension Vault {
         throw .chunkDamaged(detail: "the frame at \(piece.place.frame.offset) of \(file.path) holds another chunk")
       }
     } catch {
+      suspect(piece.id, because: error)
       report(error, reading: piece.start..<piece.start + UInt64(piece.count), of: inode)
       throw error
     }

@@ -140,6 +140,7 @@ enum ViewReplay {
     let pairs: [(String, UInt64, UInt64)] = [
       ("next_inode", view.nextInode, other.nextInode), ("epoch", view.epoch, other.epoch), ("second", UInt64(bitPattern: view.second), UInt64(bitPattern: other.second)),
       ("last_snapshot", view.lastSnapshot.value, other.lastSnapshot.value), ("history", view.history == other.history ? 0 : 1, 0),
+      ("expired", UInt64(bitPattern: view.expired), UInt64(bitPattern: other.expired)), ("stamp", view.stamp, other.stamp),
     ]
     for (key, a, b) in pairs where a != b { work.found(Finding(.viewStale, table: "state", "\(key) is \(a), and the journal makes it \(b)")) }
   }
