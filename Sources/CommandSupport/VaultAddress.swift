@@ -28,6 +28,18 @@ public struct VaultAddress: ParsableArguments {
   }
 }
 
+extension VaultAddress {
+  /// Asks the vault's owner; where there is none, the vault itself, which need not be one that can be opened.
+  public func ask<Request: ClosedVaultRequest>(_ request: Request, _ receiver: Receiver<Request.Item>) throws -> (answer: Request.Answer, folder: Path) {
+    if let vault {
+      let (path, text) = try ReachedVault.folder(vault)
+      if Vault.owner(of: text) == nil { return (try request.ask(closed: text, log: { complain($0) }, receiver), path) }
+    }
+    let reached = try reach(purpose: nil)
+    return (try reached.service.ask(request, receiver), reached.folder)
+  }
+}
+
 /// A vault, and how to ask it.
 public struct ReachedVault {
   public let service: any VaultService
@@ -60,12 +72,7 @@ public struct ReachedVault {
 
   /// By its folder: through its owner where there is one.
   public init(folder given: Path, purpose: String?) throws {
-    let mounts = MountTable.read(), path = try given.resolved(mounts), text = try path.ofVault
-    if let mount = mounts.holding(path), mount.isVault { throw Failure("\(path) is a path inside the mount of the vault \(mount.source); name it without --vault") }
-    if let mount = mounts.last(where: { $0.isVault && $0.source == path }), let owner = OwnerProcess.serving(mount, in: mounts), let words = owner.displacement(of: mount) {
-      throw Failure(words)
-    }
-    _ = try Vault.readConfiguration(text)
+    let (path, text) = try Self.folder(given)
     (folder, place) = (path, nil)
     if let words = Vault.owner(of: text) {
       service = try Self.answering(RemoteService(vault: path.bytes), OwnerProcess(words: words, folder: path))
@@ -75,6 +82,17 @@ public struct ReachedVault {
     guard let purpose else { throw Failure("the vault \(path) is not mounted; `vaultfs mount \(path.quoted) DIR` mounts it") }
     let vault = try Vault.open(at: text, purpose: purpose, log: { complain($0) })
     (service, opened) = (LocalService(vault), vault)
+  }
+
+  /// The folder of a vault that is where it was mounted from, if it is mounted.
+  fileprivate static func folder(_ given: Path) throws -> (path: Path, text: String) {
+    let mounts = MountTable.read(), path = try given.resolved(mounts), text = try path.ofVault
+    if let mount = mounts.holding(path), mount.isVault { throw Failure("\(path) is a path inside the mount of the vault \(mount.source); name it without --vault") }
+    if let mount = mounts.last(where: { $0.isVault && $0.source == path }), let owner = OwnerProcess.serving(mount, in: mounts), let words = owner.displacement(of: mount) {
+      throw Failure(words)
+    }
+    _ = try Vault.readConfiguration(text)
+    return (path, text)
   }
 
   /// Lets go of it: a vault that was opened for this is put away.

@@ -26,6 +26,8 @@ public struct Peer: Sendable {
   /// Of a directory: whether its entries may be looked up.
   public func maySearch(_ protection: Protection) -> Bool { may(.search, protection) }
 
+  public func isMember(of group: UInt32) -> Bool { groups.contains(group) }
+
   private func may(_ rights: Protection.Rights, _ protection: Protection) -> Bool {
     isAdministrator || protection.allows(rights, user: user) { groups.contains($0) }
   }
@@ -47,12 +49,9 @@ extension Peer {
   init?(of socket: Int32) {
     var peer = Credentials(), length = socklen_t(MemoryLayout<Credentials>.size)
     guard unsafe getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0, length == MemoryLayout<Credentials>.size else { return nil }
-    // Whoever administers is asked for no group.
     var groups = Set([peer.group])
-    if peer.user != 0, peer.user != geteuid() {
-      guard let more = Self.groups(of: socket) else { return nil }
-      groups.formUnion(more)
-    }
+    // Whoever administers may do everything without: theirs only say which limits bind them.
+    if let more = Self.groups(of: socket) { groups.formUnion(more) } else if peer.user != 0, peer.user != geteuid() { return nil }
     self.init(user: peer.user, groups: groups, process: peer.process)
   }
 

@@ -6,6 +6,7 @@ public struct ServiceHost: Sendable {
   public let vault: Vault
   /// What the kernel asked of the mount so far; nil where nothing is mounted.
   public let mount: (@Sendable () -> MountActivity)?
+  let works = Works()
 
   public init(_ vault: Vault, mount: (@Sendable () -> MountActivity)? = nil) { (self.vault, self.mount) = (vault, mount) }
 }

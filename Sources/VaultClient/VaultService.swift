@@ -60,6 +60,10 @@ public struct Progress: Codable, Sendable {
   public var done: UInt64
   /// nil where nobody knows.
   public var total: UInt64?
+  /// `done` and `total` are bytes, and not shares alone.
+  public var isBytes: Bool?
+  /// nil where it is not known better than by what is done.
+  public var secondsLeft: Double?
   public init(_ what: String, done: UInt64, total: UInt64? = nil) { (self.what, self.done, self.total) = (what, done, total) }
 }
 

@@ -20,12 +20,15 @@ struct Fsctl: ParsableCommand {
         fsctl stats --vault ~/vault         the same vault, mounted or not
         fsctl versions list ~/files/report  what a file was
         fsctl trash list                    what was deleted
+        fsctl quota set --user ada --bytes 10G
+                                            how much she may store
+        fsctl check ~/files                 whether it is sound
 
       Root and the user a vault belongs to may do everything; others what the modes of files and directories let them, \
       where root mounted the vault with --allow-other.
       """,
     version: "fsctl 0.1",
-    subcommands: [Versions.self, SnapshotCommand.self, Trash.self, Stats.self, Top.self, Sync.self, GC.self, ManPage<Fsctl>.self])
+    subcommands: [Versions.self, SnapshotCommand.self, Trash.self, QuotaCommand.self, Stats.self, Top.self, Sync.self, GC.self, Check.self, ScrubCommand.self, ManPage<Fsctl>.self])
 
   static func main() {
     settle()

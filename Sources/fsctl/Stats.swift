@@ -4,6 +4,7 @@ import ArgumentParser
 import CommandSupport
 import Printable
 import VaultClient
+import VaultFS
 
 struct Stats: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -11,25 +12,29 @@ struct Stats: ParsableCommand {
     discussion: """
       logical is what the files hold; unique what is left of it when everything that is there more than once counts once; \
       compressed what that takes; stored all that the vault has on disk. Content that no file has any more stays in unique \
-      and what follows. Others than root and the vault's owner are shown what df(1) shows them, and no more.
+      and what follows. Where PATH is a directory, what is below it is told too, and with --user or --group what they own: as limits \
+      count it, and as quickly however much it is. Others than root and the vault's owner are shown what df(1) shows them, what is theirs, and directories that they may read.
       """)
 
   @OptionGroup var address: VaultAddress
+  @Option(help: "Also what this user owns: a name or a number.") var user: String?
+  @Option(help: "Also what this group owns.") var group: String?
   @Flag(help: "One JSON object, sizes in bytes.") var json = false
   @Flag(help: "Sizes in bytes.") var bytes = false
 
   func run() throws {
+    let user = try user.map { try Account.user($0) }, group = try group.map { try Account.group($0) }
     let vault = try address.reach(purpose: "used by `fsctl stats`")
     let report: StatsReport
-    do { report = try vault.service.stats() } catch {
+    do { report = try vault.service.ask(StatsRequest(tree: vault.place, user: user, group: group)) } catch {
       try? vault.end()
       throw error
     }
     try vault.end()
-    try say(json ? asJSON(report) : text(report, "\(vault.folder)"))
+    try say(json ? asJSON(report) : text(report, "\(vault.folder)", vault.place))
   }
 
-  private func text(_ report: StatsReport, _ folder: String) -> String {
+  private func text(_ report: StatsReport, _ folder: String, _ place: VaultPath?) -> String {
     func size(_ value: some BinaryInteger) -> String { bytes ? "\(value)" : human(UInt64(clamping: value)) }
     var lines = [
       "vault        \(folder) (\(printable(report.name.utf8)))",
@@ -45,6 +50,13 @@ struct Stats: ParsableCommand {
     } else { lines.append("             what of it is unique, and what it costs, is for root and the vault's owner to know") }
     lines.append("available    \(size(report.availableBytes))   for content")
     if let unsaved = report.unsavedBytes, unsaved > 0 { lines.append("unsaved      \(size(unsaved))   being written now") }
+    if report.storedBytes != nil { lines.append("scrubbed     \(report.lastScrub.map { When.text(of: $0) } ?? "never to the end, or one is under way; see fsctl scrub")") }
+    func add(_ name: String, _ part: StatsReport.Part?) {
+      if let part { lines.append("\(name): \(size(part.logicalBytes)) logical in \(part.nodes) nodes") }
+    }
+    add("below \(place ?? .root)", report.tree)
+    add("user \(report.user.map { Account.name(ofUser: UInt32($0.id)) } ?? "")", report.user)
+    add("group \(report.group.map { Account.name(ofGroup: UInt32($0.id)) } ?? "")", report.group)
     return lines.joined(separator: "\n")
   }
 

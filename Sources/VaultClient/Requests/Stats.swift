@@ -3,18 +3,27 @@
 // What must stay true: whoever does not administer learns nothing of what others store. The exact size of different
 // content would tell whether somebody has a given file already: store it, and look whether the number grows.
 
+import Glibc
 import VaultFS
 
 public struct StatsRequest: VaultRequest {
   public static let name = "stats"
   public static let access = Access.everyone
-  public init() {}
+  /// Also of these: a directory with what is below it, a user, a group.
+  public var tree: VaultPath?
+  public var user: UInt32?
+  public var group: UInt32?
+  public init(tree: VaultPath? = nil, user: UInt32? = nil, group: UInt32? = nil) { (self.tree, self.user, self.group) = (tree, user, group) }
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> StatsReport {
     let status = host.vault.status(), counters = status.counters
     var report = StatsReport(name: status.name, nodes: counters.nodes, logicalBytes: counters.logicalBytes, availableBytes: status.availableBytes)
+    report.tree = try tree.flatMap { try part($0, host.vault, peer) }
+    report.user = try user.map { try part(.user($0), UInt64($0), host.vault, peer) }
+    report.group = try group.map { try part(.group($0), UInt64($0), host.vault, peer) }
     guard peer.isAdministrator else { return report }
     report.vault = status.path
+    report.lastScrub = host.vault.lastScrub
     (report.chunks, report.uniqueBytes, report.compressedBytes) = (counters.chunks, counters.uniqueBytes, counters.frameBytes)
     (report.storedBytes, report.unsavedBytes) = (status.storedBytes, status.unsavedBytes)
     report.dedupRatio = Self.ratio(counters.logicalBytes, counters.uniqueBytes)
@@ -23,12 +32,31 @@ public struct StatsRequest: VaultRequest {
     return report
   }
 
+  /// - Returns: nil where it is all of the vault, no directory, of the past, or not for this peer to read.
+  private func part(_ path: VaultPath, _ vault: Vault, _ peer: Peer) throws -> StatsReport.Part? {
+    guard let first = path.names.first, first != Array(".vaultfs".utf8) else { return nil }
+    do {
+      let info = try peer.findReadable(.path(path), in: vault)
+      guard info.mode & S_IFMT == S_IFDIR else { return nil }
+      let usage = try vault.usage(of: info.inode)
+      return StatsReport.Part(id: info.inode.value, logicalBytes: usage.bytes, nodes: usage.nodes)
+    } catch let error as ServiceError where error.code == .notPermitted { return nil }
+  }
+
+  private func part(_ subject: QuotaSubject, _ id: UInt64, _ vault: Vault, _ peer: Peer) throws -> StatsReport.Part {
+    guard try peer.maySee(subject, at: nil, in: vault) else {
+      throw ServiceError(.notPermitted, "what \(subject) stores is for them, for root and for the vault's owner to know")
+    }
+    let usage = try vault.usage(by: subject)
+    return StatsReport.Part(id: id, logicalBytes: usage.bytes, nodes: usage.nodes)
+  }
+
   /// nil where there is nothing to compare.
   private static func ratio(_ a: Int64, _ b: Int64) -> Double? { a > 0 && b > 0 ? (Double(a) / Double(b) * 1000).rounded() / 1000 : nil }
 }
 
 extension VaultService {
-  public func stats() throws -> StatsReport { try ask(StatsRequest()) }
+  public func stats(tree: VaultPath? = nil) throws -> StatsReport { try ask(StatsRequest(tree: tree)) }
 }
 
 /// What is nil is not told to whoever asked, or not there.
@@ -52,6 +80,19 @@ public struct StatsReport: Codable, Sendable {
   public var dedupRatio: Double?
   public var compressionRatio: Double?
   public var ratio: Double?
+  /// When the last whole scrub ended, seconds since 1970.
+  public var lastScrub: Int64?
+
+  public var tree: Part?
+  public var user: Part?
+  public var group: Part?
+  /// What a directory holds, itself not included; what a user or a group owns. As limits count it, what is unsaved not included.
+  public struct Part: Codable, Sendable {
+    /// The directory's node; the user's or group's number.
+    public var id: UInt64
+    public var logicalBytes: UInt64
+    public var nodes: UInt64
+  }
 
   init(name: String, nodes: Int64, logicalBytes: Int64, availableBytes: UInt64) {
     (self.name, self.nodes, self.logicalBytes, self.availableBytes) = (name, nodes, logicalBytes, availableBytes)

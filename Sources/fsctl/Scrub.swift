@@ -1,0 +1,88 @@
+// `fsctl scrub`: every stored byte read and verified.
+
+import ArgumentParser
+import CommandSupport
+import FuseBridge
+import Printable
+import VaultClient
+import VaultFS
+
+struct ScrubCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "scrub", abstract: "Read and verify every stored byte, while the vault is in use or not.",
+    discussion: """
+      Names each file that holds something damaged. What is damaged is noted: reading it gives an I/O error, and the same content, written again, \
+      heals it. A scrub that was interrupted (Ctrl-C, or the end of the mount) goes on where it was the next time. It gives way to everything else \
+      on the computer unless --fast is given.
+
+      Ends with 0 where all is as it should be, and with 1 where it is not or was not read to the end; --json tells which: `isClean`, `isComplete`. \
+      For root and the vault's owner.
+      """)
+
+  @OptionGroup var address: VaultAddress
+  @Option(help: "Read at most so much a second, such as 50M; by default as fast as can be.") var rate: String?
+  @Option(help: "Threads that read and verify.") var threads = 2
+  @Flag(help: "Do not give way to others.") var fast = false
+  @Flag(help: "From the beginning, though an earlier scrub was interrupted.") var restart = false
+  @Flag(help: "One JSON object.") var json = false
+
+  func validate() throws {
+    guard (1...ScrubRequest.threadsMax).contains(threads) else { throw ValidationError("from 1 to \(ScrubRequest.threadsMax) threads") }
+  }
+
+  func run() throws {
+    let bytesPerSecond = try rate.map { text in
+      guard let rate = Amount.bytes(text), rate > 0 else { throw Failure("`\(printable(text.utf8))` is no rate; rates are such as 500k, 50M, 1G bytes a second", code: 2) }
+      return rate
+    }
+    Interruption.hear()
+    var findings: [Finding] = [], files: [DamagedFile] = []
+    let line = ProgressLine("scrubbing")
+    defer { line.end() }
+    let receiver: Receiver<ScrubRequest.Item> = line.receiver(interrupted: "interrupted; the next `fsctl scrub` goes on from there, --restart begins anew") { item in
+      switch item {
+      case .found(let finding): findings.append(finding)
+      case .file(let file): files.append(file)
+      }
+    }
+    let request = ScrubRequest(bytesPerSecond: bytesPerSecond, threads: threads, isGentle: !fast, startsAnew: restart)
+    let (answer, folder) = try address.ask(request, receiver)
+    line.end()
+    if json { try say(asJSON(ScrubLine(folder, answer, findings, files))) } else {
+      try say(Findings.text(findings, nil, withRepair: false))
+      for file in files { try say("damaged: \(Self.name(file))") }
+      if answer.marked > 0 { try say("\(answer.marked) chunks were noted as damaged; the same content, written again, heals them") }
+      let speed = answer.seconds > 0.01 && !answer.isResumed ? ", \(human(UInt64(Double(answer.bytes) / answer.seconds)))/s" : ""
+      try say("\(folder): \(human(answer.bytes)) read\(speed), \(answer.frames) frames and \(answer.chunks) chunks verified\(answer.isResumed ? ", with those of the scrub that was interrupted" : "")")
+    }
+    if answer.isClean { return }
+    guard answer.isComplete else { throw Failure("the scrub of \(folder) did not come to its end; run it again, it goes on from there") }
+    throw Failure("""
+      \(folder) holds damage: \(findings.count) finding\(findings.count == 1 ? "" : "s"), \(files.count) damaged file\(files.count == 1 ? "" : "s"); \
+      write these files anew from a copy or from an earlier version, and see `fsctl check`
+      """)
+  }
+
+  static func name(_ file: DamagedFile) -> String { file.path.map { printable($0.utf8) } ?? "node \(file.inode)" }
+}
+
+/// As JSON.
+private struct ScrubLine: Encodable {
+  var vault: String
+  var isClean: Bool
+  var isComplete: Bool
+  var isResumed: Bool
+  var bytes: UInt64
+  var frames: UInt64
+  var chunks: UInt64
+  var marked: Int
+  var seconds: Double
+  var findings: [FindingLine]
+  var files: [DamagedFile]
+
+  init(_ folder: Path, _ answer: ScrubRequest.Answer, _ findings: [Finding], _ files: [DamagedFile]) {
+    (vault, isClean, isComplete, isResumed) = ("\(folder)", answer.isClean, answer.isComplete, answer.isResumed)
+    (bytes, frames, chunks, marked, seconds) = (answer.bytes, answer.frames, answer.chunks, answer.marked, answer.seconds)
+    (self.findings, self.files) = (findings.map(FindingLine.init), files)
+  }
+}
