@@ -83,11 +83,17 @@ extension Vault {
     }
   }
 
+  /// What is being saved by others meanwhile counts in full until it is: so often a refusal is looked at again.
+  private static let refusalsMax = 8
+
   /// Calls `body` again where it met a limit while bytes of its subject are unsaved: saved, they may be holes. Holds no lock.
   func withinQuotas<R>(_ body: () throws(VaultError) -> R) throws(VaultError) -> R {
-    do throws(VaultError) { return try body() } catch {
-      guard case .quotaExceeded(let subject) = error, try saveDrafts(of: subject) else { throw error }
-      return try body()
+    var refusals = 0
+    while true {
+      do throws(VaultError) { return try body() } catch {
+        refusals += 1
+        guard case .quotaExceeded(let subject) = error, refusals <= Self.refusalsMax, try saveDrafts(of: subject) else { throw error }
+      }
     }
   }
 
