@@ -51,13 +51,13 @@ struct Check: ParsableCommand {
     }
     let last = answer.last
     try say("\(folder): \(last.nodes) nodes, \(last.entries) names, \(last.chunks) chunks were looked at, up to operation \(last.operation)")
-    if last.damagedChunks > 0 { try say("\(last.damagedChunks) chunks are known to be damaged; `fsctl scrub` names the files") }
+    if last.damagedChunks > 0 { try say("known to be damaged: \(Findings.count(last.damagedChunks, "chunk")); `fsctl scrub` names the files") }
   }
 
   private static func conclusion(_ answer: CheckRequest.Answer, _ folder: Path, repairs: Bool) -> String {
     let last = answer.last, count = last.counts.values.reduce(0, +)
     if !last.isComplete, count == 0 { return "the check of \(folder) did not come to its end; run it again" }
-    let what = "\(folder) is not sound: \(count) finding\(count == 1 ? "" : "s")"
+    let what = "\(folder) is not sound: \(Findings.count(count, "finding"))"
     if !repairs { return "\(what); `fsctl check --repair` puts right what can be" }
     return "\(what) \(count == 1 ? "is" : "are") left; "
       + (answer.left != nil ? "unmount it, and run `fsctl check --repair --vault \(folder.quoted)`" : "what they say tells what to do; a copy of the vault has what is lost here")

@@ -22,7 +22,7 @@ enum Findings {
 
   /// - Parameter counts: of each kind; nil where all were found that there are.
   static func text(_ findings: [Finding], _ counts: [String: Int]?, withRepair: Bool) -> String {
-    if findings.isEmpty { return "nothing found" }
+    if findings.isEmpty { return "nothing wrong was found" }
     var kinds: [Finding.Kind] = []
     for finding in findings where !kinds.contains(finding.kind) { kinds.append(finding.kind) }
     return kinds.map { kind in
@@ -34,6 +34,8 @@ enum Findings {
       return lines.joined(separator: "\n")
     }.joined(separator: "\n")
   }
+
+  static func count(_ number: Int, _ what: String) -> String { "\(number) \(what)\(number == 1 ? "" : "s")" }
 
   /// Where, as far as it is known.
   static func place(_ finding: Finding) -> String {

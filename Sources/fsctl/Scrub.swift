@@ -51,14 +51,14 @@ struct ScrubCommand: ParsableCommand {
     if json { try say(asJSON(ScrubLine(folder, answer, findings, files))) } else {
       try say(Findings.text(findings, nil, withRepair: false))
       for file in files { try say("damaged: \(Self.name(file))") }
-      if answer.marked > 0 { try say("\(answer.marked) chunks were noted as damaged; the same content, written again, heals them") }
+      if answer.marked > 0 { try say("noted as damaged: \(Findings.count(answer.marked, "chunk")); the same content, written again, heals that") }
       let speed = answer.seconds > 0.01 && !answer.isResumed ? ", \(human(UInt64(Double(answer.bytes) / answer.seconds)))/s" : ""
       try say("\(folder): \(human(answer.bytes)) read\(speed), \(answer.frames) frames and \(answer.chunks) chunks verified\(answer.isResumed ? ", with those of the scrub that was interrupted" : "")")
     }
     if answer.isClean { return }
     guard answer.isComplete else { throw Failure("the scrub of \(folder) did not come to its end; run it again, it goes on from there") }
     throw Failure("""
-      \(folder) holds damage: \(findings.count) finding\(findings.count == 1 ? "" : "s"), \(files.count) damaged file\(files.count == 1 ? "" : "s"); \
+      \(folder) holds damage: \(Findings.count(findings.count, "finding")), \(Findings.count(files.count, "damaged file")); \
       write these files anew from a copy or from an earlier version, and see `fsctl check`
       """)
   }

@@ -26,7 +26,7 @@ extension MountTests {
     }
 
     @Test func `every command has help, and wrong use ends with 2`() throws {
-      for command in ["", "sync", "stats", "top"] { #expect(try succeed("\(fsctl) \(command) --help").contains("USAGE: fsctl"), "\(command)") }
+      for command in ["", "sync", "stats", "top", "quota", "quota set", "quota show", "quota list", "quota remove", "check", "scrub"] { #expect(try succeed("\(fsctl) \(command) --help").contains("USAGE: fsctl"), "\(command)") }
       #expect(try succeed("\(fsctl) --version").contains("fsctl") && !succeed("\(fsctl) --help").contains("man-page"))
       for wrong in ["nonsense", "sync a b", "stats a --vault b", "top --interval 0", "top --interval x", "stats ''", "stats --vault ''"] { try fails("cd / && \(fsctl) \(wrong)", code: 2, saying: "sage") }
       try fails("\(fsctl) help nonsense", code: 2, saying: "nonsense", "stats")
@@ -176,7 +176,7 @@ extension MountTests {
           #expect(try succeed("cat \(target)/fish/vendor_completions.d/\(command).fish").contains("complete"))
           let page = try succeed("groff -K utf8 -man -Tutf8 -ww -z \(target)/man/man1/\(command).1 2>&1; groff -K utf8 -man -Tutf8 -P-cbou \(target)/man/man1/\(command).1")
           #expect(!page.contains("warning") && page.contains("SYNOPSIS") && page.contains("EXIT STATUS"), "\(page)")
-          for word in command == "fsctl" ? ["fsctl stats", "fsctl top", "fsctl sync", "--vault VAULT", "--interval"] : ["vaultfs init", "vaultfs mount", "--allow-other", "vaultfs rebuild"] {
+          for word in command == "fsctl" ? ["fsctl stats", "fsctl top", "fsctl sync", "--vault VAULT", "--interval", "fsctl quota set", "fsctl quota list", "--soft-bytes", "fsctl check", "--compare-journal", "fsctl scrub", "--rate"] : ["vaultfs init", "vaultfs mount", "--allow-other", "vaultfs rebuild"] {
             #expect(page.contains(word), "\(word) in \(page)")
           }
           #expect(!page.contains("man-page "), "hidden commands stay hidden")
