@@ -84,7 +84,7 @@ extension MountTests {
         try home.unmount()
         // In the header of the first frame, behind the pack's own.
         try flip(try packs(home)[0], at: 36 + 9)
-        try fails("\(fsctl) check --vault \(home.vault)", saying: "is not sound", "packs/", "repair: ", "fsctl check --repair")
+        try fails("\(fsctl) check --vault \(home.vault)", saying: "is not sound", "packs/", "repair: ", "fsctl scrub", "fsctl check --repair")
         let found = try json("\(fsctl) check --vault \(home.vault) --json", code: 1)
         #expect(found["isClean"] as? Bool == false && !(found["findings"] as? [[String: Any]] ?? []).isEmpty)
         let repaired = try succeed("\(fsctl) check --repair --vault \(home.vault)")
