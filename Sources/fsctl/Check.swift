@@ -51,6 +51,9 @@ struct Check: ParsableCommand {
     }
     let last = answer.last
     try say("\(folder): \(last.nodes) nodes, \(last.entries) names, \(last.chunks) chunks were looked at, up to operation \(last.operation)")
+    // A check knows chunks; who has them is a search of its own.
+    let isOfContent = (repair ? remaining : found).contains { $0.chunk != nil }
+    if isOfContent { try say("which files hold these chunks, `fsctl scrub` tells") }
     if last.damagedChunks > 0 { try say("known to be damaged: \(Findings.count(last.damagedChunks, "chunk")); `fsctl scrub` names the files") }
   }
 

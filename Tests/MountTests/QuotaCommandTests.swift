@@ -96,9 +96,9 @@ extension MountTests {
         try succeed("touch \(p)/file")
         for (wrong, words) in [
           ("set --bytes 1G", "--tree PATH"), ("set --user root", "--bytes"), ("set --user nosuchuser --bytes 1G", "getent passwd"), ("set --group nosuchgroup --bytes 1G", "getent group"),
-          ("set --user root --bytes 1Q", "no size"), ("set --user root --bytes -1", ""), ("set --user root --bytes 99999999T", "no size"), ("set --user root --bytes 0", "none"), ("set --user root --inodes 1.5", "no count"),
-          ("set --user root --grace soon --bytes 1", "no time"), ("set --user 4294967295 --bytes 1", "no user"), ("set --user root --group root --bytes 1", "one of"), ("set --user '' --bytes 1", ""),
-          ("set --tree a --vault --bytes 1", "one of"), ("set --tree a b --bytes 1", "no other PATH"), ("show a --vault b", "not both"), ("remove", "--tree PATH"), ("list a --vault b", "not both"), ("nonsense", ""),
+          ("set --user root --bytes 1Q", "no size"), ("set --user root --bytes -1", "Missing value"), ("set --user root --bytes 99999999T", "no size"), ("set --user root --bytes 0", "none"), ("set --user root --inodes 1.5", "no count"),
+          ("set --user root --grace soon --bytes 1", "no time"), ("set --user 4294967295 --bytes 1", "no user"), ("set --user root --group root --bytes 1", "one of"), ("set --user '' --bytes 1", "no user"),
+          ("set --tree a --vault --bytes 1", "one of"), ("set --tree a b --bytes 1", "no other PATH"), ("show a --vault b", "not both"), ("remove", "--tree PATH"), ("list a --vault b", "not both"), ("nonsense", "nonsense"),
         ] { try fails("cd \(p) && \(fsctl) quota \(wrong)", code: 2, saying: words) }
         try fails("cd \(p) && \(fsctl) quota set --tree file --bytes 1", saying: "/file is no directory")
         try fails("cd \(p) && \(fsctl) quota set --tree nowhere --bytes 1", saying: "/nowhere", "no such file")
