@@ -92,7 +92,9 @@ extension Vault {
     while true {
       do throws(VaultError) { return try body() } catch {
         refusals += 1
-        guard case .quotaExceeded(let subject) = error, refusals <= Self.refusalsMax, try saveDrafts(of: subject) else { throw error }
+        guard case .quotaExceeded(let subject) = error, refusals <= Self.refusalsMax else { throw error }
+        // The first time also where nothing is unsaved any more: somebody may have saved it between the refusal and here.
+        guard try saveDrafts(of: subject) || refusals == 1 else { throw error }
       }
     }
   }
