@@ -91,6 +91,18 @@ struct QuotaLimitTests {
     }
   }
 
+  @Test func `zeros that are not saved yet keep no name out`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t")
+      try vault.setQuota(.bytes(1 << 20), for: .tree(tree))
+      try vault.setQuota(.bytes(64 << 20), for: .vault)
+      let file = try vault.open(try vault.make("zeros").inode)
+      try vault.write(full(2 << 20, 0), to: file)
+      _ = try vault.link(file.inode, as: [UInt8]("name"), in: tree)
+      vault.close(file)
+    }
+  }
+
   @Test func `a limit counts what was unsaved when it was set`() throws {
     try Home.run { home in
       let vault = home.vault, tree = try vault.makeDirectory("t"), file = try vault.open(try vault.make("f", in: tree).inode)

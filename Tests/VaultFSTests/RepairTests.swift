@@ -72,6 +72,33 @@ struct RepairTests {
     }
   }
 
+  @Test func `what others made of the name, and a limit that is reached, keep no node from being found`() throws {
+    try Home.run { home in
+      let ward = try Ward(home), vault = home.vault, day = Quarantine(vault.containers.disk).lostAndFound
+      let theirs = Requester(user: 77, group: 77, umask: 0)
+      let trap = try vault.create([UInt8](day.utf8), in: .root, mode: S_IFDIR | 0o777, by: theirs).inode
+      _ = try vault.create([UInt8]("\(day)-2".utf8), in: .root, mode: S_IFREG | 0o666, by: theirs)
+      var limits = QuotaLimits()
+      limits.nodes.hard = 3
+      try vault.setQuota(limits, for: .vault)
+      func lose(_ name: String) throws {
+        let operations = [.detach(parent: .root, cookie: ward.cookie(name)), .mend(.root)] as [VaultFS.Operation]
+        try vault.lock.withLock { () throws in for operation in operations { try vault.perform(operation) } }
+      }
+      try lose("small")
+      let report = try vault.repair()
+      #expect(report.isClean && report.actions.contains { $0.done.contains("/\(day)-3 ") }, "\(report.actions.map(\.done))")
+      #expect(try vault.entries(of: trap).isEmpty)
+      let refuge = try #require(try vault.find("\(day)-3"))
+      #expect(refuge.mode == S_IFDIR | 0o700 && refuge.user == geteuid())
+      #expect(try vault.entries(of: refuge.inode).map(\.inode.value) == [ward["small"]])
+      // The same one serves again.
+      try lose("other")
+      #expect(try vault.repair().isClean)
+      #expect(try vault.entries(of: refuge.inode).count == 2)
+    }
+  }
+
   @Test func `an entry that is taken out is kept with all its bytes`() throws {
     try Home.run { home in
       let ward = try Ward(home)

@@ -17,14 +17,14 @@ extension Metadata {
     guard node.links == 1 || node.isDirectory else { return try insertLink(node, place) }
     node.parent = place.parent
     try chargeTrees(weight(of: node), from: place.parent)
-    state.quotas.notePlacement()
+    notePlacement(of: node)
   }
 
   /// The name there is about to go; its links count it still.
   func leave(_ node: Node, at place: Place) throws(VaultError) {
     if node.isDirectory || node.links <= 1 {
       if let home = home(of: node) { try chargeTrees(weight(of: node).negated, from: home) }
-      state.quotas.notePlacement()
+      notePlacement(of: node)
       if node.isDirectory { state.quotas.remove(.tree(node.inode)) }
       return
     }
@@ -54,7 +54,12 @@ extension Metadata {
     try chargeTrees(weight, from: home)
     node.parent = home
     touch(node)
-    state.quotas.notePlacement()
+    notePlacement(of: node)
+  }
+
+  /// Nearly all that comes and goes has nothing unsaved: for that, nothing needs to be added up anew.
+  private func notePlacement(of node: Node) {
+    if node.isDirectory ? node.below != Usage() : (node.unsaved?.growth ?? 0) > 0 { state.quotas.notePlacement() }
   }
 
   // MARK: Rows

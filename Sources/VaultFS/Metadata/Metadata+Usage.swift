@@ -76,7 +76,7 @@ extension Metadata {
     let own = Usage(bytes: node.allocated, nodes: 1)
     chargeOwners(own.negated, node.user, node.group)
     chargeOwners(own, user, group)
-    state.quotas.notePlacement()
+    if (node.unsaved?.growth ?? 0) > 0 { state.quotas.notePlacement() }
   }
 
   // MARK: Limits

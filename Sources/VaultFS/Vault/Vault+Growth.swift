@@ -87,12 +87,14 @@ extension Vault {
   private static let refusalsMax = 8
 
   /// Calls `body` again where it met a limit while bytes of its subject are unsaved: saved, they may be holes. Holds no lock.
-  func withinQuotas<R>(_ body: () throws(VaultError) -> R) throws(VaultError) -> R {
+  /// - Parameter newcomer: what the subject is not charged for yet.
+  func withinQuotas<R>(_ newcomer: InodeNumber? = nil, _ body: () throws(VaultError) -> R) throws(VaultError) -> R {
     var refusals = 0
     while true {
       do throws(VaultError) { return try body() } catch {
         refusals += 1
         guard case .quotaExceeded(let subject) = error, refusals <= Self.refusalsMax else { throw error }
+        if let newcomer { try? save(newcomer) }
         // The first time also where nothing is unsaved any more: somebody may have saved it between the refusal and here.
         guard try saveDrafts(of: subject) || refusals == 1 else { throw error }
       }

@@ -27,7 +27,7 @@ extension Vault {
     try checkName(name)
     try checkSpace()
     if target.count > Limits.targetBytesMax { throw .nameTooLong }
-    return try lock.withLock { () throws(VaultError) in
+    return try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       let directory = try metadata.directory(parent)
       if directory.links == 0 { throw .notFound }
       try metadata.checkFree(name, in: parent)
@@ -44,7 +44,7 @@ extension Vault {
       let made = try metadata.node(node.inode)
       if opening { made.openCount += 1 }
       return made.info
-    }
+    } }
   }
 
   /// The first node that this opening of the vault makes begins an epoch. `lock` is held.
@@ -80,7 +80,7 @@ extension Vault {
   public func link(_ inode: InodeNumber, as name: [UInt8], in parent: InodeNumber) throws(VaultError) -> NodeInfo {
     try checkName(name)
     try checkSpace()
-    return try lock.withLock { () throws(VaultError) in
+    return try withinQuotas(inode) { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       let node = try metadata.node(inode), directory = try metadata.directory(parent)
       if node.isDirectory { throw .notPermitted }
       if directory.links == 0 || node.links == 0 { throw .notFound }
@@ -89,7 +89,7 @@ extension Vault {
       try checkQuotas(placing: node, in: directory)
       try perform(.link(inode, parent: parent, name: name, time: Self.now()))
       return node.info
-    }
+    } }
   }
 
   public func unlink(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {

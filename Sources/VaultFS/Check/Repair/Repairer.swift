@@ -12,6 +12,11 @@ struct Repairer {
   let vault: Vault
   let quarantine: Quarantine
   var report: RepairReport
+  /// Things that were put right. (The report may be full.)
+  private var done = 0
+  private var failed: Set<Finding> = []
+  /// The directory, in the root, that nodes without a name were put into.
+  private var refuge: (name: String, inode: InodeNumber)?
 
   init(_ vault: Vault, _ before: CheckReport) {
     (self.vault, report) = (vault, RepairReport(before))
@@ -21,13 +26,12 @@ struct Repairer {
   /// - Parameter mayChangeTree: the view is what the journal says.
   /// - Returns: whether anything was done.
   mutating func repair(_ findings: [Finding], mayChangeTree: Bool) throws(VaultError) -> Bool {
-    let before = report.actions.count
+    let before = done
     for finding in findings {
-      switch finding.kind.remedy {
-      case .mark: try mark(finding)
-      case .keep: try keep(finding)
-      case .tree where mayChangeTree: try repairTree(finding)
-      case .tree, .rebuild, .count, .none, .unneeded, .itself: break
+      do throws(VaultError) { try repair(finding, mayChangeTree) } catch {
+        // One thing that cannot be done is no reason to leave the others.
+        if vault.lock.withLock({ vault.failure != nil }) { throw error }
+        if failed.insert(finding).inserted { report.did(finding, "it could not be put right: \(error)") }
       }
     }
     // At the end: what was done above changes counts. Those of nodes are counted by an operation, as they would be in a replay.
@@ -36,9 +40,23 @@ struct Repairer {
     }
     if let first = findings.first(where: { $0.kind.remedy == .count }) {
       try vault.changeView { metadata throws(VaultError) in try metadata.recount(vault.containers) }
-      report.did(first, "nodes, bytes, owners, trees, chunks and containers were counted again")
+      did(first, "nodes, bytes, owners, trees, chunks and containers were counted again")
     }
-    return report.actions.count > before
+    return done > before
+  }
+
+  private mutating func repair(_ finding: Finding, _ mayChangeTree: Bool) throws(VaultError) {
+    switch finding.kind.remedy {
+    case .mark: try mark(finding)
+    case .keep: try keep(finding)
+    case .tree where mayChangeTree: try repairTree(finding)
+    case .tree, .rebuild, .count, .none, .unneeded, .itself: break
+    }
+  }
+
+  private mutating func did(_ finding: Finding, _ what: String) {
+    done += 1
+    report.did(finding, what)
   }
 
   // MARK: Chunks and containers
@@ -51,7 +69,7 @@ struct Repairer {
       try metadata.markDamaged(chunk)
       done = true
     }
-    if done { report.did(finding, "the chunk is noted as damaged; the same content written again heals it") }
+    if done { did(finding, "the chunk is noted as damaged; the same content written again heals it") }
   }
 
   private mutating func keep(_ finding: Finding) throws(VaultError) {
@@ -60,7 +78,7 @@ struct Repairer {
       metadata.state.containers.keep(ContainerNumber(number))
       if finding.kind == .baseNoted, key.count > 1 { metadata.state.containers.addBase(ContainerNumber(number), of: ContainerNumber(key[1])) }
     }
-    report.did(finding, finding.kind == .baseNoted ? "it is noted which container needs it" : "the container is left alone from now on")
+    did(finding, finding.kind == .baseNoted ? "it is noted which container needs it" : "the container is left alone from now on")
   }
 
   // MARK: The tree
@@ -69,17 +87,17 @@ struct Repairer {
     let inode = InodeNumber(finding.inode ?? 0), key = finding.row?.key ?? []
     switch finding.kind {
     case .nodeUnreachable:
-      if try adopt(inode, as: nil) { report.did(finding, "it is in /\(quarantine.lostAndFound) now") }
+      if try adopt(inode, as: nil) { did(finding, "it is in /\(refuge?.name ?? quarantine.lostAndFound) now") }
     case .links, .directoryLinks, .directoryEntries, .directoryParent, .manifestAllocated, .xattrFlag, .orphan, .linkHome:
       try vault.lock.withLock { () throws(VaultError) in _ = try vault.perform(.mend(inode)) }
-      report.did(finding, "it was counted again")
+      did(finding, "it was counted again")
     case .manifestEnd:
       guard key.count > 1 else { return }
       try raiseSize(of: inode, to: key[1])
-      report.did(finding, "its size was raised to the end of its data")
+      did(finding, "its size was raised to the end of its data")
     default:
       guard key.count > 1, let place = try takeOut(key[1], from: InodeNumber(key[0])) else { return }
-      report.did(finding, "the entry was taken out, and kept in \(Quarantine.directory)" + place)
+      did(finding, "the entry was taken out, and kept in \(Quarantine.directory)" + place)
     }
   }
 
@@ -93,7 +111,7 @@ struct Repairer {
 
   /// Takes an entry out, and gives the node that it led to another, if that has none left.
   /// - Returns: where the node is then, for people; nil where there was no such entry.
-  private func takeOut(_ cookie: UInt64, from parent: InodeNumber) throws(VaultError) -> String? {
+  private mutating func takeOut(_ cookie: UInt64, from parent: InodeNumber) throws(VaultError) -> String? {
     let row = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.entries(of: parent, after: cookie &- 1, count: 1).first }
     guard let row, row.cookie == cookie else { return nil }
     try quarantine.keep(row, of: parent)
@@ -105,12 +123,12 @@ struct Repairer {
       return try vault.metadata.parents(of: row.inode).isEmpty
     }
     guard isNameless else { return "" }
-    if try adopt(row.inode, as: (row.name, parent)) { return "; its node is in /\(quarantine.lostAndFound), or where it was" }
+    if try adopt(row.inode, as: (row.name, parent)) { return "; its node is in /\(refuge?.name ?? quarantine.lostAndFound), or where it was" }
     return ""
   }
 
   /// Gives a node without a name one: the one it had, where that can be; else one in lost+found.
-  private func adopt(_ inode: InodeNumber, as old: (name: [UInt8], parent: InodeNumber)?) throws(VaultError) -> Bool {
+  private mutating func adopt(_ inode: InodeNumber, as old: (name: [UInt8], parent: InodeNumber)?) throws(VaultError) -> Bool {
     let directory = try lostAndFound()
     return try vault.lock.withLock { () throws(VaultError) in
       guard try vault.metadata.parents(of: inode).isEmpty, let node = try? vault.metadata.node(inode) else { return false }
@@ -139,9 +157,33 @@ struct Repairer {
     return true
   }
 
-  private func lostAndFound() throws(VaultError) -> InodeNumber {
-    let name = [UInt8](quarantine.lostAndFound.utf8)
-    if let found = try vault.lookup(name, in: .root), found.mode & S_IFMT == S_IFDIR { return found.inode }
-    return try vault.create(name, in: .root, mode: S_IFDIR | 0o700, by: Requester(user: geteuid(), group: getegid(), umask: 0)).inode
+  private static let refugesMax = 1000
+
+  /// The directory for nodes that have lost their names. Only one that nobody else could have made or can look into: what was
+  /// protected stays so. It is made whatever limits are set.
+  private mutating func lostAndFound() throws(VaultError) -> InodeNumber {
+    if let refuge { return refuge.inode }
+    for number in 1...Self.refugesMax {
+      let name = quarantine.lostAndFound + (number == 1 ? "" : "-\(number)")
+      if let inode = try refuge(named: [UInt8](name.utf8)) {
+        refuge = (name, inode)
+        return inode
+      }
+    }
+    throw .alreadyExists
+  }
+
+  /// - Returns: nil where the name is taken by something else.
+  private func refuge(named name: [UInt8]) throws(VaultError) -> InodeNumber? {
+    try vault.lock.withLock { () throws(VaultError) in
+      if let row = try vault.metadata.entry(name, in: .root) {
+        guard let node = try? vault.metadata.node(row.inode) else { return nil }
+        return node.mode == S_IFDIR | 0o700 && node.user == geteuid() ? node.inode : nil
+      }
+      let node = NewNode(inode: try vault.metadata.nextInode, mode: S_IFDIR | 0o700, user: geteuid(), group: getegid(), device: 0, target: [], xattrs: [])
+      try vault.beginEpoch()
+      try vault.perform(.create(node, parent: .root, name: name, time: Vault.now()))
+      return node.inode
+    }
   }
 }
