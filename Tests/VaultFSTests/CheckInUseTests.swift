@@ -9,8 +9,6 @@ import Testing
 /// What threads of a test tell each other.
 private final class Watch: Sendable {
   let isOver = Atomic<Bool>(false)
-  let peak = Atomic<Int>(0)
-  let longest = Atomic<UInt64>(0)
 }
 
 struct CheckInUseTests {
@@ -79,44 +77,6 @@ struct CheckInUseTests {
       #expect(!report.isComplete && !report.isClean)
       let left = try FileManager.default.contentsOfDirectory(atPath: home.path).filter { $0.hasPrefix("check.db") }
       #expect(left.isEmpty, "\(left)")
-    }
-  }
-
-  private func residentKiB() throws -> Int {
-    let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
-    return try #require(status.split(separator: "\n").first { $0.hasPrefix("VmRSS") }.flatMap { Int($0.split(separator: " ").dropLast().last ?? "") })
-  }
-
-  /// `VAULTFS_CHECK_FILES` makes it larger.
-  @Test func `memory does not grow with the vault, and nobody waits long`() throws {
-    let files = ProcessInfo.processInfo.environment["VAULTFS_CHECK_FILES"].flatMap { Int($0) } ?? 200_000
-    try Home.run { home in
-      let vault = home.vault
-      var directory = InodeNumber.root
-      for index in 0..<files {
-        if index % 1000 == 0 { directory = try vault.makeDirectory("d\(index)") }
-        if index % 10 == 0 { try vault.makeFile("f\(index)", in: directory, Array("content \(index)".utf8)) } else { try vault.make("f\(index)", in: directory) }
-      }
-      try vault.syncAll()
-      let before = try residentKiB(), watch = Watch()
-      let group = DispatchGroup()
-      DispatchQueue.global().async(group: group) {
-        while !watch.isOver.load(ordering: .relaxed) {
-          let start = monotonicNanoseconds()
-          _ = try? vault.lookup([UInt8]("d0"), in: .root)
-          watch.longest.max(monotonicNanoseconds() - start, ordering: .relaxed)
-          if let now = try? residentKiB() { watch.peak.max(now, ordering: .relaxed) }
-          usleep(2000)
-        }
-      }
-      let start = monotonicNanoseconds(), report = try vault.check()
-      let seconds = Double(monotonicNanoseconds() - start) / 1e9
-      watch.isOver.store(true, ordering: .relaxed)
-      group.wait()
-      let growth = (watch.peak.load(ordering: .relaxed) - before) >> 10
-      print("a check of \(report.nodes) nodes, \(report.chunks) chunks: \(seconds) s, \(growth) MiB more, \(before >> 10) before; longest lookup meanwhile \(Double(watch.longest.load(ordering: .relaxed)) / 1e6) ms")
-      #expect(report.isClean && report.nodes > files, "\(report.text)")
-      #expect(growth < 160)
     }
   }
 }

@@ -2,7 +2,6 @@
 
 import Foundation
 import Glibc
-import Synchronization
 import Testing
 @testable import VaultFS
 
@@ -70,6 +69,17 @@ struct CollectorTests {
     }
   }
 
+  @Test func `without history, what is deleted is missed at once`() throws {
+    try Home.run { home in
+      try home.forgetEverything()
+      try home.collect()
+      #expect(!Collector.isDue(home.vault))
+      try home.vault.makeFile("small", [1, 2, 3])
+      try home.vault.unlink([UInt8]("small"), in: .root)
+      #expect(Collector.isDue(home.vault))
+    }
+  }
+
   @Test func `what a snapshot, a version or an open file of the past shows stays`() throws {
     try Home.run { home in
       let all = try fill(home, count: 6, seed: 2)
@@ -93,42 +103,35 @@ struct CollectorTests {
     }
   }
 
-  @Test func `content that comes again while it is being collected is there`() throws {
+  @Test func `a power cut brings back no note of a pack that is gone`() throws {
     try Home.run { home in
-      let all = try fill(home, count: 12, seed: 3)
-      try home.forgetEverything()
-      home.vault.keeper?.stop()
-      let isDone = Atomic<Bool>(false), failures = Mutex<[String]>([])
+      _ = try fill(home, count: 12, seed: 6)
+      // The second time it is a pack that goes which a collection has made.
+      for half in [0..<6, 6..<12] {
+        for index in half { try home.vault.unlink([UInt8]("file-\(index)"), in: .root) }
+        try home.forgetEverything()
+        #expect(try home.collect().packs > 0)
+      }
+      try home.kill(isPowerCut: true)
+    }
+  }
+
+  @Test func `a long list of extents stays, too, while a file of the past is open`() throws {
+    try Home.run { home in
       let vault = home.vault
-      let collector = Thread {
-        while !isDone.load(ordering: .relaxed) {
-          do { _ = try Collector(vault, mayGoOn: { true }, isQuiet: { true }).run() } catch { failures.withLock { $0.append("\(error)") } }
-        }
-      }
-      collector.start()
-      let finished = DispatchGroup()
-      for thread in 0..<3 {
-        finished.enter()
-        Thread {
-          defer { finished.leave() }
-          do {
-            for round in 0..<40 {
-              for (name, content) in all where name.hash % 3 == thread % 3 || round % 2 == 0 {
-                let copy = [UInt8]("\(name)-\(thread)")
-                if try vault.lookup(copy, in: .root) != nil { try vault.unlink(copy, in: .root) }
-                let inode = try vault.makeFile(String(decoding: copy, as: UTF8.self), content)
-                try vault.sync()
-                if try vault.contents(of: inode) != content { failures.withLock { $0.append("\(name) in round \(round)") } }
-              }
-            }
-          } catch { failures.withLock { $0.append("\(error)") } }
-        }.start()
-      }
-      finished.wait()
-      isDone.store(true, ordering: .relaxed)
-      while !collector.isFinished { usleep(10_000) }
-      #expect(failures.withLock { $0 } == [])
-      try expectContents(vault, all, "at the end")
+      try vault.keepEverything()
+      var random = Random(seed: 5)
+      let inode = try vault.makeFile("f", [])
+      for index in 0..<40 as Range<UInt64> { try vault.put(random.bytes(1000), at: index * 50_000, in: inode) }
+      let content = try vault.contents(of: inode), file = try vault.openPast(inode, at: vault.present)
+      try vault.unlink([UInt8]("f"), in: .root)
+      try vault.forget(pastOf: inode)
+      try home.forgetEverything()
+      try home.collect()
+      #expect(try vault.read(file, count: 3 << 20) == content)
+      vault.close(file)
+      try vault.expire()
+      #expect(try home.collect().chunks > 30)
     }
   }
 

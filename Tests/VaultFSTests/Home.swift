@@ -90,6 +90,15 @@ final class Home {
     try open()
   }
 
+  /// Ends as kill -9 would end it, now or where `copy` was made, and goes on. Nothing is left of what there was.
+  /// - Parameter isPowerCut: the computer was started anew, and the database's log is not believed.
+  func kill(at copy: String? = nil, isPowerCut: Bool) throws {
+    let copy = try copy ?? self.copy(), old = path
+    if isPowerCut { try "another boot".write(toFile: copy + "/boot", atomically: false, encoding: .utf8) }
+    try move(to: copy)
+    try FileManager.default.removeItem(atPath: old)
+  }
+
   func restartKeeper() {
     vault.keeper = Keeper(vault)
     vault.keeper?.start()

@@ -27,6 +27,19 @@ struct NamesTests {
     }
   }
 
+  @Test func `the root has no entry of the hidden directory's name, other directories may`() throws {
+    try Home.run { home in
+      let vault = home.vault, hidden = Vault.pastName
+      let file = try vault.makeFile("f", [1]), directory = try vault.make([UInt8]("d"), in: .root, S_IFDIR | 0o755).inode
+      for type in [S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO] { refused(.nameReserved) { _ = try vault.make(hidden, in: .root, type | 0o644) } }
+      refused(.nameReserved) { _ = try vault.link(file, as: hidden, in: .root) }
+      for mode in [Vault.RenameMode.replace, .noReplace] { refused(.nameReserved) { try vault.rename([UInt8]("d"), in: .root, to: hidden, in: .root, mode: mode) } }
+      refused(.nameReserved) { try vault.revive(file, at: vault.present, as: hidden, in: .root) }
+      _ = try vault.link(file, as: hidden, in: directory)
+      #expect(try vault.names() == Set([[UInt8]("f"), [UInt8]("d")]))
+    }
+  }
+
   @Test func `255 bytes are a name, 256 are too many, and some are none`() throws {
     try Home.run { home in
       let longest = [UInt8](repeating: 0xE9, count: 255)

@@ -40,6 +40,11 @@ extension Random {
     QuotaLimits(bytes: QuotaLimit(soft: chance(50) ? word() : nil, hard: chance(50) ? word() : nil),
                 nodes: QuotaLimit(soft: chance(50) ? word() : nil, hard: chance(50) ? word() : nil), graceSeconds: number())
   }
+  fileprivate mutating func policy() -> HistoryPolicy {
+    var policy = HistoryPolicy()
+    (policy.isOn, policy.window, policy.all, policy.limit) = (chance(50), number(), number(), chance(50) ? position() : 0)
+    return policy
+  }
   /// One of each kind of operation.
   fileprivate mutating func operations() -> [VaultFS.Operation] {
     let node = NewNode(inode: inode(), mode: number(), user: number(), group: number(), device: word(),
@@ -63,6 +68,9 @@ extension Random {
       .reserve(inode(), range: reserved, size: position(), attributes: attributes()),
       .setQuota(subject(), limits()),
       .removeQuota(subject()),
+      .moveEntries(from: inode(), to: inode(), time: time()),
+      .forget(nodes: 3..<UInt64(3 + below(1 << 20)), through: LSN(word() >> 2)),
+      .setHistory(policy()),
       .mend(inode()),
       .detach(parent: inode(), cookie: word()),
     ]

@@ -98,7 +98,7 @@ struct QuotaLimitTests {
       try vault.setQuota(.bytes(64 << 20), for: .vault)
       let file = try vault.open(try vault.make("zeros").inode)
       try vault.write(full(2 << 20, 0), to: file)
-      _ = try vault.link(file.inode, as: [UInt8]("name"), in: tree)
+      try vault.move("zeros", in: .root, to: "name", in: tree)
       vault.close(file)
     }
   }
@@ -162,7 +162,6 @@ struct QuotaLimitTests {
       try vault.move("x", in: deep, to: "y", in: tree)
       try vault.move("old", in: deep, to: "out", in: .root)
       refused(.quotaExceeded(.tree(tree))) { try vault.move("out", in: .root, to: "back", in: tree) }
-      refused(.quotaExceeded(.tree(tree)), "a name that may become its home") { _ = try vault.link(try #require(try vault.find("out")).inode, as: [UInt8]("l"), in: deep) }
       // Unsaved bytes move along.
       try vault.setQuota(.bytes(35_000), for: .tree(tree))
       let open = try vault.open(try vault.make("f", in: try vault.makeDirectory("d")).inode)
@@ -172,6 +171,68 @@ struct QuotaLimitTests {
       try vault.move("d", in: .root, to: "d", in: tree)
       refused(.quotaExceeded(.tree(tree))) { try vault.write(full(1), to: open, at: 5000) }
       vault.close(open)
+    }
+  }
+
+  @Test func `what is charged elsewhere gets no name in a limited tree, and grows there by no way round`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), deep = try vault.makeDirectory("deep", in: tree), outside = try vault.makeDirectory("o")
+      let file = try vault.makeFile("f", in: outside, full(100)), inner = try vault.makeFile("i", in: deep, full(100))
+      try vault.setQuota(.bytes(1000), for: .tree(tree))
+      refused(.crossesLimit) { _ = try vault.link(file, as: [UInt8]("l"), in: deep) }
+      // Within, and outwards: it stays charged where it is.
+      _ = try vault.link(inner, as: [UInt8]("i2"), in: tree)
+      _ = try vault.link(inner, as: [UInt8]("i3"), in: outside)
+      #expect(try vault.usage(of: tree) == Usage(bytes: 100, nodes: 2))
+      let open = try vault.open(inner)
+      refused(.quotaExceeded(.tree(tree)), "whichever name it was opened by") { try vault.write(full(901), to: open, at: 100) }
+      vault.close(open)
+      // A further name does not move in either; the one at home takes the charge along.
+      _ = try vault.link(file, as: [UInt8]("f2"), in: outside)
+      refused(.crossesLimit) { try vault.move("f2", in: outside, to: "f2", in: deep) }
+      refused(.crossesLimit) { try vault.move("i", in: deep, to: "f2", in: outside, .exchange) }
+      try vault.move("f", in: outside, to: "f", in: deep)
+      #expect(try vault.usage(of: tree) == Usage(bytes: 200, nodes: 3))
+      // In a limit within the limit it is the same.
+      try vault.setQuota(.bytes(500), for: .tree(deep))
+      let middle = try vault.makeFile("m", in: tree, full(10))
+      refused(.crossesLimit) { _ = try vault.link(middle, as: [UInt8]("m"), in: deep) }
+    }
+  }
+
+  @Test func `a directory goes back to what it was within its limits, which it keeps, or nothing changes`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)
+      try vault.keepEverything()
+      try vault.makeFile("f", in: inner, full(60_000))
+      try vault.makeFile("g", in: tree, full(30_000))
+      for inode in [try #require(try vault.find("f", in: inner)).inode] { try vault.own(inode, user: 7) }
+      try vault.setQuota(.bytes(100_000), for: .tree(tree))
+      try vault.setQuota(.bytes(70_000), for: .tree(inner))
+      try vault.setQuota(.bytes(70_000), for: .user(7))
+      let then = vault.present
+      try vault.removeTree([UInt8]("f"), in: inner)
+      try vault.makeFile("new", in: inner, full(65_000))
+      // 95,000 of 100,000 are used, and 90,000 shall be there in the end.
+      try vault.restoreTree(tree, at: then)
+      #expect(try vault.usage(of: tree) == Usage(bytes: 90_000, nodes: 3) && vault.usage(ofUser: 7).bytes == 60_000)
+      #expect(try vault.trash().contains { $0.name == [UInt8]("new") && $0.place == [UInt8]("/t/i") }, "its directory is another one now")
+      let again = try #require(try vault.find("i", in: tree)).inode
+      #expect(again != inner)
+      #expect(try vault.quota(of: .tree(again))?.limits.bytes.hard == 70_000, "a limit within it holds on")
+      #expect(try vault.quota(of: .tree(inner)) == nil)
+      // Where there is no room, there is none, and the tree is as it was.
+      for (limited, why) in [(QuotaSubject.tree(tree), "tree"), (.user(7), "user"), (.vault, "vault")] {
+        try vault.removeTree([UInt8]("i"), in: tree)
+        let limits = try vault.quota(of: limited)?.limits
+        try vault.setQuota(.bytes(try vault.usage(by: limited).bytes + 59_999), for: limited)
+        let names = try vault.names(in: tree), usage = try vault.usage(of: tree)
+        refused(.quotaExceeded(limited), why) { try vault.restoreTree(tree, at: then) }
+        #expect(try vault.names(in: tree) == names && vault.usage(of: tree) == usage)
+        if let limits { try vault.setQuota(limits, for: limited) } else { try vault.removeQuota(of: limited) }
+        try vault.restoreTree(tree, at: then)
+        #expect(try vault.usage(of: tree) == Usage(bytes: 90_000, nodes: 3))
+      }
     }
   }
 

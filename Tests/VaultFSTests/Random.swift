@@ -20,6 +20,7 @@ struct Random: RandomNumberGenerator {
   mutating func pick<C: RandomAccessCollection>(_ things: C) -> C.Element {
     things[things.index(things.startIndex, offsetBy: below(things.count))]
   }
+  mutating func pickAny<C: RandomAccessCollection>(_ things: C) -> C.Element? { things.isEmpty ? nil : pick(things) }
 
   /// Bytes that do not compress.
   mutating func bytes(_ count: Int) -> [UInt8] {

@@ -47,9 +47,15 @@ func tree(of vault: Vault) throws -> [[UInt8]: Found] {
 /// - Parameter unnamed: nodes without a name that are still held open.
 /// - Parameter besides: what may be found, because it was done to the vault.
 func expectSound(_ vault: Vault, unnamed: [InodeNumber] = [], besides: Set<Finding.Kind> = [], _ comment: String = "", at location: SourceLocation = #_sourceLocation) throws {
+  for complaint in try complaints(about: vault, unnamed: unnamed, besides: besides) { Issue.record("\(comment) \(complaint)", sourceLocation: location) }
+}
+
+/// What is not as `expectSound` expects it.
+func complaints(about vault: Vault, unnamed: [InodeNumber] = [], besides: Set<Finding.Kind> = []) throws -> [String] {
+  var complaints: [String] = []
   for file in vault.lock.withLock({ vault.unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } } }) { try vault.save(file) }
   func expect(_ holds: Bool, _ what: @autoclosure () -> String) {
-    if !holds { Issue.record("\(comment) \(what())", sourceLocation: location) }
+    if !holds { complaints.append(what()) }
   }
   var infos: [InodeNumber: NodeInfo] = [.root: try vault.info(.root)], directories: [InodeNumber] = [.root]
   while let directory = directories.popLast() {
@@ -73,4 +79,5 @@ func expectSound(_ vault: Vault, unnamed: [InodeNumber] = [], besides: Set<Findi
   expect(vault.dirtyBytes.load(ordering: .relaxed) == 0, "\(vault.dirtyBytes.load(ordering: .relaxed)) unsaved bytes are counted and none are there")
   let report = try vault.check()
   expect(report.isComplete && report.findings.allSatisfy { $0.isNote || besides.contains($0.kind) }, "the check finds: \(report.findings.map { "\($0.kind.rawValue): \($0.detail)" }), complete: \(report.isComplete)")
+  return complaints
 }

@@ -191,8 +191,12 @@ extension Wound {
     Wound(.containerChunks) { ward, db in
       try db.execute("UPDATE container SET chunks = chunks + 1 WHERE number = (SELECT container FROM chunk WHERE number = \(try db.firstChunk(of: ward["small"])))")
     },
-    Wound(.containerMissing) { _, db in try db.execute("INSERT INTO container VALUES (900, 0, 1, 0, x''); UPDATE state SET value = 1000 WHERE key = 'next_container'") },
-    Wound(.containerNumber, .containerMissing) { _, db in try db.execute("INSERT INTO container VALUES (900, 0, 1, 0, x'')") },
+    // (One that nothing is read from is forgotten when the vault is opened.)
+    Wound(.chunkPlace, .containerMissing, .containerNumber) { ward, db in
+      let number = try db.firstChunk(of: ward["small"])
+      try db.execute("UPDATE container SET chunks = chunks - 1 WHERE number = (SELECT container FROM chunk WHERE number = \(number))")
+      try db.execute("INSERT INTO container VALUES (900, 1, 0, 0, x''); UPDATE chunk SET container = 900 WHERE number = \(number)")
+    },
   ]
 
   private static let history = [

@@ -19,12 +19,14 @@ final class Draft {
   var since: UInt64 = 0
   /// A worker saves it, or will. Guarded by the vault's lock.
   var isBeingSaved = false
-  /// Saves to come in which the writer is taken to be faster than the workers.
   /// When the version began that is being written, by the monotonic clock; 0 where its writer has closed.
   var versionSince: UInt64 = 0
   /// Something was saved of it: closing ends it. (Shells close a copy of the descriptor before they write.)
   var versionHasContent = false
+  /// Saves to come in which the writer is taken to be faster than the workers.
   var hurry = 0
+  /// The last chunk of what the keeper saved, where it ends for no other reason. Guarded by `saveLock`.
+  var provisional: Range<UInt64>?
 
   /// Bytes of a program were given up after the last close; whoever asks for them next (flush, fsync) hears of it, once.
   /// Guarded by the vault's lock.

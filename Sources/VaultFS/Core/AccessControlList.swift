@@ -86,6 +86,13 @@ struct AccessControlList {
     return list
   }
 
+  /// Those who may read may read and enter; nobody may do more.
+  var readersEnter: AccessControlList {
+    var list = self
+    for index in list.entries.indices { list.entries[index].permissions = list.entries[index].permissions & 4 != 0 ? 5 : 0 }
+    return list
+  }
+
   private mutating func masked(_ allowed: (UInt32) -> UInt32) { eachClass { $0 & allowed($1) } }
   private mutating func setClasses(_ value: (UInt32) -> UInt32) { eachClass { _, class_ in value(class_) } }
 

@@ -41,15 +41,67 @@ public struct Protection: Sendable {
   }
 }
 
+/// Who looks, and what they may do: the one place where that is decided for whoever does not come through the kernel.
+public struct Viewer: Sendable {
+  public let user: UInt32
+  /// Whether a group is one of theirs: asked only where that decides something.
+  public let isMember: @Sendable (UInt32) -> Bool
+
+  public init(user: UInt32, isMember: @escaping @Sendable (UInt32) -> Bool) { (self.user, self.isMember) = (user, isMember) }
+
+  /// Root, and the user whose vault it is: this process is theirs.
+  public var isAdministrator: Bool { user == 0 || user == geteuid() }
+
+  public func may(_ rights: Protection.Rights, _ protection: Protection) -> Bool {
+    isAdministrator || protection.allows(rights, user: user, isMember: isMember)
+  }
+}
+
+extension Metadata {
+  /// Of a node of the present, or as it was.
+  func protection(of node: Node) throws(VaultError) -> Protection {
+    guard let protection = Protection(user: node.user, group: node.group, mode: node.mode,
+                                      accessList: try xattr(AccessControlList.accessName, of: node)) else {
+      throw damaged("the access list of node \(node.inode.value)")
+    }
+    return protection
+  }
+}
+
 extension Vault {
   public func protection(of inode: InodeNumber) throws(VaultError) -> Protection {
+    try lock.withLock { () throws(VaultError) in try metadata.protection(of: try metadata.node(inode)) }
+  }
+
+  /// As it was at a moment; nil where it was not there.
+  public func protection(of inode: InodeNumber, at moment: LSN) throws(VaultError) -> Protection? {
     try lock.withLock { () throws(VaultError) in
-      let node = try metadata.node(inode)
-      guard let protection = Protection(user: node.user, group: node.group, mode: node.mode,
-                                        accessList: try metadata.xattr(AccessControlList.accessName, of: node)) else {
-        throw metadata.damaged("the access list of node \(inode.value)")
+      guard let node = try metadata.node(inode, at: moment) else { return nil }
+      return try metadata.protection(of: node)
+    }
+  }
+
+  /// The access list, where there is one.
+  /// - Parameter readersMayEnter: as of a directory that shows something of the node: whoever may read it may search that.
+  public func accessList(of inode: InodeNumber, readersMayEnter: Bool = false) throws(VaultError) -> [UInt8]? {
+    try lock.withLock { () throws(VaultError) in
+      guard let bytes = try metadata.xattr(AccessControlList.accessName, of: try metadata.node(inode)) else { return nil }
+      return readersMayEnter ? AccessControlList(bytes)?.readersEnter.bytes : bytes
+    }
+  }
+
+  /// Whether a viewer may come to a directory as the tree was at a moment: search every one above it.
+  public func mayReach(_ directory: InodeNumber, at moment: LSN, _ viewer: Viewer) throws(VaultError) -> Bool {
+    if viewer.isAdministrator { return true }
+    return try lock.withLock { () throws(VaultError) in
+      var at = directory, seen: Set<InodeNumber> = []
+      while at != .root {
+        // A damaged past may go in a circle.
+        guard seen.insert(at).inserted, let node = try metadata.node(at, at: moment), let above = try metadata.node(node.parent, at: moment),
+          viewer.may(.search, try metadata.protection(of: above)) else { return false }
+        at = node.parent
       }
-      return protection
+      return true
     }
   }
 }

@@ -28,6 +28,8 @@ public enum QuotaSubject: Hashable, Sendable {
   case group(UInt32)
   /// What is below a directory, itself not included.
   case tree(InodeNumber)
+
+  var isTree: Bool { if case .tree = self { true } else { false } }
 }
 
 /// How much of one resource: up to `soft` for as long as one likes, beyond it while the grace lasts, never beyond `hard`.

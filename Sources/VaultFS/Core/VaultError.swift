@@ -12,6 +12,8 @@ public enum VaultError: Error, Sendable {
   case directoryNotEmpty
   case nameInvalid
   case nameTooLong
+  /// The root has a directory of that name that is made up.
+  case nameReserved
   case tooManyLinks
   case invalidArgument
   case notPermitted
@@ -23,6 +25,8 @@ public enum VaultError: Error, Sendable {
   case staleNode
   case notSupported
   case crossesIntoItself
+  /// Into a limited directory, of what is charged elsewhere.
+  case crossesLimit
 
   // What the disk or the vault refuses.
   case readOnly(reason: String)
@@ -58,6 +62,7 @@ extension VaultError: CustomStringConvertible {
     case .directoryNotEmpty: "the directory is not empty"
     case .nameInvalid: "the name is not valid (it is empty, or holds a slash or a NUL)"
     case .nameTooLong: "the name is longer than \(Limits.nameBytesMax) bytes"
+    case .nameReserved: "the name \(printable(Vault.pastName)) is that of the hidden directory at the root of a mount, which shows what was; choose another"
     case .tooManyLinks: "too many links"
     case .invalidArgument: "invalid argument"
     case .notPermitted: "not permitted"
@@ -69,6 +74,7 @@ extension VaultError: CustomStringConvertible {
     case .staleNode: "the node is gone"
     case .notSupported: "not supported"
     case .crossesIntoItself: "a directory cannot move into itself"
+    case .crossesLimit: "a file that is elsewhere, too, cannot get a name in a directory with a limit of its own; copy it"
     case .readOnly(let reason): "the vault is read-only: \(reason)"
     case .diskFull: "the disk that holds the vault is full: less than \(Limits.reserveBytes >> 20) MiB are left there, which are kept back so that deleting goes on; delete something there or give it more space"
     case .quotaExceeded(let subject): "the quota of \(subject) is used up; delete something there, or raise the limit (`fsctl quota set`)"

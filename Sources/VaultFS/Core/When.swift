@@ -1,8 +1,11 @@
 // Moments as people write them: absolute, relative, or a second since 1970.
 //
-//   2026-11-21   2026-11-21T10:00   2026-11-21 10:00:30   …Z   …+02:00   @1795828648   now   2h ago   90 min ago   3 days ago
+//   2026-11-21   2026-11-21T10:00   2026-11-21 10:00:30   …Z   …+02:00   @1795828648   now
+//   2h ago   1h30m ago   1 hour 5 min ago   an hour ago   3 days ago   10m
+//   today   yesterday   yesterday 10:00   10:00   Nov 28   28 Nov 2026 10:00
 //
-// A date alone means its last second: what stood at the end of that day. Without a zone it is the computer's.
+// A day alone means its last second: what stood at the end of that day; of the present day, now. A time alone is today's. A day
+// of a month without a year is the last one that has come. Without a zone it is the computer's.
 
 import Glibc
 
@@ -13,8 +16,8 @@ public enum When {
     let text = text.trimmed
     if text == "now" { return now }
     if text.hasPrefix("@") { return Int64(text.dropFirst()) }
-    if text.hasSuffix("ago") { return ago(text.dropLast(3).trimmed).map { now - $0 } }
-    return absolute(text)
+    if text.hasSuffix("ago") { return duration(String(text.dropLast(3))).map { now - $0 } }
+    return absolute(text, now: now) ?? duration(text).map { now - $0 } ?? spoken(text, now)
   }
 
   /// As `second(of:now:)` reads it again, in the computer's zone.
@@ -26,19 +29,77 @@ public enum When {
   }
 
   private static let units: [(names: [String], seconds: Int64)] = [
-    (["s", "sec", "second", "seconds"], 1), (["m", "min", "minute", "minutes"], 60), (["h", "hour", "hours"], 3600),
+    (["s", "sec", "secs", "second", "seconds"], 1), (["m", "min", "mins", "minute", "minutes"], 60), (["h", "hr", "hrs", "hour", "hours"], 3600),
     (["d", "day", "days"], 86_400), (["w", "week", "weeks"], 7 * 86_400), (["month", "months"], 30 * 86_400), (["y", "year", "years"], 365 * 86_400),
   ]
 
-  /// A duration, such as `2h` or `3 days`; seconds.
+  /// A duration, such as `2h`, `3 days`, `1h30m`, `an hour and 5 min`; seconds.
   public static func duration(_ text: String) -> Int64? {
-    let digits = text.prefix { $0.isASCII && $0.isNumber }, unit = text.dropFirst(digits.count).trimmed
-    guard let count = Int64(digits), count < 1 << 32 else { return nil }
-    return units.first { $0.names.contains(unit) }.map { count * $0.seconds }
+    var rest = text.trimmed[...], sum: Int64 = 0, isFirst = true
+    while !rest.isEmpty {
+      if !isFirst, rest.hasPrefix("and ") { rest = rest.dropFirst(4).drop { $0 == " " } }
+      let number = rest.prefix { $0.isASCII && $0.isNumber }, article = rest.prefix { $0 != " " }
+      let count: Int64? = ["a", "an"].contains(article) ? 1 : Int64(number)
+      rest = rest.dropFirst(number.isEmpty ? article.count : number.count).drop { $0 == " " }
+      let unit = rest.prefix { $0.isASCII && $0.isLetter }
+      rest = rest.dropFirst(unit.count).drop { $0 == " " }
+      guard let count, count < 1 << 32, let length = units.first(where: { $0.names.contains(String(unit)) })?.seconds else { return nil }
+      let (next, isTooMuch) = sum.addingReportingOverflow(count * length)
+      if isTooMuch { return nil }
+      (sum, isFirst) = (next, false)
+    }
+    return isFirst ? nil : sum
   }
-  private static func ago(_ text: String) -> Int64? { duration(text) }
 
-  private static func absolute(_ text: String) -> Int64? {
+  private static let months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+
+  /// Words for a day, a time of a day, or both.
+  private static func spoken(_ text: String, _ now: Int64) -> Int64? {
+    var words = text.lowercased().split(separator: " ").map(String.init)
+    guard !words.isEmpty else { return nil }
+    let time = clock(words.last!)
+    if time != nil { words.removeLast() }
+    let today = day(of: now), date: (Int32, Int32, Int32)
+    switch words.count {
+    case 0, 1:
+      guard let back: Int32 = words.isEmpty ? 0 : ["today": 0, "yesterday": 1][words[0]] else { return nil }
+      date = (today.0, today.1, today.2 - back)
+    case 2, 3:
+      // `Nov 28` and `28 Nov`.
+      guard let at = words.prefix(2).firstIndex(where: { word in word.count >= 3 && monthNumber(word) != nil }), let month = monthNumber(words[at]),
+        let day = Int32(words[1 - at].hasSuffix(",") ? String(words[1 - at].dropLast()) : words[1 - at]), (1...31).contains(day) else { return nil }
+      if words.count == 3 {
+        guard words[2].utf8.count == 4, let year = Int32(words[2]) else { return nil }
+        date = (year, month, day)
+      } else { date = (month, day) > (today.1, today.2) ? (today.0 - 1, month, day) : (today.0, month, day) }
+    default: return nil
+    }
+    let second = seconds(date, time ?? (23, 59, 59), isLocal: true)
+    // The last second of today is still to come.
+    return time == nil ? min(second, now) : second
+  }
+
+  private static func monthNumber(_ word: String) -> Int32? {
+    guard let index = months.firstIndex(of: String(word.prefix(3))) else { return nil }
+    let names = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
+    return names[index].hasPrefix(word) ? Int32(index + 1) : nil
+  }
+
+  /// `10:00` or `10:00:30`.
+  private static func clock(_ word: String) -> (Int32, Int32, Int32)? {
+    let parts = word.split(separator: ":", omittingEmptySubsequences: false).map { part in (1...2).contains(part.utf8.count) && part.allSatisfy { $0.isASCII && $0.isNumber } ? Int32(part) : nil }
+    guard (2...3).contains(parts.count), let hour = parts[0], hour < 24, let minute = parts[1], minute < 60, let second = parts.count == 3 ? parts[2] : 0, second < 61 else { return nil }
+    return (hour, minute, second)
+  }
+
+  /// Year, month and day, in the computer's zone.
+  private static func day(of second: Int64) -> (Int32, Int32, Int32) {
+    var time = time_t(second), parts = unsafe tm()
+    unsafe localtime_r(&time, &parts)
+    return unsafe (parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday)
+  }
+
+  private static func absolute(_ text: String, now: Int64) -> Int64? {
     var rest = Array(text.utf8)[...]
     func number(_ digits: Int) -> Int32? {
       guard rest.count >= digits, rest.prefix(digits).allSatisfy({ (48...57).contains($0) }) else { return nil }
@@ -52,6 +113,7 @@ public enum When {
     }
     guard let year = number(4), take("-"), let month = number(2), take("-"), let day = number(2), (1...12).contains(month), (1...31).contains(day) else { return nil }
     let date = (year, month, day)
+    if rest.isEmpty, seconds(date, (0, 0, 0), isLocal: true) <= now { return min(seconds(date, (23, 59, 59), isLocal: true), now) }
     var time: (Int32, Int32, Int32) = (23, 59, 59)
     if take("T ") {
       guard let hour = number(2), take(":"), let minute = number(2), hour < 24, minute < 60 else { return nil }

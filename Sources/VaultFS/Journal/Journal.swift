@@ -22,6 +22,7 @@ final class Journal {
   private var seed: UInt32
   /// Of the last operation.
   private(set) var stamp: UInt64
+  private var clock = StampClock()
   private var buffer = ByteWriter(capacity: 1 << 16)
   private var unsynced: [any DiskFile] = []
   /// The last LSN known to be on disk; what every new record attests.
@@ -91,7 +92,7 @@ final class Journal {
   /// - Returns: its LSN, and where each frame's header is in the segment.
   func append(_ operation: Operation, frames: [InlineFrame] = []) throws(VaultError) -> (LSN, [UInt64]) {
     let lsn = lastLSN.next
-    let newStamp = max(stamp &+ 1, Self.now())
+    let newStamp = clock.now(after: stamp)
     buffer.removeAll()
     var places: [UInt64] = []
     for frame in frames {
@@ -139,9 +140,9 @@ final class Journal {
     return unsynced
   }
 
-  /// The clock that stamps are taken from.
-  static func now() -> UInt64 {
-    let now = Timestamp.now
-    return UInt64(max(now.seconds, 0)) &* 1_000_000_000 &+ UInt64(now.nanoseconds)
-  }
+  /// As if it were so late: what follows is stamped later. For tests, which do not wait for an hour to pass.
+  func advance(to later: UInt64) { stamp = max(stamp, later) }
+
+  /// Not before the last stamp.
+  func now() -> UInt64 { max(clock.now(after: stamp), stamp) }
 }

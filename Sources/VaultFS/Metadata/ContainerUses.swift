@@ -48,6 +48,8 @@ struct ContainerUses {
     uses[number, default: Use()].isKept = true
     changed.insert(number)
   }
+  /// Plain bytes of all that nothing refers to any more, as far as was noticed.
+  var dead: UInt64 { uses.values.reduce(0) { $0 &+ $1.dead } }
   func dead(in number: ContainerNumber) -> UInt64 { uses[number]?.dead ?? 0 }
   /// Those in which something is dead.
   var withDead: [ContainerNumber] { uses.filter { $0.value.dead > 0 }.keys.sorted() }
@@ -66,6 +68,12 @@ struct ContainerUses {
   mutating func removeBase(_ base: ContainerNumber, of number: ContainerNumber) {
     if uses[number]?.bases.remove(base) != nil { changed.insert(number) }
   }
+  /// Forgets those that nothing is read from and that are not there: whoever removed them was killed before it was noted.
+  mutating func forgetGone(_ isThere: (ContainerNumber) -> Bool) {
+    for (number, use) in uses where use.chunks == 0 && number != .none && !isThere(number) { forget(number) }
+  }
+  /// Those that something is read from.
+  var inUse: [ContainerNumber] { uses.filter { $0.value.chunks > 0 && $0.key != .none }.keys.sorted() }
   /// It is gone.
   mutating func forget(_ number: ContainerNumber) {
     uses[number] = nil

@@ -14,6 +14,9 @@ public struct HistoryPolicy: Hashable, Sendable, Codable {
   public var daily: UInt32 = 31 * 86_400
   /// of each week. What is older goes, but for what a snapshot or a pin holds.
   public var weekly: UInt32 = 366 * 86_400
+  /// Plain bytes that only the past refers to, each counted once: where there are more, the oldest versions go before their
+  /// age, but for what a snapshot or a pin holds. 0: no limit.
+  public var limit: UInt64 = 0
   public init() {}
 
   var numbers: [UInt32] {

@@ -36,8 +36,9 @@ extension Metadata {
       let row = try existing(name, in: parent, lsn), node = try node(row.inode)
       try change(parent, lsn)
       try keep(row, of: parent.inode, endingWith: lsn, isDeleted: true)
-      try noteDeleted(row, from: parent.inode, lsn)
+      if try isLoss(node, in: parent) { try noteDeleted(row, from: parent.inode, lsn) }
       try deleteEntry(row, in: parent)
+      try endStaging(node)
       try release(node, row.cookie, from: parent, drops: drops, time, lsn, isDeleted: true)
       touch(parent, time)
     case .rename(let parent, let name, let newParent, let newName, let drops, let time):
@@ -88,7 +89,11 @@ extension Metadata {
       let parent = try directory(parent)
       try change(parent, lsn)
       let node = try make(new, in: parent.inode, time: set.changed ?? .zero, lsn, stamp)
-      if node.isDirectory { try raise(&parent.links) }
+      if node.isDirectory {
+        try raise(&parent.links)
+        if name.starts(with: Self.stagingPrefix) { try beginStaging(node) }
+      }
+      try noteOrigin(of: node.inode, source, lsn)
       try insertEntry(name, of: node, in: parent, born: lsn)
       changeOwners(of: node, set.user ?? node.user, set.group ?? node.group)
       node.set(set)
@@ -96,6 +101,8 @@ extension Metadata {
       touch(parent, set.changed ?? .zero)
     case .setHistory(let policy):
       state.history = policy
+      // The past may be more than it allows.
+      state.lapses &+= 1
       try loadRecent()
     case .pin(let inode, let moment, let isPinned):
       try pin(inode, moment, isPinned)
@@ -103,6 +110,9 @@ extension Metadata {
       try expire(nodes, now: now)
     case .setQuota(let subject, let limits): try setQuota(limits, for: subject)
     case .removeQuota(let subject): state.quotas.remove(subject)
+    case .moveEntries(let source, let target, let time):
+      try moveEntries(from: try directory(source), to: try directory(target), time, lsn)
+    case .forget(let nodes, let through): try forgetAll(nodes, through: through)
     case .mend(let inode):
       try mend(inode)
     case .detach(let parent, let cookie):
@@ -167,6 +177,7 @@ extension Metadata {
   }
 
   private func drop(_ node: Node) throws(VaultError) {
+    if node.allocated > 0 { state.lapses &+= 1 }
     try setAllocated(node, 0)
     try charge(Usage(nodes: 1).negated, to: node)
     if node.links == 0 { try statements.deleteOrphan.run(node.inode) }
@@ -178,20 +189,37 @@ extension Metadata {
     let row = try existing(name, in: parent, lsn)
     let node = try node(row.inode)
     for changed in [node, parent, newParent] { try change(changed, lsn) }
+    var born = lsn
     if let old = try entry(newName, in: newParent.inode) {
-      try keep(old, of: newParent.inode, endingWith: lsn, isDeleted: false)
+      born = try succeed(old, of: newParent.inode, by: node, lsn)
       try deleteEntry(old, in: newParent)
       try release(try self.node(old.inode), old.cookie, from: newParent, drops: drops, time, lsn, isDeleted: false)
     }
     try keep(row, of: parent.inode, endingWith: lsn, isDeleted: false)
     try deleteEntry(row, in: parent)
-    let cookie = try insertEntry(newName, of: node, in: newParent, born: lsn)
+    let cookie = try insertEntry(newName, of: node, in: newParent, born: born)
     try move(node, from: Place(parent: parent.inode, cookie: row.cookie), to: Place(parent: newParent.inode, cookie: cookie))
     try reparent(node, from: parent, to: newParent)
+    if row.name.starts(with: Self.stagingPrefix) { try endStaging(node) }
     node.changed = time
     touch(node)
     touch(parent, time)
     touch(newParent, time)
+  }
+
+  private static let entriesPerList = 500
+
+  private func moveEntries(from source: Node, to target: Node, _ time: Timestamp, _ lsn: LSN) throws(VaultError) {
+    var last = Self.cookieFirst - 1
+    while case let rows = try entries(of: source.inode, after: last, count: Self.entriesPerList), let end = rows.last {
+      for row in rows {
+        if let other = try entry(row.name, in: target.inode) {
+          guard other.inode != row.inode else { throw .journalDamaged(detail: "operation \(lsn.value) moves node \(row.inode.value) onto itself") }
+          try exchange(row.name, in: source, with: row.name, in: target, time, lsn)
+        } else { try rename(row.name, in: source, to: row.name, in: target, drops: false, time, lsn) }
+      }
+      last = end.cookie
+    }
   }
 
   private func exchange(_ name: [UInt8], in parent: Node, with newName: [UInt8], in newParent: Node,
@@ -199,13 +227,12 @@ extension Metadata {
     let first = try existing(name, in: parent, lsn), second = try existing(newName, in: newParent, lsn)
     let a = try node(first.inode), b = try node(second.inode)
     for changed in [a, b, parent, newParent] { try change(changed, lsn) }
-    try keep(first, of: parent.inode, endingWith: lsn, isDeleted: false)
-    try keep(second, of: newParent.inode, endingWith: lsn, isDeleted: false)
     for (row, directory, node) in [(first, parent, b), (second, newParent, a)] {
+      let born = try succeed(row, of: directory.inode, by: node, lsn)
       let update = statements.retargetEntry
       update.bind(1, node.inode.value)
       update.bind(2, UInt64(node.mode & S_IFMT))
-      update.bind(3, lsn.value)
+      update.bind(3, born.value)
       update.bind(4, directory.inode.value)
       update.bind(5, row.cookie)
       try update.run()

@@ -10,6 +10,8 @@ extension Metadata {
     fileprivate var table = 0
     fileprivate var key: [UInt64]? = nil
     var isDone: Bool { table >= Metadata.references.count }
+    /// All of the present was seen.
+    var isInPast: Bool { table >= 2 }
   }
 
   private struct References {
@@ -27,6 +29,7 @@ extension Metadata {
   private static let references = [
     References("node", "record", ["inode"], isNode: true), References("page", "extents", ["inode", "start"], isNode: false),
     References("past_node", "record", ["inode", "died"], isNode: true), References("past_page", "extents", ["inode", "start", "died"], isNode: false),
+    References("held_page", "extents", ["handle", "start"], isNode: false),
   ]
 
   /// Calls `found` with the next extents that rows hold, those of `count` rows.
@@ -60,12 +63,17 @@ extension Metadata {
   /// What a sweep has found.
   struct Sweep {
     fileprivate var last: UInt64 = 0
+    /// What the present referred to when it was walked.
+    let present: ChunkMarks
     var isDone = false
     var chunks = 0
     /// Plain bytes.
     var bytes: UInt64 = 0
+    /// Plain bytes of what only the past refers to.
+    var history: UInt64 = 0
     /// Plain bytes that are read from each container.
     var live: [ContainerNumber: UInt64] = [:]
+    init(present: ChunkMarks) { self.present = present }
   }
 
   /// Looks at the next `count` chunks, and forgets those that are not marked.
@@ -80,7 +88,12 @@ extension Metadata {
       rows += 1
       sweep.last = select.unsigned(0)
       let number = ChunkNumber(sweep.last), container = ContainerNumber(select.unsigned(1)), length = UInt64(UInt32(truncatingIfNeeded: select.integer(2)))
-      if marks.contains(number) { sweep.live[container, default: 0] += length } else { gone.append((number, container, length)) }
+      guard marks.contains(number) else {
+        gone.append((number, container, length))
+        continue
+      }
+      sweep.live[container, default: 0] += length
+      if !sweep.present.contains(number) { sweep.history += length }
     }
     sweep.isDone = rows < count
     for (number, container, length) in gone {

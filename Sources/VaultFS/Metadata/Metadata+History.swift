@@ -3,7 +3,7 @@
 // What must stay true:
 // 1. A node's version is [since, next version's since). Its row, its manifest's pages and its attributes change within a
 //    version without a trace; when the next one begins, the row moves to `past_node`. A page or attribute moves when it
-//    is replaced and belongs to a version before; it ends where the present version begins.
+//    is replaced and belongs to a version before that is kept still; it ends where the present version begins.
 // 2. Whatever a snapshot sees is kept: no version goes on over one.
 // 3. Of a node that is gone the pages and attributes stay where they are: its number never comes back.
 // 4. All this follows from the operations, their stamps and the policy, which is an operation: a replay keeps the same.
@@ -27,6 +27,16 @@ extension Metadata {
     select.bind(1, UInt64(bitPattern: second))
     defer { select.reset() }
     return try select.step() ? LSN(select.unsigned(0)) : state.applied
+  }
+
+  /// When an operation was, which was not before `earliest`.
+  private func second(of lsn: LSN, from earliest: Int64) throws(VaultError) -> Int64 {
+    var (low, high) = (earliest, max(earliest, state.second))
+    while low < high {
+      let middle = low + (high - low) / 2
+      if try self.lsn(atEndOf: middle) < lsn { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
 
   /// Whether what began with `lsn` is younger than the window.
@@ -74,8 +84,10 @@ extension Metadata {
 
   /// The entry is about to go.
   /// - Parameter isDeleted: as in `keep`.
-  func keep(_ row: EntryRow, of parent: InodeNumber, endingWith lsn: LSN, isDeleted: Bool) throws(VaultError) {
-    guard isInSnapshot(row.born) || state.history.isOn && (isDeleted || !isYoung(row.born)) else { return }
+  /// - Returns: whether it is remembered.
+  @discardableResult
+  func keep(_ row: EntryRow, of parent: InodeNumber, endingWith lsn: LSN, isDeleted: Bool) throws(VaultError) -> Bool {
+    guard isInSnapshot(row.born) || state.history.isOn && (isDeleted || !isYoung(row.born)) else { return false }
     let insert = statements.insertPastEntry
     insert.bind(1, parent.value)
     insert.bind(2, row.cookie)
@@ -85,6 +97,23 @@ extension Metadata {
     insert.bind(6, row.inode.value)
     insert.bind(7, UInt64(row.type))
     try insert.run()
+    return true
+  }
+
+  /// `node` takes the name of `row` with the operation `lsn`. Where that is not remembered, because it began a moment ago, `node`
+  /// had the name from then on: a name that was always there is in no moment's tree missing.
+  /// - Returns: since when `node` has it.
+  func succeed(_ row: EntryRow, of parent: InodeNumber, by node: Node, _ lsn: LSN) throws(VaultError) -> LSN {
+    if try keep(row, of: parent, endingWith: lsn, isDeleted: false) || !state.history.isOn { return lsn }
+    // What it was before shows where it is that old; else it is as if it had been made then.
+    guard node.since > row.born, try !hasPast(node.inode) else { return row.born }
+    node.since = row.born
+    for backdate in [statements.backdatePages, statements.backdateXattrs] {
+      backdate.bind(1, node.inode.value)
+      backdate.bind(2, row.born.value)
+      try backdate.run()
+    }
+    return row.born
   }
 
   /// Names of directories in which something is put together that comes to its place when it is whole.
@@ -176,35 +205,45 @@ extension Metadata {
 }
 
 extension Metadata {
+  struct KeptVersion {
+    let version: FileVersion
+    /// What the node was at its end, or is now.
+    let node: Node
+  }
+
   /// The versions of a node that are left, in no order.
-  func versions(of inode: InodeNumber) throws(VaultError) -> [FileVersion] {
+  func versions(of inode: InodeNumber) throws(VaultError) -> [KeptVersion] {
     var pins: Set<UInt64> = []
     let pinned = try database.prepare("SELECT lsn FROM pin WHERE inode = ?")
     pinned.bind(1, inode.value)
     while try pinned.step() { pins.insert(pinned.unsigned(0)) }
-    var found: [FileVersion] = []
-    func add(_ node: Node, _ died: LSN?) {
+    var found: [KeptVersion] = []
+    func add(_ node: Node, _ died: LSN?) throws(VaultError) {
       let isPinned = pins.contains { $0 >= node.since.value && $0 < died?.value ?? .max }
-      found.append(FileVersion(inode: inode.value, id: node.since.value, second: node.sinceSeconds, died: died?.value, size: node.size,
-                               mode: node.mode, user: node.user, isPinned: isPinned))
+      let ended = try died.map { lsn throws(VaultError) in try second(of: lsn, from: node.sinceSeconds) }
+      found.append(KeptVersion(version: FileVersion(inode: inode.value, id: node.since.value, second: node.sinceSeconds, died: died?.value, ended: ended,
+                                                    size: node.size, mode: node.mode, user: node.user, isPinned: isPinned), node: node))
     }
-    do throws(VaultError) { add(try node(inode), nil) } catch { if case .staleNode = error {} else { throw error } }
+    do throws(VaultError) { try add(try node(inode), nil) } catch { if case .staleNode = error {} else { throw error } }
     let select = try database.prepare("SELECT died, record FROM past_node WHERE inode = ?")
     select.bind(1, inode.value)
-    while try select.step() { add(try past(inode, select.bytes(1), until: LSN(select.unsigned(0))), LSN(select.unsigned(0))) }
+    while try select.step() { try add(past(inode, select.bytes(1), until: LSN(select.unsigned(0))), LSN(select.unsigned(0))) }
     return found
   }
 
-  /// What had a name before, newest first.
-  func pastEntries(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) -> [EntryRow] {
+  /// The nodes that had a name before, each with the times it did, in their order.
+  func pastStays(under name: [UInt8], in parent: InodeNumber) throws(VaultError) -> [InodeNumber: [Range<LSN>]] {
     let (first, end) = cookies(of: name)
-    let select = try database.prepare("SELECT cookie, name, inode, type, born FROM past_entry WHERE parent = ? AND cookie >= ? AND cookie < ? ORDER BY died DESC")
+    let select = try database.prepare("SELECT name, inode, born, died FROM past_entry WHERE parent = ? AND cookie >= ? AND cookie < ? ORDER BY died")
     select.bind(1, parent.value)
     select.bind(2, first)
     select.bind(3, end)
-    var rows: [EntryRow] = []
-    while try select.step() { if unsafe select.raw(1).elementsEqual(name) { rows.append(pastRow(select)) } }
-    return rows
+    var stays: [InodeNumber: [Range<LSN>]] = [:]
+    while try select.step() {
+      let born = LSN(select.unsigned(2)), died = LSN(select.unsigned(3))
+      if unsafe select.raw(0).elementsEqual(name), born < died { stays[InodeNumber(select.unsigned(1)), default: []].append(born..<died) }
+    }
+    return stays
   }
 
   func snapshots() throws(VaultError) -> [Snapshot] { try snapshots("ORDER BY lsn", nil) }

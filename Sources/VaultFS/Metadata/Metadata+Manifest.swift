@@ -45,6 +45,7 @@ extension Metadata {
   /// in are rewritten; those between go in one piece.
   func replace(_ range: Range<UInt64>, of node: Node, with replacement: [Extent]) throws(VaultError) {
     guard !range.isEmpty else { return }
+    if node.paged { try hold(node.inode) }
     let first = try page(of: node, at: range.lowerBound), last = try page(of: node, at: range.upperBound - 1)
     var new = first?.extents.clipped(to: 0..<range.lowerBound) ?? []
     for extent in replacement { new.appendMerging(extent) }
@@ -178,10 +179,10 @@ extension Metadata {
   /// row is one page that begins at 0.
   private func page(of node: Node, at offset: UInt64) throws(VaultError) -> Page? {
     guard node.paged else { return Page(start: 0, extents: node.extents) }
-    let select = node.moment == nil ? statements.selectPage : statements.selectPastPage
-    select.bind(1, node.inode.value)
+    let select = node.held != nil ? statements.selectHeldPage : node.moment == nil ? statements.selectPage : statements.selectPastPage
+    select.bind(1, node.held ?? node.inode.value)
     select.bind(2, min(offset, Limits.fileBytesMax))
-    if let moment = node.moment { select.bind(3, moment.value) }
+    if node.held == nil, let moment = node.moment { select.bind(3, moment.value) }
     defer { select.reset() }
     return try select.step() ? try page(select, node) : nil
   }
@@ -192,11 +193,11 @@ extension Metadata {
     if let first, try !body(first) { return }
     guard node.paged else { return }
     var end = first?.end ?? 0
-    let list = node.moment == nil ? statements.listPages : statements.listPastPages
-    list.bind(1, node.inode.value)
+    let list = node.held != nil ? statements.listHeldPages : node.moment == nil ? statements.listPages : statements.listPastPages
+    list.bind(1, node.held ?? node.inode.value)
     list.bind(2, first.map { $0.start + 1 } ?? 0)
     list.bind(3, min(range.upperBound, Limits.fileBytesMax))
-    if let moment = node.moment { list.bind(4, moment.value) }
+    if node.held == nil, let moment = node.moment { list.bind(4, moment.value) }
     defer { list.reset() }
     while try list.step() {
       let page = try page(list, node)

@@ -11,6 +11,7 @@ extension Metadata {
 
   /// Snapshots and pins are few operations apart from all others: they are read when somebody asks.
   func makeSnapshot(_ name: [UInt8], of inode: InodeNumber, _ lsn: LSN) throws(VaultError) {
+    knowsSnapshots = false
     let insert = statements.insertSnapshot
     insert.bind(1, copying: name)
     insert.bind(2, lsn.value)
@@ -21,6 +22,7 @@ extension Metadata {
   }
 
   func dropSnapshot(_ name: [UInt8]) throws(VaultError) {
+    knowsSnapshots = false
     statements.deleteSnapshot.bind(1, copying: name)
     try statements.deleteSnapshot.run()
     state.lastSnapshot = LSN(UInt64(bitPattern: try database.integer("SELECT max((SELECT ifnull(max(lsn), 0) FROM snapshot), (SELECT ifnull(max(lsn), 0) FROM pin))") ?? 0))
@@ -54,10 +56,20 @@ extension Metadata {
 extension Metadata {
   /// Forgets what no kept moment sees of the past of the nodes in `range`, and of the names in these directories.
   func expire(_ range: Range<UInt64>, now: Int64) throws(VaultError) {
-    let horizon = state.history.isOn ? try lsn(atEndOf: now - Int64(state.history.all)) : state.applied
     try noteKeptMoments(now)
-    try writeNodes()
     state.expired = now
+    try forget(range, through: state.history.isOn ? try lsn(atEndOf: now - Int64(state.history.all)) : state.applied)
+  }
+
+  /// Forgets what ended with the operation `horizon` or before, but for what snapshots and pins hold.
+  func forgetAll(_ range: Range<UInt64>, through horizon: LSN) throws(VaultError) {
+    try noteKeptMoments(nil)
+    try forget(range, through: horizon)
+  }
+
+  private func forget(_ range: Range<UInt64>, through horizon: LSN) throws(VaultError) {
+    try writeNodes()
+    try hold(in: range)
     let before = database.changes
     for sql in Self.forgetting {
       let forget = try database.prepare(sql)
@@ -70,9 +82,12 @@ extension Metadata {
   }
 
   /// Fills the table `kept` of this connection: the moments of which the past is kept.
-  private func noteKeptMoments(_ now: Int64) throws(VaultError) {
+  /// - Parameter now: seconds since 1970; nil: only those of snapshots.
+  private func noteKeptMoments(_ now: Int64?) throws(VaultError) {
+    if now == nil, knowsSnapshots { return }
+    knowsSnapshots = now == nil
     try database.execute("CREATE TEMP TABLE IF NOT EXISTS kept (lsn INTEGER PRIMARY KEY); DELETE FROM kept; INSERT INTO kept SELECT DISTINCT lsn FROM snapshot")
-    guard state.history.isOn else { return }
+    guard let now, state.history.isOn else { return }
     let insert = try database.prepare("INSERT OR IGNORE INTO kept VALUES (?)")
     for second in state.history.momentsKept(at: now) {
       insert.bind(1, try lsn(atEndOf: second).value)
@@ -111,6 +126,10 @@ extension Metadata {
     """
     DELETE FROM trash WHERE inode >= ?1 AND inode < ?2
       AND trash.died <= ?3 AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = trash.inode AND n.died = trash.died)
+    """,
+    """
+    DELETE FROM origin WHERE inode >= ?1 AND inode < ?2
+      AND NOT EXISTS (SELECT 1 FROM node WHERE node.inode = origin.inode) AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = origin.inode)
     """,
   ]
 

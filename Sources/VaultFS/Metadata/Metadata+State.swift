@@ -46,6 +46,8 @@ extension Metadata {
     Field("lapses", nil, { $0.lapses }, { $0.lapses = $1 }),
     Field("last_snapshot", numberEnd, { $0.lastSnapshot.value }, { $0.lastSnapshot = LSN($1) }),
     Field("expired", nil, { UInt64(bitPattern: $0.expired) }, { $0.expired = Int64(bitPattern: $1) }),
+    Field("history_limit", numberEnd, { $0.history.limit }, { $0.history.limit = $1 }),
+    Field("history_bytes", numberEnd, { $0.historyBytes }, { $0.historyBytes = $1 }),
     Field("nodes", numberEnd, { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
     // Clones can make a sum that wraps; and a kill in the optimiser's work lets it count that twice.
     Field("logical_bytes", nil, { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),
@@ -74,6 +76,8 @@ extension Metadata {
       throw .databaseDamaged(detail: "\(database.path): it has node \(last), and the next one would be \(state.nextInode)")
     }
     state.containers = try ContainerUses(database)
+    let staging = try database.prepare("SELECT inode FROM staging")
+    while try staging.step() { state.staging.insert(InodeNumber(staging.unsigned(0))) }
     state.accounts = try Accounts(database)
     state.quotas = try Quotas(database)
     return state
@@ -102,11 +106,11 @@ struct Statements {
   let selectEntry, listEntries, insertEntry, deleteEntry, retargetEntry: Statement
   let selectXattr, listXattrs, countXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
   let selectPage, nthLastPage, listPages, writePage, deletePages: Statement
-  let selectPastPage, listPastPages, keepPages, keepXattr, selectPastXattr, listPastXattrs, deleteNewPages, deleteNewXattrs: Statement
+  let selectPastPage, listPastPages, selectHeldPage, listHeldPages, holdPages, deleteHeldPages, keepPages, keepXattr, selectPastXattr, listPastXattrs, deleteNewPages, deleteNewXattrs, backdatePages, backdateXattrs: Statement
   let insertMoment, selectMoment, insertPastNode, selectPastNode, hasPastNode, insertPastEntry, selectPastEntries, listPastEntries, insertTrash: Statement
   let insertSnapshot, deleteSnapshot, insertPin, deletePin: Statement
   let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk, writeContainer, deleteContainer: Statement
-  let insertOrphan, deleteOrphan, writeState, insertEpoch, selectEpoch: Statement
+  let insertOrphan, deleteOrphan, insertStaging, deleteStaging, insertOrigin, deleteOrigin, selectOrigin, writeState, insertEpoch, selectEpoch: Statement
   let selectLink, firstLink, insertLink, deleteLink, writeAccount, deleteAccount, writeQuota, deleteQuota: Statement
 
   init(_ db: Database) throws(VaultError) {
@@ -137,12 +141,22 @@ struct Statements {
       SELECT start, extents FROM page WHERE inode = ?1 AND start >= ?2 AND start < ?3 AND since <= ?4
       UNION ALL SELECT start, extents FROM past_page WHERE inode = ?1 AND start >= ?2 AND start < ?3 AND born <= ?4 AND died > ?4 ORDER BY 1
       """)
+    selectHeldPage = try db.prepare("SELECT start, extents FROM held_page WHERE handle = ? AND start <= ? ORDER BY start DESC LIMIT 1")
+    listHeldPages = try db.prepare("SELECT start, extents FROM held_page WHERE handle = ? AND start >= ? AND start < ? ORDER BY start")
+    holdPages = try db.prepare("""
+      INSERT INTO held_page (handle, start, extents)
+      SELECT ?1, start, extents FROM page WHERE inode = ?2 AND since <= ?3
+      UNION ALL SELECT ?1, start, extents FROM past_page WHERE inode = ?2 AND born <= ?3 AND died > ?3
+      """)
+    deleteHeldPages = try db.prepare("DELETE FROM held_page WHERE handle = ?")
     keepPages = try db.prepare("""
       INSERT INTO past_page (inode, start, died, born, extents)
       SELECT inode, start, ?4, since, extents FROM page WHERE inode = ?1 AND start >= ?2 AND start < ?3 AND since < ?4
+        AND EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = page.inode AND n.died > page.since AND n.died <= ?4)
       """)
     keepXattr = try db.prepare("""
       INSERT INTO past_xattr (inode, name, died, born, value) SELECT inode, name, ?3, since, value FROM xattr WHERE inode = ?1 AND name = ?2 AND since < ?3
+        AND EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = xattr.inode AND n.died > xattr.since AND n.died <= ?3)
       """)
     selectPastXattr = try db.prepare("""
       SELECT value FROM xattr WHERE inode = ?1 AND name = ?2 AND since <= ?3
@@ -152,6 +166,8 @@ struct Statements {
       SELECT name FROM xattr WHERE inode = ?1 AND since <= ?2 UNION ALL SELECT name FROM past_xattr WHERE inode = ?1 AND born <= ?2 AND died > ?2 ORDER BY 1
       """)
     deleteNewPages = try db.prepare("DELETE FROM page WHERE inode = ? AND since >= ?")
+    backdatePages = try db.prepare("UPDATE page SET since = ?2 WHERE inode = ?1 AND since > ?2")
+    backdateXattrs = try db.prepare("UPDATE xattr SET since = ?2 WHERE inode = ?1 AND since > ?2")
     deleteNewXattrs = try db.prepare("DELETE FROM xattr WHERE inode = ? AND since >= ?")
     insertMoment = try db.prepare("INSERT OR IGNORE INTO moment (second, lsn) VALUES (?, ?)")
     selectMoment = try db.prepare("SELECT lsn FROM moment WHERE second > ? ORDER BY second LIMIT 1")
@@ -180,6 +196,11 @@ struct Statements {
     deleteContainer = try db.prepare("DELETE FROM container WHERE number = ?")
     insertOrphan = try db.prepare("INSERT OR IGNORE INTO orphan (inode) VALUES (?)")
     deleteOrphan = try db.prepare("DELETE FROM orphan WHERE inode = ?")
+    insertStaging = try db.prepare("INSERT OR IGNORE INTO staging (inode) VALUES (?)")
+    insertOrigin = try db.prepare("INSERT OR REPLACE INTO origin (inode, source, made) VALUES (?, ?, ?)")
+    deleteOrigin = try db.prepare("DELETE FROM origin WHERE inode = ?")
+    selectOrigin = try db.prepare("SELECT source, made FROM origin WHERE inode = ?")
+    deleteStaging = try db.prepare("DELETE FROM staging WHERE inode = ?")
     insertEpoch = try db.prepare("INSERT INTO epoch (number, key) VALUES (?, ?)")
     selectEpoch = try db.prepare("SELECT key FROM epoch WHERE number = ?")
     writeState = try db.prepare("INSERT OR REPLACE INTO state (key, value) VALUES (?, ?)")

@@ -53,6 +53,10 @@ final class Metadata {
     /// How often something may have stopped being referred to; and up to where that was looked into.
     var lapses: UInt64 = 0
     var collected: UInt64 = 0
+    /// Plain bytes that only the past referred to, when the last collection looked.
+    var historyBytes: UInt64 = 0
+    /// Directories in which trees are put together that are being taken back (rows of `staging`).
+    var staging: Set<InodeNumber> = []
     var accounts = Accounts()
     var quotas = Quotas()
   }
@@ -61,6 +65,11 @@ final class Metadata {
   static let suspectsMax = 1 << 16
   /// While unused chunks are being looked for: those that are in use.
   var marks: ChunkMarks?
+  /// Past versions that are open, by their nodes.
+  var pastOpen: [InodeNumber: [Node]] = [:]
+  var lastHandle: UInt64 = 0
+  /// The table `kept` holds the moments of the snapshots and no other.
+  var knowsSnapshots = false
   /// The newest rows of `moment`: those within the policy's window.
   var recent: [(second: Int64, lsn: LSN)] = []
 
@@ -124,6 +133,7 @@ final class Metadata {
 
   /// Takes the node out of the vault, with all that is only its.
   func remove(_ node: Node) throws(VaultError) {
+    if node.paged { try hold(node.inode) }
     node.isDropped = true
     nodes[node.inode.value] = nil
     try statements.deleteNode.run(node.inode)
@@ -136,6 +146,7 @@ final class Metadata {
       }
       return
     }
+    try statements.deleteOrigin.run(node.inode)
     if node.allocated > 0 { state.lapses &+= 1 }
     if node.hasXattrs { try statements.deleteXattrs.run(node.inode) }
     if node.paged { try deletePages(of: node, in: 0..<Limits.fileBytesMax) }
@@ -173,6 +184,7 @@ final class Metadata {
 
   /// Whether a name can be entered must be known before that is journaled.
   func checkFree(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
+    if parent == .root, name == Vault.pastName { throw .nameReserved }
     let (found, free) = try look(for: name, in: parent)
     if found != nil { throw .alreadyExists }
     if free == nil { throw .tooManyLinks }

@@ -41,6 +41,8 @@ final class Node {
   // From here on: of this process, not of the vault.
   /// Of a past version: its last moment. nil: as it is now.
   var moment: LSN?
+  /// Of a past version that is open and would have lost its pages: under which they are held (Metadata+Held.swift).
+  var held: UInt64?
   var isDirty = false
   /// The node has ended; its number is no longer in the vault.
   var isDropped = false

@@ -8,10 +8,11 @@ enum Schema {
   static let applicationID: Int64 = 0x5646_536D
 
   /// Databases with fewer migrations are made anew from the journal: nothing in them is worth carrying over by hand.
-  static let versionMin = 4
+  static let versionMin = 5
 
   private static let migrations = [
-    // 1 to 3: of databases that are made anew.
+    // 1 to 4: of databases that are made anew.
+    "",
     "",
     "",
     "",
@@ -87,6 +88,19 @@ enum Schema {
 
     -- Counters and positions, written with every commit.
     CREATE TABLE state (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+    -- Of a node that was made from the past of another one, that one, and by which operation: its versions until then are
+    -- the new one's, too.
+    CREATE TABLE origin (inode INTEGER PRIMARY KEY, source INTEGER NOT NULL, made INTEGER NOT NULL) STRICT;
+    CREATE INDEX origin_source ON origin (source, made);
+
+    -- Manifest pages of past versions that somebody has open, and that were about to go. Of this opening of the vault alone.
+    CREATE TABLE held_page (
+      handle INTEGER NOT NULL, start INTEGER NOT NULL, extents BLOB NOT NULL, PRIMARY KEY (handle, start)) STRICT, WITHOUT ROWID;
+
+    -- Directories in which something is put together that was to come to its place when it is whole: what a killed owner
+    -- left of them is removed at the next opening.
+    CREATE TABLE staging (inode INTEGER PRIMARY KEY) STRICT;
     """,
   ]
 

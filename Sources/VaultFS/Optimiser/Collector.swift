@@ -8,7 +8,8 @@
 // What must stay true:
 // 1. Nothing is forgotten that a row, a save under way or an open file of the past refers to; no clock decides.
 // 2. The operations that ended the references are durable, and attested in the journal, before a byte goes; the new
-//    frames are durable before the view points to them, and that is durable before the old pack goes.
+//    frames are durable before the view points to them, and that is durable before the old pack goes, as is that the
+//    view knows nothing of it any more: else a power cut would bring back a note of what is not there.
 // 3. The vault's lock is held for a thousand rows at a time.
 // In the optimiser's thread, one at a time.
 
@@ -19,19 +20,22 @@ public struct Collection: Sendable, Hashable, Codable {
   /// Chunks that nothing referred to, and their plain bytes.
   public var chunks = 0
   public var bytes: UInt64 = 0
+  /// Plain bytes of chunks that only the past refers to.
+  public var history: UInt64 = 0
   /// Packs that went, and bytes that the vault's folder has fewer.
   public var packs = 0
   public var reclaimed: Int64 = 0
 }
 
 final class Collector {
-  private let vault: Vault
-  private let mayGoOn: () -> Bool
+  let vault: Vault
+  let mayGoOn: () -> Bool
   private let isQuiet: () -> Bool
 
-  private static let rowsPerHold = 1000
-  /// Between two holds of the lock while others need the vault.
-  private static let pauseMicroseconds: UInt32 = 5000
+  static let rowsPerHold = 1000
+  /// While others need the vault, it rests as long as it has worked, and no longer than this at once, nanoseconds.
+  private static let restMax: UInt64 = 20_000_000
+  private var rested: UInt64 = 0
   /// A pack is rewritten when this share of it is dead, in parts of 100.
   private static let deadShareMin: UInt64 = 5
   /// Saves that were under way at the beginning end within this, in steps of 10 ms; else the next collection tries again.
@@ -54,10 +58,10 @@ final class Collector {
       return vault.metadata.state.lapses
     }
     defer { vault.lock.withLock { vault.metadata.marks = nil } }
-    guard waitForSaves(), try mark(), let sweep = try sweep(isDry: isDry) else { return done }
-    (done.chunks, done.bytes) = (sweep.chunks, sweep.bytes)
+    guard waitForSaves(), let present = try mark(), let sweep = try sweep(isDry: isDry, present) else { return done }
+    (done.chunks, done.bytes, done.history) = (sweep.chunks, sweep.bytes, sweep.history)
     if isDry { return done }
-    try vault.changeView { $0.state.collected = lapses }
+    try vault.changeView { metadata in (metadata.state.collected, metadata.state.historyBytes) = (lapses, sweep.history) }
     vault.lock.withLock { vault.metadata.marks = nil }
     try reclaim(sweep.live, &done)
     return done
@@ -74,10 +78,12 @@ final class Collector {
     return false
   }
 
-  private func mark() throws(VaultError) -> Bool {
-    var walk = Metadata.Walk()
+  /// - Returns: what the present refers to; nil where it may not go on.
+  private func mark() throws(VaultError) -> ChunkMarks? {
+    var walk = Metadata.Walk(), present: ChunkMarks?
     while !walk.isDone {
-      guard mayGoOn() else { return false }
+      guard mayGoOn() else { return nil }
+      if present == nil, walk.isInPast { present = vault.lock.withLock { vault.metadata.marks } }
       try vault.lock.withLock { () throws(VaultError) in
         try vault.checkWhole()
         var found: [[Extent]] = []
@@ -86,12 +92,12 @@ final class Collector {
       }
       pause()
     }
-    vault.lock.withLock { for node in vault.pastOpen.values { vault.metadata.marks?.insert(node.extents) } }
-    return true
+    vault.lock.withLock { for nodes in vault.metadata.pastOpen.values { for node in nodes { vault.metadata.marks?.insert(node.extents) } } }
+    return present
   }
 
-  private func sweep(isDry: Bool) throws(VaultError) -> Metadata.Sweep? {
-    var sweep = Metadata.Sweep()
+  private func sweep(isDry: Bool, _ present: ChunkMarks) throws(VaultError) -> Metadata.Sweep? {
+    var sweep = Metadata.Sweep(present: present)
     while !sweep.isDone {
       guard mayGoOn() else { return nil }
       if isDry {
@@ -104,7 +110,11 @@ final class Collector {
     return sweep
   }
 
-  private func pause() { if !isQuiet() { usleep(Self.pauseMicroseconds) } }
+  func pause() {
+    let now = monotonicNanoseconds()
+    defer { rested = monotonicNanoseconds() }
+    if rested > 0, !isQuiet() { usleep(UInt32(min(now - rested, Self.restMax) / 1000)) }
+  }
 
   // MARK: Reclaiming
 
@@ -143,12 +153,13 @@ final class Collector {
     }
     guard vault.lock.withLock({ vault.metadata.state.containers.chunks(in: pack) == 0 }) else { return }
     _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, _, _ in gone += header.totalLength }
-    try vault.containers.remove(pack)
     try vault.changeView { metadata in
       metadata.state.containers.forget(pack)
       for dependent in dependents { metadata.state.containers.removeBase(pack, of: dependent) }
       metadata.state.counters.frameBytes &-= Int64(gone)
     }
+    try vault.checkpoint()
+    try vault.containers.remove(pack)
     done.packs += 1
     done.reclaimed += size - added
   }
@@ -168,8 +179,7 @@ final class Collector {
           if container == pack || header.base?.container == pack { frames.append((header, at)) }
         }
         for (header, at) in frames {
-          try add(header, at, in: container, source, to: builder, &origins)
-          pause()
+          if try add(header, at, in: container, source, to: builder, &origins) { pause() }
         }
       }
       try builder.finish()
@@ -193,7 +203,6 @@ final class Collector {
       }
       pause()
     }
-    try vault.checkpoint()
     return Int64(try vault.containers.file(number).size())
   }
 
@@ -204,15 +213,16 @@ final class Collector {
   }
 
   /// Adds the chunks of a frame that are read from it.
+  /// - Returns: whether there are any.
   private func add(_ header: FrameHeader, _ offset: UInt64, in container: ContainerNumber, _ file: any DiskFile, to builder: FrameBuilder,
-                   _ origins: inout [ChunkID: ContainerNumber]) throws(VaultError) {
+                   _ origins: inout [ChunkID: ContainerNumber]) throws(VaultError) -> Bool {
     let place = FramePlace(container: container, offset: offset, length: UInt32(header.totalLength))
     let wanted = try vault.lock.withLock { () throws(VaultError) in
       var wanted: [Bool] = []
       for chunk in header.chunks { wanted.append(try vault.metadata.frame(of: chunk.id) == place) }
       return wanted
     }
-    guard wanted.contains(true) else { return }
+    guard wanted.contains(true) else { return false }
     let decoded = try vault.frame(at: place, in: file)
     var within: UInt32 = 0
     for (chunk, isWanted) in zip(header.chunks, wanted) {
@@ -225,6 +235,7 @@ final class Collector {
       }
       within += chunk.length
     }
+    return true
   }
 }
 

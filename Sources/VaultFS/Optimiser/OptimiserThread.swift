@@ -61,7 +61,8 @@ final class OptimiserThread: @unchecked Sendable {
   private func work() {
     let goesOn = { [self] in !isStopping.load(ordering: .relaxed) }
     let optimiser = Optimiser(vault) { [self] in goesOn() && isQuiet() }
-    let collector = Collector(vault, mayGoOn: goesOn, isQuiet: isQuiet)
+    let collector = Collector(vault, mayGoOn: goesOn) { [self] in isQuiet() && vault.isUnread }
+    do throws(VaultError) { try vault.removeAbandoned(while: goesOn) } catch { say(error) }
     while true {
       let (quiet, collection, expiry) = lock.withLock {
         while !isWanted && !isCollectionWanted && goesOn() { changed.wait() }
@@ -72,7 +73,7 @@ final class OptimiserThread: @unchecked Sendable {
       do throws(VaultError) {
         if expiry { try vault.expire() }
         try vault.working.withLock { () throws(VaultError) in
-          if collection || quiet && Collector.isDue(vault) { _ = try collector.run() }
+          if collection || quiet && Collector.isDue(vault) { _ = try collector.runWithinLimit() }
           if quiet { try optimiser.run() }
         }
       } catch { say(error) }

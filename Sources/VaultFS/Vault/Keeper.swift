@@ -140,7 +140,7 @@ final class Keeper: @unchecked Sendable {
     let old = vault.lock.withLock { vault.unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } } }
     for file in old {
       let since = file.draft.lock.reading { file.draft.since }
-      if since > 0, since < now, now - since >= nanoseconds(Limits.draftDelay) { try? vault.save(file) }
+      if since > 0, since < now, now - since >= nanoseconds(Limits.draftDelay) { try? vault.save(file, isTimed: true) }
     }
   }
 

@@ -23,15 +23,19 @@ extension Vault {
     if let group, group != node.group { try check(.group(group), adding: own) }
   }
 
-  /// Refuses a name for `node` in `directory` where trees that the node is not in yet have no room for all of it: they
-  /// are charged now, if the name is the node's home or moves with it, or may be once its other names are gone. `lock` is held.
+  /// Refuses a name for `node` in `directory` where trees that the node is not in yet have no room for all of it.
+  /// `lock` is held.
+  /// - Parameter place: of the name that moves there, which stays in the trees that it is in; nil where it is one more.
   /// - Parameter other: whose name gives way to it. Where that has more names, they may be in the same tree.
-  func checkQuotas(placing node: Node, in directory: Node, over other: Node? = nil) throws(VaultError) {
+  /// - Throws: `.crossesLimit` where the node would be charged elsewhere still: who has a name there could add to it
+  ///   without a limit. (So do ext4 and XFS with links between projects.)
+  func checkQuotas(placing node: Node, from place: Metadata.Place? = nil, in directory: Node, over other: Node? = nil) throws(VaultError) {
     guard metadata.state.quotas.trees > 0 else { return }
     let entered = try metadata.limitedTrees(from: directory.inode)
     if entered.isEmpty { return }
-    let left = Set(try metadata.limitedTrees(from: metadata.home(of: node)))
+    let left = Set(try metadata.limitedTrees(from: metadata.home(of: node)) + metadata.limitedTrees(from: place?.parent))
     if left.isSuperset(of: entered) { return }
+    guard let place, try metadata.isHome(place, of: node) else { throw .crossesLimit }
     let weight = try weight(of: node)
     var freed = Usage()
     if let other, other.isDirectory || other.links == 1 { freed = try self.weight(of: other) }
@@ -52,13 +56,19 @@ extension Vault {
     var weight = metadata.weight(of: node)
     if !node.isDirectory { weight.bytes &+= node.unsaved?.growth ?? 0 }
     guard node.isDirectory else { return weight }
-    for other in unsaved.values {
-      guard let growth = other.unsaved?.growth, growth > 0, let home = metadata.home(of: other) else { continue }
-      var isBelow = false
-      try metadata.eachDirectory(from: home) { if $0 === node { isBelow = true } }
-      if isBelow { weight.bytes &+= growth }
-    }
+    for other in try unsavedNodes(in: node) { weight.bytes &+= other.unsaved?.growth ?? 0 }
     return weight
+  }
+
+  /// What is unsaved of a node and all below it. `lock` is held.
+  func unsavedNodes(in node: Node) throws(VaultError) -> [Node] {
+    var found: [Node] = []
+    for other in unsaved.values {
+      var isBelow = other === node
+      if node.isDirectory, let home = metadata.home(of: other) { try metadata.eachDirectory(from: home) { if $0 === node { isBelow = true } } }
+      if isBelow { found.append(other) }
+    }
+    return found
   }
 
   /// Refuses that a file becomes what another was, with its owners, in place of what it is. `lock` is held.
@@ -68,6 +78,19 @@ extension Vault {
     try check(.user(past.user), adding: past.user == node.user ? more : all)
     try check(.group(past.group), adding: past.group == node.group ? more : all)
     for subject in try metadata.limitedTrees(from: metadata.home(of: node)) + [.vault] { try check(subject, adding: more) }
+  }
+
+  /// Refuses that a tree, which is charged already, takes the place of another one in `directory`. `lock` is held.
+  /// - Parameter new: what they take in all (`.vault`) and by owners; `old` too.
+  func checkQuotas(for new: [QuotaSubject: Usage], inPlaceOf old: [QuotaSubject: Usage], in directory: InodeNumber) throws(VaultError) {
+    for subject in try metadata.limitedTrees(from: directory) + metadata.state.quotas.entries.keys.filter({ !$0.isTree }) {
+      let key = subject.isTree ? .vault : subject
+      guard let entry = metadata.state.quotas[subject], let added = new[key] else { continue }
+      let freed = old[key] ?? Usage(), used = try metadata.usage(of: subject) &+ Usage(bytes: growth(of: subject))
+      for resource in QuotaResource.allCases where added[resource] > freed[resource] {
+        try check(subject, entry, resource, used[resource] - min(used[resource], added[resource]), adding: added[resource] - freed[resource])
+      }
+    }
   }
 
   private func check(_ subject: QuotaSubject, adding: Usage, freeing: Usage = Usage()) throws(VaultError) {
@@ -88,5 +111,5 @@ extension Vault {
   }
 
   /// By the journal's clock, which never goes back.
-  var now: UInt64 { max(Journal.now(), journal.stamp) }
+  var now: UInt64 { journal.now() }
 }

@@ -32,7 +32,7 @@ extension Vault {
 
   public func change(_ inode: InodeNumber, _ change: AttributeChange) throws(VaultError) -> NodeInfo {
     if let size = change.size { try truncate(inode, to: size, clearsPrivileges: change.clearsPrivileges, isMember: change.isMember) }
-    return try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
+    return try withinQuotas([inode]) { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       let node = try metadata.node(inode)
       let time = change.changed ?? Self.now()
       var set = AttributeSet(mode: change.mode.map { $0 & 0o7777 }, user: change.user, group: change.group,

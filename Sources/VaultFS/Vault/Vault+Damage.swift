@@ -25,6 +25,16 @@ extension Vault {
       """, as: "\(inode.value) \(error)", isDamage: true)
   }
 
+  /// What a program wrote into a mapping of a file is not stored: it may be gone, and nobody can be told but at an msync or fsync.
+  public func reportLostMapping(at offset: UInt64, of file: OpenFile, isFull: Bool) {
+    let name = lock.withLock { metadata.named(file.inode) }
+    let because = isFull ? "a limit is used up, or the disk that holds the vault is full" : "it could not be stored"
+    report("""
+      what a program wrote into its memory mapping of \(name) in the vault \(path) is lost, at byte \(offset) and perhaps elsewhere in it: \(because). \
+      The program learns of it from msync or fsync only
+      """, as: "mapping of \(file.inode.value)", isDamage: false)
+  }
+
   /// A chunk cannot be read: whoever writes the same content shall not be told that it is stored.
   func suspect(_ id: ChunkID, because error: VaultError) {
     switch error {
@@ -52,4 +62,16 @@ extension Vault {
 
   /// `lock` is held.
   func noteDamage(_ text: String) { damage = damage ?? text }
+
+  /// The files of the vault that something is read from and that are not there, in a sentence; nil where all are.
+  func missingContainers() -> String? {
+    let missing = lock.withLock { metadata.state.containers.inUse.filter { containers.kind($0) == nil } }
+    if missing.isEmpty { return nil }
+    let named = missing.prefix(Self.missingNamed).map { ContainerStore.path($0, .pack) }.joined(separator: ", ")
+    return """
+      \(named)\(missing.count > Self.missingNamed ? " and \(missing.count - Self.missingNamed) more" : "") \(missing.count == 1 ? "is" : "are") missing in the vault \(path): \
+      put \(missing.count == 1 ? "it" : "them") back from a copy. `fsctl scrub` names the files whose content cannot be read; all else can be
+      """
+  }
+  private static let missingNamed = 5
 }

@@ -83,34 +83,36 @@ extension Vault {
     }
   }
 
-  /// What is being saved by others meanwhile counts in full until it is: so often a refusal is looked at again.
-  private static let refusalsMax = 8
+  /// Between a refusal and a look at what is unsaved, others may save it, or write more: so often a refusal is looked at again.
+  private static let refusalsMax = 3
 
   /// Calls `body` again where it met a limit while bytes of its subject are unsaved: saved, they may be holes. Holds no lock.
-  /// - Parameter newcomer: what the subject is not charged for yet.
-  func withinQuotas<R>(_ newcomer: InodeNumber? = nil, _ body: () throws(VaultError) -> R) throws(VaultError) -> R {
+  /// - Parameter newcomers: what the subject is not charged for yet, with all below.
+  func withinQuotas<R>(_ newcomers: [InodeNumber] = [], _ body: () throws(VaultError) -> R) throws(VaultError) -> R {
     var refusals = 0
     while true {
       do throws(VaultError) { return try body() } catch {
         refusals += 1
         guard case .quotaExceeded(let subject) = error, refusals <= Self.refusalsMax else { throw error }
-        if let newcomer { try? save(newcomer) }
+        // (One that is gone meanwhile is met by `body`.)
+        for newcomer in newcomers { _ = try? saveDrafts { () throws(VaultError) in try unsavedNodes(in: try metadata.node(newcomer)) } }
         // The first time also where nothing is unsaved any more: somebody may have saved it between the refusal and here.
-        guard try saveDrafts(of: subject) || refusals == 1 else { throw error }
+        guard try saveDrafts({ () throws(VaultError) in try unsavedNodes(of: subject) }) || refusals == 1 else { throw error }
       }
     }
   }
 
   /// Also those that add nothing: zeros over content give back.
-  /// - Returns: whether nodes that `subject` is charged for had unsaved bytes.
-  private func saveDrafts(of subject: QuotaSubject) throws(VaultError) -> Bool {
-    let files = try lock.withLock { () throws(VaultError) in
-      var files: [OpenFile] = []
-      for node in unsaved.values {
-        if let draft = node.draft, try metadata.limited(node).contains(subject) { files.append(OpenFile(node, draft)) }
-      }
-      return files
-    }
+  private func unsavedNodes(of subject: QuotaSubject) throws(VaultError) -> [Node] {
+    var found: [Node] = []
+    for node in unsaved.values where try metadata.limited(node).contains(subject) { found.append(node) }
+    return found
+  }
+
+  /// - Parameter nodes: called with `lock` held.
+  /// - Returns: whether there were any.
+  private func saveDrafts(_ nodes: () throws(VaultError) -> [Node]) throws(VaultError) -> Bool {
+    let files = try lock.withLock { () throws(VaultError) in try nodes().compactMap { node in node.draft.map { OpenFile(node, $0) } } }
     // One that cannot be saved: its writer will be told.
     for file in files { try? save(file) }
     return !files.isEmpty

@@ -23,8 +23,9 @@ public struct FileVersion: Sendable, Hashable, Codable {
   public var id: UInt64
   /// When that was, seconds since 1970.
   public var second: Int64
-  /// The operation that ended it; nil where it is the present one.
+  /// The operation that ended it, and when that was, seconds since 1970; nil where it is the present one.
   public var died: UInt64?
+  public var ended: Int64?
   public var size: UInt64
   public var mode: UInt32
   public var user: UInt32
@@ -96,24 +97,8 @@ extension Vault {
       let node = try past(inode, moment)
       if node.isDirectory { throw .isADirectory }
       guard node.isRegular else { throw .notSupported }
-      let file = OpenFile(node, Draft())
-      pastOpen[ObjectIdentifier(file)] = node
-      return file
-    }
-  }
-
-  // MARK: Versions
-
-  /// The versions of a file, the present one first. Those of files that had its name before follow, where a name is given.
-  public func versions(of inode: InodeNumber, named name: [UInt8]? = nil, in parent: InodeNumber = .none) throws(VaultError) -> [FileVersion] {
-    try lock.withLock { () throws(VaultError) in
-      var found: [FileVersion] = []
-      var nodes = [inode]
-      if let name {
-        for row in try metadata.pastEntries(name, in: parent) where !nodes.contains(row.inode) { nodes.append(row.inode) }
-      }
-      for inode in nodes { found += try metadata.versions(of: inode) }
-      return found.sorted { $0.id > $1.id }
+      metadata.open(past: node)
+      return OpenFile(node, Draft())
     }
   }
 
@@ -166,40 +151,23 @@ extension Vault {
     }
   }
 
-  /// Later than anything that is kept for its age, seconds since 1970.
-  private static let never: Int64 = 1 << 39
-
   /// Forgets all that was of a node but what a snapshot or a pin holds.
   public func forget(pastOf inode: InodeNumber) throws(VaultError) {
-    try lock.withLock { () throws(VaultError) in
-      guard inode.value < UInt64(Int64.max) - 1 else { throw .invalidArgument }
-      try perform(.expire(nodes: inode.value..<inode.value + 1, now: Self.never))
-    }
+    guard inode.value < UInt64(Int64.max) - 1 else { throw .invalidArgument }
+    try forget(pastOf: inode.value..<inode.value + 1)
   }
-
-  /// Forgets what was deleted.
-  /// - Returns: how many nodes.
-  public func emptyTrash() throws(VaultError) -> Int {
-    let gone = try lock.withLock { () throws(VaultError) in
-      let select = try metadata.database.prepare("SELECT DISTINCT inode FROM trash")
-      var found: [InodeNumber] = [], gone: [InodeNumber] = []
-      while try select.step() { found.append(InodeNumber(select.unsigned(0))) }
-      // What has another name still is not gone.
-      for inode in found {
-        do throws(VaultError) { if try metadata.node(inode).links > 0 { continue } } catch { if case .staleNode = error {} else { throw error } }
-        gone.append(inode)
-      }
-      return gone
-    }
-    for inode in gone { try forget(pastOf: inode) }
-    return gone.count
+  func forget(pastOf nodes: Range<UInt64>) throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in _ = try perform(.forget(nodes: nodes, through: journal.lastLSN)) }
   }
 
   /// Lets the policy forget, finds what nothing refers to any more, and gives its space back.
   /// - Parameter isDry: only says what of that could go now.
   public func collectGarbage(isDry: Bool = false, while mayGoOn: @escaping () -> Bool = { true }) throws(VaultError) -> Collection {
     if !isDry { try expire() }
-    return try working.withLock { () throws(VaultError) in try Collector(self, mayGoOn: mayGoOn, isQuiet: { false }).run(isDry: isDry) }
+    return try working.withLock { () throws(VaultError) in
+      let collector = Collector(self, mayGoOn: mayGoOn, isQuiet: { false })
+      return isDry ? try collector.run(isDry: true) : try collector.runWithinLimit()
+    }
   }
 
   /// Nodes whose past is looked at in one operation.
@@ -215,13 +183,19 @@ extension Vault {
   }
 
   /// Forgets what the policy does not keep.
-  /// - Parameter now: seconds since 1970. An age decides what the past is good for, never whether data is referred to.
-  public func expire(now: Int64 = Timestamp.now.seconds) throws(VaultError) {
+  /// - Parameter now: seconds since 1970; nil: by the journal's clock. An age decides what the past is good for, never whether data is referred to.
+  public func expire(now: Int64? = nil) throws(VaultError) {
+    let now = now ?? lock.withLock { Int64(journal.now() / 1_000_000_000) }
+    try eachPastOfNodes { nodes throws(VaultError) in try perform(.expire(nodes: nodes, now: now)) }
+  }
+
+  /// Calls `body` with the numbers of all nodes that have a past, range by range. `lock` is held for each, and let go between.
+  func eachPastOfNodes(_ body: (Range<UInt64>) throws(VaultError) -> Void) throws(VaultError) {
     var first: UInt64 = 0
     while let end = try lock.withLock({ () throws(VaultError) -> UInt64? in
       guard let end = try metadata.nextToExpire(from: first, count: Self.nodesPerExpiry) else { return nil }
       guard end > first else { throw metadata.damaged("it has a past of node \(first) and beyond, which there cannot be") }
-      try perform(.expire(nodes: first..<end, now: now))
+      try body(first..<end)
       return end
     }) { first = end }
   }

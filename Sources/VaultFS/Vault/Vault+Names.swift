@@ -80,7 +80,7 @@ extension Vault {
   public func link(_ inode: InodeNumber, as name: [UInt8], in parent: InodeNumber) throws(VaultError) -> NodeInfo {
     try checkName(name)
     try checkSpace()
-    return try withinQuotas(inode) { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
+    return try lock.withLock { () throws(VaultError) in
       let node = try metadata.node(inode), directory = try metadata.directory(parent)
       if node.isDirectory { throw .notPermitted }
       if directory.links == 0 || node.links == 0 { throw .notFound }
@@ -89,17 +89,19 @@ extension Vault {
       try checkQuotas(placing: node, in: directory)
       try perform(.link(inode, parent: parent, name: name, time: Self.now()))
       return node.info
-    } }
+    }
   }
 
   public func unlink(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
-    try remove(name, in: parent, directory: false)
+    try remove(name, in: parent, directory: false, isOurs: false)
   }
   public func removeDirectory(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
-    try remove(name, in: parent, directory: true)
+    try remove(name, in: parent, directory: true, isOurs: false)
   }
 
-  private func remove(_ name: [UInt8], in parent: InodeNumber, directory: Bool) throws(VaultError) {
+  /// - Parameter isOurs: nobody asked for it through the kernel, which may remember the node and not say when it forgets it: it
+  ///   ends at once, unless it is open.
+  func remove(_ name: [UInt8], in parent: InodeNumber, directory: Bool, isOurs: Bool) throws(VaultError) {
     try checkName(name)
     let ended = try lock.withLock { () throws(VaultError) in
       _ = try metadata.directory(parent)
@@ -109,8 +111,8 @@ extension Vault {
         if !node.isDirectory { throw .notADirectory }
         if node.entries > 0 { throw .directoryNotEmpty }
       } else if node.isDirectory { throw .isADirectory }
-      try perform(.unlink(parent: parent, name: name, drops: endsWithItsNames(node), time: Self.now()))
-      return noteUnlinked(node)
+      try perform(.unlink(parent: parent, name: name, drops: endsWithItsNames(node, isOurs), time: Self.now()))
+      return noteUnlinked(node, isOurs)
     }
     if let ended { try dropOrphan(ended) }
   }
@@ -123,11 +125,14 @@ extension Vault {
     try checkName(name)
     try checkName(newName)
     // Without an fsync a rename over a file must still give the old content or the new, whole (promise 2).
-    if let inode = try lock.withLock({ () throws(VaultError) in try metadata.entry(name, in: parent)?.inode }) {
+    let moved = try lock.withLock { () throws(VaultError) in
+      [try metadata.entry(name, in: parent), mode == .exchange ? try metadata.entry(newName, in: newParent) : nil].map { $0?.inode }
+    }
+    if let inode = moved[0] {
       // On a full disk names still change; what could not be saved stays in memory, and its writer hears of it.
       do throws(VaultError) { try save(inode) } catch { if case .diskFull = error {} else { throw error } }
     }
-    let ended = try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) -> InodeNumber? in
+    let ended = try withinQuotas(moved.compactMap { $0 }) { () throws(VaultError) in try lock.withLock { () throws(VaultError) -> InodeNumber? in
       let from = try metadata.directory(parent), to = try metadata.directory(newParent)
       guard let row = try metadata.entry(name, in: parent) else { throw .notFound }
       if to.links == 0 { throw .notFound }
@@ -140,8 +145,9 @@ extension Vault {
         let other = try metadata.node(old.inode)
         if other.isDirectory, try isWithin(from, other) { throw .crossesIntoItself }
         if other !== node {
-          try checkQuotas(placing: node, in: to, over: other)
-          try checkQuotas(placing: other, in: from, over: node)
+          let places = (Metadata.Place(parent: parent, cookie: row.cookie), Metadata.Place(parent: newParent, cookie: old.cookie))
+          try checkQuotas(placing: node, from: places.0, in: to, over: other)
+          try checkQuotas(placing: other, from: places.1, in: from, over: node)
           try perform(.exchange(parent: parent, name: name, newParent: newParent, newName: newName, time: Self.now()))
         }
       case .noReplace where old != nil: throw .alreadyExists
@@ -157,9 +163,9 @@ extension Vault {
           if node.isDirectory, from !== to, to.links >= Limits.linksMax { throw .tooManyLinks }
           try metadata.checkFree(newName, in: newParent)
         }
-        try checkQuotas(placing: node, in: to, over: replaced)
+        try checkQuotas(placing: node, from: Metadata.Place(parent: parent, cookie: row.cookie), in: to, over: replaced)
         try perform(.rename(parent: parent, name: name, newParent: newParent, newName: newName, drops: drops, time: Self.now()))
-        return replaced.flatMap(noteUnlinked)
+        return replaced.flatMap { noteUnlinked($0) }
       }
       return nil
     } }
@@ -190,15 +196,19 @@ extension Vault {
   }
 
   /// Whether the node ends with its last name, in the same operation: nobody would miss it, and it is not long.
-  private func endsWithItsNames(_ node: Node) -> Bool { unsafe node.openCount == 0 && !awaitsForget && !node.paged }
+  private func endsWithItsNames(_ node: Node, _ isOurs: Bool = false) -> Bool { unsafe node.openCount == 0 && (isOurs || !awaitsForget) && !node.paged }
 
   /// `lock` is held.
   /// - Returns: the node, where it is to be dropped as soon as `lock` is not held.
-  private func noteUnlinked(_ node: Node) -> InodeNumber? {
+  private func noteUnlinked(_ node: Node, _ isOurs: Bool = false) -> InodeNumber? {
     guard node.links == 0, !node.isDropped else { return nil }
     orphans.insert(node.inode)
-    return unsafe node.openCount > 0 || awaitsForget ? nil : node.inode
+    if isOurs { node.isForgotten = true }
+    return unsafe node.openCount > 0 || awaitsForget && !isOurs ? nil : node.inode
   }
+
+  /// What the root of a mount shows under this name is made up: no entry of the root has it.
+  public static let pastName = Array(".vaultfs".utf8)
 
   func checkName(_ name: [UInt8]) throws(VaultError) {
     if name.count > Limits.nameBytesMax { throw .nameTooLong }

@@ -65,8 +65,15 @@ extension Vault {
     do throws(VaultError) {
       try vault.lock.withLock { () throws(VaultError) in
         try metadata.begin()
+        try metadata.forgetHeld()
+        vault.abandoned = try metadata.abandonedStaging()
+        metadata.state.containers.forgetGone { containers.kind($0) != nil }
         vault.notePosition()
         try vault.commit()
+      }
+      if let missing = vault.missingContainers() {
+        say(missing)
+        vault.lock.withLock { vault.noteDamage(missing) }
       }
       try lastEnd.noteRecovered(disk)
       try vault.sweepOrphans()

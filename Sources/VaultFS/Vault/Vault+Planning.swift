@@ -18,6 +18,8 @@ import Synchronization
   var known: [ChunkID: ChunkNumber] = [:]
   /// What the chunker could not end yet.
   var leftover: [(UInt64, UnsafeRawBufferPointer)] = unsafe []
+  /// The last chunk, where it ends because the bytes did.
+  var tail: Range<UInt64>?
   /// What `leftover` and the cuts point into, beside the runs.
   var buffers: [Buffer] = []
 }
@@ -68,6 +70,9 @@ final class SavePlanner {
       start = index + 1
     }
     work.finish()
+    if let last = cuts.last, case let count = unsafe last.plain.count, last.offset + UInt64(count) == runs.last?.end, count < Limits.chunkBytesMax {
+      plan.tail = last.offset..<last.offset + UInt64(count)
+    }
     for cut in cuts {
       let id = cut.id!
       switch try cut.outcome!.get() {

@@ -35,7 +35,7 @@ extension Metadata {
     return "\(try words(for: subject)): \(used) \(what), above the soft limit of \(soft) since \(text(since)): from \(text(end)) on nothing more can be stored there"
   }
 
-  private func words(for subject: QuotaSubject) throws(VaultError) -> String {
+  func words(for subject: QuotaSubject) throws(VaultError) -> String {
     guard case .tree(let inode) = subject, let path = try path(of: inode) else { return "quota of \(subject)" }
     return "quota of " + (path.isEmpty ? "/" : displayed(path))
   }
@@ -47,4 +47,9 @@ extension Metadata {
     let count = unsafe strftime(&buffer, buffer.count, "%Y-%m-%d %H:%M:%S UTC", &parts)
     return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
+}
+
+extension Vault {
+  /// In words, a tree by its path.
+  public func name(ofQuotaOf subject: QuotaSubject) -> String { lock.withLock { (try? metadata.words(for: subject)) ?? "quota of \(subject)" } }
 }

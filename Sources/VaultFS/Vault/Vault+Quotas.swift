@@ -29,10 +29,20 @@ extension Vault {
       if case .tree(let inode) = subject, try metadata.directory(inode).links == 0 { throw .notFound }
       let isFirst = metadata.state.quotas.isEmpty
       try perform(.setQuota(subject, limits))
-      return isFirst ? unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } } : []
+      return isFirst ? countUnsaved() : []
     }
-    // What was written while there was no limit was not counted. From here on all is.
     for file in drafts { try? save(file) }
+  }
+
+  /// What was written while there was no limit was not counted: all of it is taken to add, until it is saved. `lock` is held.
+  /// - Returns: the files, to be saved now.
+  private func countUnsaved() -> [OpenFile] {
+    for node in unsaved.values {
+      guard var now = node.unsaved else { continue }
+      now.growth = max(now.growth, now.bytes)
+      setUnsaved(now, of: node)
+    }
+    return unsaved.values.compactMap { node in node.draft.map { OpenFile(node, $0) } }
   }
 
   /// - Throws: `.notFound` where `subject` has no limit.

@@ -9,7 +9,7 @@ extension Vault {
     try shape(file) { node throws(VaultError) in
       if size > node.size { try checkSpace() }
       let gone = size <= node.size ? size..<Limits.fileBytesMax : 0..<0
-      try perform(.content(inode, range: gone, extents: [], size: size, attributes: modified(node, clearsPrivileges, isMember)))
+      try perform(.content(inode, range: gone, extents: [], size: size, attributes: modified(node, clearsPrivileges, isMember, isWritten: size > 0)))
     }
   }
 
@@ -51,20 +51,23 @@ extension Vault {
     let range = offset..<offset + length
     if case .punchHole = mode {} else if case .collapse = mode {} else { try checkSpace() }
     try withinQuotas { () throws(VaultError) in try shape(file) { node throws(VaultError) in
-      let set = modified(node, clearsPrivileges, isMember), inode = node.inode
+      let inode = node.inode
+      // Not before it is certain: what is refused begins no version that the next change would belong to.
+      func set() -> AttributeSet { modified(node, clearsPrivileges, isMember) }
       switch mode {
       case .punchHole:
-        try perform(.content(inode, range: range, extents: [], size: node.size, attributes: set))
+        try perform(.content(inode, range: range, extents: [], size: node.size, attributes: set()))
       case .zero(let keepSize):
         try checkReservable(length)
         try checkQuotas(for: node, allocating: length, in: range)
         let reserved = JournalExtent(offset: offset, length: length, source: .reserved)
-        try perform(.content(inode, range: range, extents: [reserved], size: keepSize ? node.size : max(node.size, range.upperBound), attributes: set))
+        try perform(.content(inode, range: range, extents: [reserved], size: keepSize ? node.size : max(node.size, range.upperBound), attributes: set()))
       case .reserve(let keepSize):
         try checkReservable(length - (try metadata.allocated(of: node, in: range)))
         try checkQuotas(for: node, allocating: length, in: range)
         // Each hole between two extents becomes one more.
         var at = range.lowerBound
+        let set = set()
         while at < range.upperBound {
           let (end, extents) = try metadata.extents(of: node, in: at..<range.upperBound, atMost: Self.extentsPerOperation)
           try checkRoom(for: extents.count * Self.extentBytes)
@@ -73,13 +76,13 @@ extension Vault {
         }
       case .collapse:
         guard offset % Self.shiftUnit == 0, length % Self.shiftUnit == 0, range.upperBound < node.size else { throw .invalidArgument }
-        try perform(.collapseRange(inode, offset: offset, length: length, attributes: set))
+        try perform(.collapseRange(inode, offset: offset, length: length, attributes: set()))
       case .insert:
         guard offset % Self.shiftUnit == 0, length % Self.shiftUnit == 0, offset < node.size else { throw .invalidArgument }
         // What was reserved beyond the end moves too.
         let end = max(node.size, try metadata.lastExtent(of: node)?.end ?? 0)
         guard end <= Limits.fileBytesMax - length else { throw .fileTooLarge }
-        try perform(.insertRange(inode, offset: offset, length: length, attributes: set))
+        try perform(.insertRange(inode, offset: offset, length: length, attributes: set()))
       }
     } }
   }
@@ -195,8 +198,10 @@ extension Vault {
     }
   }
 
-  private func modified(_ node: Node, _ clearsPrivileges: Bool, _ isMember: (UInt32) -> Bool) -> AttributeSet {
+  /// - Parameter isWritten: closing the file ends a version. (To open it for writing anew does not yet make one.)
+  private func modified(_ node: Node, _ clearsPrivileges: Bool, _ isMember: (UInt32) -> Bool, isWritten: Bool = true) -> AttributeSet {
     let time = Self.now()
+    if isWritten { node.draft?.versionHasContent = true }
     return AttributeSet(mode: clearsPrivileges ? modeWithoutPrivileges(node, isMember) : nil, modified: time, changed: time,
                         continues: node.draft.map(continues) ?? false)
   }

@@ -65,7 +65,10 @@ extension Vault {
   /// open; with the last one it is lost, and said in the log.
   public func close(_ file: OpenFile) {
     // What was cannot have been changed.
-    if file.node.moment != nil { return lock.withLock { pastOpen[ObjectIdentifier(file)] = nil } }
+    if file.node.moment != nil {
+      // What is left of it goes when the vault is opened again.
+      return lock.withLock { try? metadata.close(past: file.node) }
+    }
     file.draft.saveLock.withLock {
       do throws(VaultError) { try saveHoldingSaveLock(file, isStreaming: false) } catch { abandon(file, error) }
     }
@@ -125,6 +128,9 @@ extension Vault {
     }
   }
 
+  /// Nobody has read anything for a moment.
+  var isUnread: Bool { monotonicNanoseconds() - lastRead.load(ordering: .relaxed) > 200_000_000 }
+
   /// Where some bytes of a read come from.
   private struct Piece {
     var start: UInt64
@@ -139,7 +145,8 @@ extension Vault {
   /// Fills `buffer` from `offset` on.
   /// - Returns: bytes read; fewer than asked only at the end of the file.
   public func read(_ file: OpenFile, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(VaultError) -> Int {
-    try file.draft.lock.reading { () throws(VaultError) in
+    lastRead.store(monotonicNanoseconds(), ordering: .relaxed)
+    return try file.draft.lock.reading { () throws(VaultError) in
       let count = try unsafe readSaved(file.node, at: offset, into: buffer, size: \.currentSize, isAccess: true)
       unsafe file.draft.overlay(UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count]), at: offset)
       return count

@@ -17,8 +17,9 @@ extension Vault {
   }
 
   /// - Parameter isStreaming: more will follow; what the chunker cannot end yet stays unsaved.
-  public func save(_ file: OpenFile, isStreaming: Bool = false) throws(VaultError) {
-    try file.draft.saveLock.withLock { () throws(VaultError) in try saveHoldingSaveLock(file, isStreaming: isStreaming) }
+  /// - Parameter isTimed: nobody asked for it: what is written may go on where it stops now.
+  public func save(_ file: OpenFile, isStreaming: Bool = false, isTimed: Bool = false) throws(VaultError) {
+    try file.draft.saveLock.withLock { () throws(VaultError) in try saveHoldingSaveLock(file, isStreaming: isStreaming, isTimed: isTimed) }
     guard file.isHandle, !isStreaming else { return }
     let loss = lock.withLock {
       defer { file.draft.loss = nil }
@@ -39,7 +40,7 @@ extension Vault {
   }
 
   /// `file.draft.saveLock` is held.
-  func saveHoldingSaveLock(_ file: OpenFile, isStreaming: Bool) throws(VaultError) {
+  func saveHoldingSaveLock(_ file: OpenFile, isStreaming: Bool, isTimed: Bool = false) throws(VaultError) {
     let draft = file.draft
     let charge = draft.lock.reading { draft.charge }
     guard charge > 0 else { return }
@@ -62,11 +63,12 @@ extension Vault {
     defer { packs.end(batch) }
     do throws(VaultError) {
       var whole: [DirtyRun] = []
-      for (index, run) in runs.enumerated() { whole.append(try widened(run, of: file.node, after: index == 0 ? 0 : runs[index - 1].end)) }
+      for (index, run) in runs.enumerated() { whole.append(try widened(run, of: file, after: index == 0 ? 0 : runs[index - 1].end)) }
       defer { withExtendedLifetime(whole) {} }
       let planner = SavePlanner(self, whole, inHurry: inHurry)
       let plan = try planner.plan(whole, isStreaming: isStreaming)
       try commit(plan, to: file)
+      draft.provisional = isTimed ? plan.tail : nil
       unsafe finish(file, saved: runs, leftover: plan.leftover, since: since)
       withExtendedLifetime(plan) {}
     } catch {
@@ -76,11 +78,17 @@ extension Vault {
     }
   }
 
+  /// A run with what is to be cut anew together with it.
+  /// - Parameter limit: where the run before it in the same save ends; what is saved below is older than that run.
+  private func widened(_ run: DirtyRun, of file: OpenFile, after limit: UInt64) throws(VaultError) -> DirtyRun {
+    // A slow stream is cut like a fast one: where the last save ended, only because its time had come, is no cut.
+    if let tail = file.draft.provisional, tail.upperBound == run.offset, tail.lowerBound >= limit { return joined(run, with: tail.lowerBound, of: file.node) }
+    return try withCrumbs(run, of: file.node, after: limit)
+  }
+
   /// A run with the crumbs before it: a log that is synced after every line would else become one chunk a line. Eight
   /// small extents in a row are written again together, so a crumb is rewritten a few times and no more.
-  /// Where the old bytes cannot be read, the new ones are saved as they are: damage must not keep them out.
-  /// - Parameter limit: where the run before it in the same save ends; what is saved below is older than that run.
-  private func widened(_ run: DirtyRun, of node: Node, after limit: UInt64) throws(VaultError) -> DirtyRun {
+  private func withCrumbs(_ run: DirtyRun, of node: Node, after limit: UInt64) throws(VaultError) -> DirtyRun {
     guard run.count < Limits.crumbBytes, run.offset > limit else { return run }
     let reach = min(run.offset - limit, UInt64(Limits.chunkBytesAverage))
     let crumbs = try lock.withLock { () throws(VaultError) in
@@ -92,13 +100,18 @@ extension Vault {
       }
       return count >= Limits.crumbsMax ? start : run.offset
     }
-    guard crumbs < run.offset else { return run }
-    let count = Int(run.offset - crumbs), before = Buffer(capacity: count)
+    return crumbs < run.offset ? joined(run, with: crumbs, of: node) : run
+  }
+
+  /// A run with the saved bytes before it, from `start` on. Where they cannot be read, it is saved as it is: damage must not
+  /// keep it out.
+  private func joined(_ run: DirtyRun, with start: UInt64, of node: Node) -> DirtyRun {
+    let count = Int(run.offset - start), before = Buffer(capacity: count)
     defer { withExtendedLifetime(before) {} }
     let target = unsafe UnsafeMutableRawBufferPointer(start: before.base, count: count)
-    guard let read = try? unsafe readSaved(node, at: crumbs, into: target, size: \.size), read == count else { return run }
+    guard let read = try? unsafe readSaved(node, at: start, into: target, size: \.size), read == count else { return run }
     before.count = count
-    let whole = unsafe DirtyRun(offset: crumbs, before.bytes, streaming: false)
+    let whole = unsafe DirtyRun(offset: start, before.bytes, streaming: false)
     unsafe whole.append(run.bytes)
     return whole
   }

@@ -23,6 +23,9 @@ public struct VaultStatus: Sendable {
   /// The first damage that was met since it was opened; nil where nobody owns it.
   public var damage: String?
   public var counters: Counters
+  /// Plain bytes that only the past refers to, and that nothing does and are still on disk: as the last collection found them.
+  public var historyBytes: UInt64
+  public var reclaimableBytes: UInt64
   /// Operations in the journal.
   public var operations: UInt64
   /// Bytes on disk: of packs, of the journal, of the database.
@@ -64,11 +67,11 @@ extension Vault {
   }
 
   public func status() -> VaultStatus {
-    let (counters, operations, reason, damage, warnings) = lock.withLock {
-      (metadata.state.counters, journal.lastLSN.value, failure ?? (isReadOnly ? "it was mounted read-only" : nil), self.damage, (try? metadata.quotaWarnings()) ?? [])
+    let (state, operations, reason, damage, warnings) = lock.withLock {
+      (metadata.state, journal.lastLSN.value, failure ?? (isReadOnly ? "it was mounted read-only" : nil), self.damage, (try? metadata.quotaWarnings()) ?? [])
     }
     // The same number as statfs(2) on the mount tells.
-    var status = Self.status(path, configuration, counters, operations, owner: Self.owner(of: path), reason: reason,
+    var status = Self.status(path, configuration, state, operations, owner: Self.owner(of: path), reason: reason,
                              unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), available: (try? space(at: .root).available) ?? 0, warnings,
                              containers.storedBytes(in: path), containers.disk)
     status.damage = damage
@@ -89,8 +92,8 @@ extension Vault {
     let disk = try RealDisk(path: path), (total, free, available) = try disk.space()
     let nodes = UInt64(max(state.counters.nodes, 0))
     let space = VaultSpace(total: total, free: free, available: max(available, Limits.reserveBytes) - Limits.reserveBytes, nodes: nodes, nodesFree: 0)
-    let room = try metadata.room(at: .root, of: space, now: Journal.now()) { _ throws(VaultError) in 0 }
-    return status(path, configuration, state.counters, state.applied.value, owner: nil, reason: nil, unsaved: 0,
+    let room = try metadata.room(at: .root, of: space, now: UInt64(max(Timestamp.now.seconds, 0)) &* 1_000_000_000) { _ throws(VaultError) in 0 }
+    return status(path, configuration, state, state.applied.value, owner: nil, reason: nil, unsaved: 0,
                   available: room.available, try metadata.quotaWarnings(),
                   (bytes(path, "packs", "", disk), bytes(path, "journal", "", disk)), disk)
   }
@@ -105,12 +108,12 @@ extension Vault {
     return "\(path)/\(ContainerStore.path(state.segment, .segment))"
   }
 
-  private static func status(_ path: String, _ configuration: VaultConfiguration, _ counters: Counters, _ operations: UInt64,
+  private static func status(_ path: String, _ configuration: VaultConfiguration, _ state: Metadata.State, _ operations: UInt64,
                              owner: String?, reason: String?, unsaved: UInt64, available: UInt64, _ warnings: [String],
                              _ stored: (packs: UInt64, journal: UInt64), _ disk: any Disk) -> VaultStatus {
     VaultStatus(
       path: path, name: configuration.name, id: hex(configuration.id.high) + hex(configuration.id.low), owner: owner, readOnlyReason: reason,
-      counters: counters, operations: operations, packBytes: stored.packs, journalBytes: stored.journal,
+      counters: state.counters, historyBytes: state.historyBytes, reclaimableBytes: state.containers.dead, operations: operations, packBytes: stored.packs, journalBytes: stored.journal,
       databaseBytes: bytes(path, ".", databaseName, disk), unsavedBytes: unsaved, availableBytes: available, quotaWarnings: warnings)
   }
 

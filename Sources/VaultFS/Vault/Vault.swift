@@ -36,8 +36,10 @@ public final class Vault: @unchecked Sendable {
   var unsaved: [InodeNumber: Node] = [:]
   /// The optimiser, or a collection, is at work: one at a time. Taken before any other lock.
   let working = Lock()
-  /// Files of the past that are open: what they show must stay.
-  var pastOpen: [ObjectIdentifier: Node] = [:]
+  /// Trees that an owner that was killed was taking back; set when the vault is opened.
+  var abandoned: [(name: [UInt8], parent: InodeNumber)] = []
+  /// When something was read last, by the monotonic clock.
+  let lastRead = Atomic<UInt64>(0)
   var growthSums = GrowthSums()
   /// Nodes without a name that somebody may still hold.
   var orphans: Set<InodeNumber> = []

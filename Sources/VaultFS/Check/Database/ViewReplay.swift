@@ -9,7 +9,7 @@ import Glibc
 enum ViewReplay {
   private static let file = "replay.db"
   /// Where chunks are, and what changes by itself.
-  private static let apart: Set<String> = ["chunk", "container", "state", "sqlite_stat1", "shape", "use"]
+  private static let apart: Set<String> = ["chunk", "container", "held_page", "state", "sqlite_stat1", "shape", "use"]
   private static let rowsMax = 1000
 
   static func look(_ copy: ViewCopy, _ work: CheckWork) throws {

@@ -21,8 +21,35 @@ final class DamageMarks {
     verifier = FrameVerifier(vault.containers, bases: FrameCache(bytesMax: Limits.frameCacheBytes))
   }
 
+  /// Doubts containers that are not there, or end before something that is read from them: nobody could read what is missing.
+  private func doubtWhatIsShort() throws(VaultError) {
+    var sizes: [ContainerNumber: UInt64] = [:], next: UInt64? = 0
+    func size(_ number: ContainerNumber) -> UInt64 {
+      if let known = sizes[number] { return known }
+      let found = (try? vault.containers.file(number).size()) ?? 0
+      sizes[number] = found
+      return found
+    }
+    while let first = next, !shared.cancellation.isCancelled {
+      next = nil
+      try vault.lock.withLock { () throws(VaultError) in
+        try vault.checkWhole()
+        let select = try vault.metadata.database.prepare("SELECT \(StoredChunk.columns) FROM chunk WHERE number >= ? ORDER BY number LIMIT ?")
+        select.bind(1, first)
+        select.bind(2, Self.rowsPerHold)
+        while try select.step() {
+          next = select.unsigned(0) + 1
+          guard let chunk = StoredChunk(select), !chunk.isNowhere, case let frame = chunk.place.frame,
+            frame.offset + UInt64(frame.length) > size(frame.container) else { continue }
+          shared.doubt(frame.container)
+        }
+      }
+    }
+  }
+
   /// - Returns: how many chunks were noted as damaged.
   func look() throws(VaultError) -> Int {
+    try doubtWhatIsShort()
     let doubtful = shared.counts.withLock { $0.doubtful }
     guard !doubtful.isEmpty else { return 0 }
     var marked = 0, next: UInt64? = 0

@@ -1,0 +1,219 @@
+// The trash: what was deleted and can be taken back, and letting go of it.
+//
+// What must stay true: what was in a directory that was deleted comes back with that, and is not told by itself. What was
+// taken back is not told any more: it goes on in what was made then (Metadata+Origins.swift), and its past is that one's.
+
+import Glibc
+
+/// Something deleted that can be taken back.
+public struct TrashItem: Sendable, Hashable, Codable {
+  /// The operation that deleted it: its name.
+  public var id: UInt64
+  public var inode: UInt64
+  public var name: [UInt8]
+  /// The directory it was in, and that directory's path, if there still is one.
+  public var parent: UInt64
+  public var place: [UInt8]?
+  /// Seconds since 1970.
+  public var second: Int64
+  public var mode: UInt32
+  public var size: UInt64
+  public var user: UInt32
+}
+
+/// Where directories of deleted things are now. Guarded by the vault's lock; good for one look.
+private struct Whereabouts {
+  enum Standing: Equatable {
+    /// It, or what was made of it later, is there.
+    case at([UInt8])
+    /// It was deleted, and can be taken back with all that was in it.
+    case deleted
+    /// Something took its place.
+    case replaced
+  }
+  private let metadata: Metadata
+  private var known: [InodeNumber: Standing] = [:]
+  init(_ metadata: Metadata) { self.metadata = metadata }
+
+  mutating func standing(of directory: InodeNumber) throws(VaultError) -> Standing {
+    var chain: [InodeNumber] = [], at = directory, end: Standing?
+    while end == nil {
+      if let found = known[at] {
+        end = found
+      } else if let living = try metadata.isNamed(at) ? at : metadata.successor(of: at), let path = try metadata.path(of: living) {
+        end = .at(path)
+        known[at] = end
+      } else if let parent = try parentOfDeleted(at), !chain.contains(at) {
+        chain.append(at)
+        at = parent
+      } else {
+        end = .replaced
+        known[at] = end
+      }
+    }
+    for inode in chain { known[inode] = end == .replaced ? .replaced : .deleted }
+    return known[directory] ?? .replaced
+  }
+
+  enum Kind { case item, part, version }
+
+  /// What a row of the trash is: something that can be taken back, a part of such a thing, or a former version of what is there.
+  mutating func kind(of inode: InodeNumber, in parent: InodeNumber, deletedBy died: LSN) throws(VaultError) -> (Kind, path: [UInt8]?) {
+    if try metadata.wasTakenBack(inode, after: died) { return (.version, nil) }
+    switch try standing(of: parent) {
+    case .at(let path): return (.item, path)
+    case .deleted: return (.part, nil)
+    case .replaced: return (.version, nil)
+    }
+  }
+
+  private func parentOfDeleted(_ directory: InodeNumber) throws(VaultError) -> InodeNumber? {
+    let select = try metadata.database.prepare("SELECT parent FROM trash WHERE inode = ? ORDER BY died DESC LIMIT 1")
+    select.bind(1, directory.value)
+    return try select.step() ? InodeNumber(select.unsigned(0)) : nil
+  }
+}
+
+extension Vault {
+  /// Rows that are looked at under one hold of the lock.
+  private static let rowsPerHold = 500
+
+  /// What was deleted and can be taken back, newest first.
+  public func trash() throws(VaultError) -> [TrashItem] {
+    var items: [TrashItem] = [], next: UInt64? = .max
+    while let before = next {
+      let page = try trash(before: before)
+      items += page.items
+      next = page.next
+    }
+    return items
+  }
+
+  /// Some of what was deleted before the operation `id`, newest first.
+  /// - Returns: also where to go on; nil at the end.
+  public func trash(before id: UInt64) throws(VaultError) -> (items: [TrashItem], next: UInt64?) {
+    try lock.withLock { () throws(VaultError) in
+      let select = try metadata.database.prepare("SELECT died, inode, parent, name, second FROM trash WHERE died < ? ORDER BY died DESC LIMIT \(Self.rowsPerHold)")
+      select.bind(1, min(id, UInt64(Int64.max)))
+      var whereabouts = Whereabouts(metadata), items: [TrashItem] = [], rows = 0, last = id
+      while try select.step() {
+        rows += 1
+        last = select.unsigned(0)
+        let parent = InodeNumber(select.unsigned(2)), inode = InodeNumber(select.unsigned(1))
+        let (kind, place) = try whereabouts.kind(of: inode, in: parent, deletedBy: LSN(last))
+        guard kind == .item, let node = try metadata.node(inode, at: LSN(last &- 1)) else { continue }
+        items.append(TrashItem(id: last, inode: inode.value, name: select.bytes(3), parent: parent.value, place: place,
+                               second: select.integer(4), mode: node.mode, size: node.info.size, user: node.user))
+      }
+      return (items, rows < Self.rowsPerHold ? nil : last)
+    }
+  }
+
+  /// Forgets what was deleted, but for what a snapshot or a pin holds, and for former versions of what is there.
+  /// - Parameter isDry: only counts.
+  /// - Returns: how many nodes.
+  public func emptyTrash(isDry: Bool = false) throws(VaultError) -> Int {
+    let gone = try lock.withLock { () throws(VaultError) -> Set<InodeNumber> in
+      let select = try metadata.database.prepare("SELECT inode, parent, died FROM trash ORDER BY died DESC")
+      var whereabouts = Whereabouts(metadata), gone: Set<InodeNumber> = []
+      while try select.step() {
+        let inode = InodeNumber(select.unsigned(0))
+        // What has another name still is not gone.
+        if gone.contains(inode) { continue }
+        if try metadata.isNamed(inode) { continue }
+        let (kind, _) = try whereabouts.kind(of: inode, in: InodeNumber(select.unsigned(1)), deletedBy: LSN(select.unsigned(2)))
+        if kind != .version { gone.insert(inode) }
+      }
+      return gone
+    }
+    if isDry { return gone.count }
+    // A tree has numbers in a row, mostly.
+    var range: Range<UInt64> = 0..<0
+    for inode in gone.map(\.value).sorted() {
+      if range.upperBound == inode, range.count < Self.rowsPerHold {
+        range = range.lowerBound..<inode + 1
+        continue
+      }
+      if !range.isEmpty { try forget(pastOf: range) }
+      range = inode..<inode + 1
+    }
+    if !range.isEmpty { try forget(pastOf: range) }
+    return gone.count
+  }
+
+  /// Deletions of one tree are no further apart than this, seconds.
+  private static let burst: Int64 = 10
+
+  /// When a deleted node was still whole: before the first of the deletions that took it away. Those are the ones in it
+  /// that followed each other until it was gone, after the last time that anything else changed in it.
+  public func momentBefore(_ item: TrashItem) throws(VaultError) -> LSN {
+    guard item.mode & S_IFMT == S_IFDIR else { return LSN(item.id &- 1) }
+    return try lock.withLock { () throws(VaultError) in
+      let (deletions, change) = try changes(in: item)
+      var first = (died: item.id, second: item.second)
+      for deletion in deletions.sorted(by: { $0.died > $1.died }) {
+        guard deletion.died > change, deletion.second >= first.second &- Self.burst else { break }
+        first = deletion
+      }
+      return LSN(first.died &- 1)
+    }
+  }
+
+  private typealias Deletion = (died: UInt64, second: Int64)
+
+  /// What was deleted in a directory before it went itself, and the last operation that changed something else there. `lock` is held.
+  private func changes(in item: TrashItem) throws(VaultError) -> ([Deletion], change: UInt64) {
+    let deleted = try metadata.database.prepare("SELECT died, inode, second FROM trash WHERE parent = ? AND died < ?")
+    let entries = try metadata.database.prepare("SELECT born, died FROM past_entry WHERE parent = ?")
+    let versions = try metadata.database.prepare("SELECT max(born) FROM past_node WHERE inode = ? AND died = ?")
+    var deletions: [Deletion] = [], nodes: [(inode: UInt64, died: UInt64)] = [], waiting = [item.inode], seen: Set<UInt64> = [item.inode]
+    while let directory = waiting.popLast() {
+      deleted.bind(1, directory)
+      deleted.bind(2, item.id)
+      defer { deleted.reset() }
+      while try deleted.step() {
+        deletions.append((deleted.unsigned(0), deleted.integer(2)))
+        nodes.append((deleted.unsigned(1), deleted.unsigned(0)))
+        if seen.insert(deleted.unsigned(1)).inserted { waiting.append(deleted.unsigned(1)) }
+      }
+    }
+    // Deleting names changes directories, and files that have others: that is no change of its own.
+    let deaths = Set(deletions.map(\.died))
+    var change: UInt64 = 0
+    for directory in seen {
+      entries.bind(1, directory)
+      defer { entries.reset() }
+      while try entries.step() { for lsn in [entries.unsigned(0), entries.unsigned(1)] where lsn < item.id && !deaths.contains(lsn) { change = max(change, lsn) } }
+    }
+    for node in nodes {
+      versions.bind(1, node.inode)
+      versions.bind(2, node.died)
+      defer { versions.reset() }
+      if try versions.step(), case let lsn = versions.unsigned(0), lsn < item.id, !deaths.contains(lsn) { change = max(change, lsn) }
+    }
+    return (deletions, change)
+  }
+
+  /// The path of a directory from the root, with a slash at its beginning and none at its end; nil where it is not there.
+  public func path(of directory: InodeNumber) throws(VaultError) -> [UInt8]? {
+    try lock.withLock { () throws(VaultError) in try metadata.path(of: directory) }
+  }
+}
+
+extension Metadata {
+  /// More than any path has.
+  private static let depthMax = 100_000
+
+  func path(of directory: InodeNumber) throws(VaultError) -> [UInt8]? {
+    let select = try database.prepare("SELECT parent, name FROM entry WHERE inode = ? AND type = 16384")
+    var parts: [[UInt8]] = [], at = directory
+    while at != .root {
+      select.bind(1, at.value)
+      defer { select.reset() }
+      guard parts.count < Self.depthMax, try select.step() else { return nil }
+      parts.append(select.bytes(1))
+      at = InodeNumber(select.unsigned(0))
+    }
+    return Array(parts.reversed().map { [0x2F] + $0 }.joined())
+  }
+}

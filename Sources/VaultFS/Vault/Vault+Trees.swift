@@ -1,0 +1,141 @@
+// Whole trees, made anew from the past, weighed, removed: a directory at a time, however deep they are.
+
+import Glibc
+
+/// Making a tree anew.
+struct Revival {
+  /// What it is to be as.
+  let moment: LSN
+  /// No limit is asked: it takes the place of something.
+  var isFree = false
+  /// The new nodes, by what they were made from.
+  var made: [InodeNumber: InodeNumber] = [:]
+  var done = Restored()
+
+  private static let namesMax = 10
+
+  init(moment: LSN, isFree: Bool = false) { (self.moment, self.isFree) = (moment, isFree) }
+
+  mutating func miss(_ name: [UInt8]) {
+    done.missing += 1
+    if done.missingNames.count < Self.namesMax { done.missingNames.append(name) }
+  }
+}
+
+extension Vault {
+  /// - Returns: the new directory.
+  func revive(_ source: InodeNumber, as name: [UInt8], in parent: InodeNumber, _ revival: inout Revival) throws(VaultError) -> InodeNumber {
+    var waiting = [(source: source, name: name, parent: parent)], directories: [InodeNumber] = []
+    while let next = waiting.popLast() {
+      // A damaged past may have a directory in itself.
+      if revival.made[next.source] != nil { throw metadata.damaged("directory \(next.source.value) of the past is at more than one place") }
+      let inode = try make(next.source, next.name, next.parent, &revival)
+      directories.append(next.source)
+      for entry in try allEntriesAt(next.source, revival.moment) {
+        if entry.info == nil { revival.miss(entry.name) } else if entry.type == S_IFDIR {
+          waiting.append((entry.inode, entry.name, inode))
+        } else if let known = revival.made[entry.inode] {
+          _ = try link(known, as: entry.name, in: inode)
+        } else { _ = try make(entry.inode, entry.name, inode, &revival) }
+      }
+    }
+    // A directory's own times are those from before its entries came.
+    for source in directories {
+      guard let inode = revival.made[source] else { continue }
+      var change = AttributeChange()
+      let was = try info(source, at: revival.moment)
+      (change.accessed, change.modified) = (was.accessed, was.modified)
+      _ = try self.change(inode, change)
+    }
+    return revival.made[source]!
+  }
+
+  private func make(_ source: InodeNumber, _ name: [UInt8], _ parent: InodeNumber, _ revival: inout Revival) throws(VaultError) -> InodeNumber {
+    let inode = try reviveOne(source, revival.moment, name, parent, isFree: revival.isFree)
+    revival.made[source] = inode
+    revival.done.nodes += 1
+    return inode
+  }
+
+  /// What is below a directory, in all (`.vault`) and by owners.
+  struct Weighing {
+    /// Whether nodes with several names count, once. They may stay where one of the names goes.
+    let countsLinks: Bool
+    var sums: [QuotaSubject: Usage] = [:]
+    private var seen: Set<InodeNumber> = []
+    init(countsLinks: Bool) { self.countsLinks = countsLinks }
+
+    mutating func add(_ info: NodeInfo) {
+      if info.mode & S_IFMT != S_IFDIR, info.links > 1 { guard countsLinks, seen.insert(info.inode).inserted else { return } }
+      let own = Usage(bytes: info.allocated, nodes: 1)
+      for subject in [QuotaSubject.vault, .user(info.user), .group(info.group)] { sums[subject] = (sums[subject] ?? Usage()) &+ own }
+    }
+  }
+
+  /// - Parameter name: of what is not counted.
+  func weigh(below directory: InodeNumber, _ weighing: inout Weighing, but name: [UInt8]? = nil) throws(VaultError) {
+    var waiting = [directory]
+    while let next = waiting.popLast() {
+      for entry in try allEntries(of: next, withInfo: true) where next != directory || entry.name != name {
+        guard let info = entry.info else { continue }
+        weighing.add(info)
+        if entry.type == S_IFDIR { waiting.append(entry.inode) }
+      }
+    }
+  }
+
+
+  /// Entries of a directory at a time: a page of them.
+  private static let entriesPerList = 500
+
+  func allEntries(of directory: InodeNumber, withInfo: Bool = false) throws(VaultError) -> [DirectoryEntry] {
+    try all { cookie throws(VaultError) in try list(directory, after: cookie, count: Self.entriesPerList, withInfo: withInfo) }
+  }
+  func allEntriesAt(_ directory: InodeNumber, _ moment: LSN) throws(VaultError) -> [DirectoryEntry] {
+    try all { cookie throws(VaultError) in try list(directory, after: cookie, count: Self.entriesPerList, at: moment) }
+  }
+  private func all(_ next: (UInt64) throws(VaultError) -> [DirectoryEntry]) throws(VaultError) -> [DirectoryEntry] {
+    var found: [DirectoryEntry] = []
+    while true {
+      let part = try next(found.last?.cookie ?? 0)
+      if part.isEmpty { return found }
+      found += part
+    }
+  }
+
+  /// Deletes a node and all below it. Whoever has a file of it open goes on with that.
+  func removeTree(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
+    var waiting = [(name: name, parent: parent)]
+    while let next = waiting.last {
+      guard let info = try lookup(next.name, in: next.parent) else {
+        waiting.removeLast()
+        continue
+      }
+      let isDirectory = info.mode & S_IFMT == S_IFDIR
+      let entries = isDirectory ? try list(info.inode, after: 0, count: Self.entriesPerList, withInfo: false) : []
+      if entries.isEmpty {
+        try remove(next.name, in: next.parent, directory: isDirectory, isOurs: true)
+        waiting.removeLast()
+        continue
+      }
+      for entry in entries {
+        if entry.type == S_IFDIR { waiting.append((entry.name, info.inode)) } else { try remove(entry.name, in: info.inode, directory: false, isOurs: true) }
+      }
+    }
+  }
+
+  /// Removes what owners that were killed left of trees they were taking back.
+  func removeAbandoned(while mayGoOn: () -> Bool) throws(VaultError) {
+    for place in abandoned where mayGoOn() { try removeTree(place.name, in: place.parent) }
+  }
+}
+
+extension Metadata {
+  /// Where trees were being taken back when the last owner was killed.
+  func abandonedStaging() throws(VaultError) -> [(name: [UInt8], parent: InodeNumber)] {
+    let select = try database.prepare("SELECT e.name, e.parent FROM staging AS s JOIN entry AS e ON e.inode = s.inode AND e.type = \(S_IFDIR)")
+    var found: [(name: [UInt8], parent: InodeNumber)] = []
+    while try select.step() { found.append((select.bytes(0), InodeNumber(select.unsigned(1)))) }
+    return found.filter { $0.name.starts(with: Self.stagingPrefix) }
+  }
+}

@@ -1,0 +1,57 @@
+// The versions of what is, or was, under a name.
+//
+// What must stay true:
+// 1. The node that has the name now shows all it was, also under other names: history follows renames.
+// 2. A node that had the name before shows what it was while it had it, and nothing it became elsewhere.
+// 3. Whoever asks sees of this no more than the modes of then, and the file that is there now, let them.
+
+import Glibc
+
+extension Vault {
+  /// All versions of a node, the newest first.
+  public func versions(of inode: InodeNumber) throws(VaultError) -> [FileVersion] {
+    try lock.withLock { () throws(VaultError) in try metadata.versions(of: inode).map(\.version).sorted { $0.id > $1.id } }
+  }
+
+  /// The versions of the file at a name, and of those that had it before, the newest first. One that ended later than its
+  /// node had the name is said to have ended then.
+  /// - Parameter viewer: one who may read the file that has the name now, where there is one.
+  public func versions(named name: [UInt8], in parent: InodeNumber, for viewer: Viewer) throws(VaultError) -> [FileVersion] {
+    try checkName(name)
+    return try lock.withLock { () throws(VaultError) in
+      var file: InodeNumber?
+      if let row = try metadata.entry(name, in: parent), row.type == S_IFREG { file = row.inode }
+      var found: [FileVersion] = []
+      func add(_ kept: Metadata.KeptVersion, until end: LSN?) throws(VaultError) {
+        var version = kept.version
+        let isOwn = viewer.isAdministrator || version.user == viewer.user
+        // Who had it may see what became of it elsewhere: what is written soon after a version began is not told from it.
+        let isWhole = end.map { (version.died ?? .max) <= $0.value } ?? true
+        guard kept.node.isRegular else { return }
+        if !isOwn { guard isWhole, file != nil, viewer.may(.read, try metadata.protection(of: kept.node)) else { return } }
+        if let end { version.died = min(version.died ?? .max, end.value) }
+        found.append(version)
+      }
+      var told: Set<InodeNumber> = []
+      if let file {
+        told.insert(file)
+        for kept in try metadata.versions(of: file) { try add(kept, until: nil) }
+        // What it was taken back from, until then.
+        for (origin, made) in try metadata.origins(of: file) where told.insert(origin).inserted {
+          for kept in try metadata.versions(of: origin) where kept.version.id < made.value { try add(kept, until: made) }
+        }
+      }
+      // The directory may have been taken back, too.
+      for directory in try [parent] + metadata.origins(of: parent).map(\.inode) {
+        for (inode, stays) in try metadata.pastStays(under: name, in: directory) where !told.contains(inode) {
+          for kept in try metadata.versions(of: inode) {
+            let version = kept.version
+            guard let stay = stays.last(where: { $0.lowerBound.value < version.died ?? .max && version.id < $0.upperBound.value }) else { continue }
+            try add(kept, until: stay.upperBound)
+          }
+        }
+      }
+      return found.sorted { $0.id > $1.id }
+    }
+  }
+}

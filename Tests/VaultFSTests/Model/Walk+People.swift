@@ -1,0 +1,199 @@
+// Steps of people who take back what was, and set policies and limits.
+
+import Glibc
+@testable import VaultFS
+
+extension Walk {
+  /// One of the moments that are kept, whatever changes next.
+  func moment() -> ModelMoment? {
+    history.change(at: clock)
+    return random.pickAny(history.snapshots.sorted { $0.value.moment.lsn < $1.value.moment.lsn }.map(\.value.moment) + history.moments.suffix(20) + history.moments.prefix(20))
+  }
+
+  // MARK: Snapshots and pins
+
+  private static let snapshotsMax = 4
+
+  func makeSnapshot() throws {
+    let name = [UInt8]("s\(random.below(6))"), directory = random.chance(60) ? InodeNumber.root : directory()
+    guard history.snapshots.count < Self.snapshotsMax else { return try deleteSnapshot() }
+    let refusal: VaultError? = history.snapshots[name] == nil ? nil : .alreadyExists
+    let made = try attempt("snapshot of \(directory.value)", refusal) { try vault.makeSnapshot(name, of: directory) }
+    unsaved = [:]
+    if let made { history.snapshots[name] = ModelSnapshot(moment: ModelMoment(lsn: LSN(made.moment), seconds: clock..<clock, tree: tree), directory: directory) }
+  }
+
+  func deleteSnapshot() throws {
+    guard let name = random.pickAny(history.snapshots.keys.sorted { $0.lexicographicallyPrecedes($1) }) else { return }
+    try closePasts()
+    try attempt("delete a snapshot") { try vault.deleteSnapshot(name) }
+    history.snapshots[name] = nil
+  }
+
+  func pin() throws {
+    if !history.pins.isEmpty, random.chance(40) {
+      let pin = history.pins.remove(at: random.below(history.pins.count))
+      return try attempt("unpin \(pin.inode.value)") { try vault.pin(pin.inode, at: pin.lsn, false) } ?? ()
+    }
+    try saveAll()
+    let moment = random.chance(50) ? moment() : nil, lsn = moment?.lsn ?? vault.present, was = moment?.tree ?? tree
+    guard let inode = random.pickAny(was.files), !history.pins.contains(where: { $0.inode == inode && $0.lsn == lsn }) else { return }
+    try attempt("pin \(inode.value)") { try vault.pin(inode, at: lsn, true) }
+    history.pins.append(ModelPin(inode: inode, lsn: lsn, node: was[inode]))
+  }
+
+  func changePolicy() throws {
+    var policy = HistoryPolicy()
+    policy.isOn = random.chance(90)
+    policy.window = random.pick([0, 10, 10, 10, 60, 3600])
+    policy.all = random.pick([0, 60, 3600, 86_400])
+    policy.hourly = random.pick([0, 6 * 3600, 3 * 86_400])
+    policy.daily = random.pick([0, 4 * 86_400, 20 * 86_400])
+    policy.weekly = random.pick([0, 40 * 86_400])
+    try closePasts()
+    try attempt("policy \(policy.numbers)") { try vault.setHistoryPolicy(policy) }
+    history.policy = policy
+  }
+
+  func emptyTrash() throws {
+    _ = try attempt("empty the trash") { try vault.emptyTrash() }
+    history.empty(tree)
+  }
+
+  // MARK: Taking back
+
+  /// A file becomes what it or another one was.
+  func restore() throws {
+    guard let moment = moment(), let source = random.pickAny(moment.tree.files), let target = tree.files.contains(source) && random.chance(70) ? source : file() else { return }
+    let was = moment.tree[source], now = tree[target]
+    try saveAll()
+    let more = Usage(bytes: UInt64(max(0, was.content.allocated - now.content.allocated)))
+    func refusal(_ subjects: [QuotaSubject], _ adding: Usage) -> VaultError? { limits.refusal(subjects, adding: adding, tree, at: clock) }
+    let refused = refusal([.user(was.user)], was.user == now.user ? more : was.own) ?? refusal([.group(was.group)], was.group == now.group ? more : was.own)
+      ?? refusal(ModelLimits.trees(from: now.home?.directory, tree) + [.vault], more)
+    let done: Void? = try attempt("restore \(target.value) from \(source.value) at \(moment.lsn.value)", refused) { try vault.restore(target, from: source, at: moment.lsn) }
+    guard done != nil else { return }
+    (tree[target].content, tree[target].xattrs) = (was.content, was.xattrs)
+    (tree[target].mode, tree[target].user, tree[target].group) = (was.mode, was.user, was.group)
+  }
+
+  func revive() throws {
+    guard let moment = moment(), let source = random.pickAny(moment.tree.inodes.filter { moment.tree[$0].links > 0 }) else { return }
+    try revive(source, of: moment.tree, at: moment.lsn)
+  }
+
+  /// What was deleted comes back.
+  func undelete() throws {
+    guard let (id, item) = random.pickAny(history.trash.filter { $0.value.before != nil }.sorted { $0.key > $1.key }.prefix(10)), let before = item.before else { return }
+    guard let found = try vault.trash().first(where: { $0.id == id }) else { return }
+    try revive(item.inode, of: before, at: try vault.momentBefore(found))
+  }
+
+  private func revive(_ source: InodeNumber, of past: ModelTree, at lsn: LSN) throws {
+    let place = place(), nodes = past.below(source)
+    guard tree.nodes.count + nodes.count <= 2 * Self.nodesMax else { return }
+    let refusal = tree[place] != nil ? .alreadyExists : refusal(reviving: nodes, of: past, in: place.directory)
+    let made = try attempt("revive \(source.value) at \(lsn.value) as \(text(place))", refusal, isLong: nodes.count > 1) {
+      try vault.revive(source, at: lsn, as: place.name, in: place.directory)
+    }
+    guard let made else { return }
+    var known: [InodeNumber: InodeNumber] = [:]
+    try graft(source, of: past, as: made, at: place, &known)
+    history.takenBack.formUnion(known.keys)
+    try findHomes(of: known)
+  }
+
+  /// One node after the other is added.
+  private func refusal(reviving nodes: Set<InodeNumber>, of past: ModelTree, in directory: InodeNumber) -> VaultError? {
+    var sums: [QuotaSubject: Usage] = [:], order: [QuotaSubject] = []
+    for node in nodes.map({ past[$0] }) {
+      for subject in ModelLimits.subjects(user: node.user, group: node.group, home: directory, tree) {
+        if sums[subject] == nil { order.append(subject) }
+        sums[subject, default: Usage()] = sums[subject, default: Usage()] &+ node.own
+      }
+    }
+    return order.lazy.compactMap { [self] in limits.refusal([$0], adding: sums[$0]!, tree, at: clock) }.first
+  }
+
+  /// Puts a copy of what was into the tree, as the vault has it: name by name.
+  private func graft(_ old: InodeNumber, of past: ModelTree, as inode: InodeNumber, at place: ModelTree.Place, _ known: inout [InodeNumber: InodeNumber]) throws {
+    if let same = known[old] {
+      try require(same == inode, "\(text(place)) is not the node that it was with another name")
+      return tree.add(inode, at: place)
+    }
+    known[old] = inode
+    tree.make(inode, past[old], at: place)
+    for (name, child) in past[old].children {
+      let place = ModelTree.Place(directory: inode, name: name)
+      guard let found = try vault.lookup(name, in: inode) else { throw Difference("\(text(place)) did not come back") }
+      try graft(child, of: past, as: found.inode, at: place, &known)
+    }
+  }
+
+  private func findHomes(of made: [InodeNumber: InodeNumber]) throws {
+    for inode in made.values where tree[inode].links > 1 && tree[inode].isFile { tree[inode].home = nil }
+    try findHomes()
+  }
+
+  /// A directory becomes what it was, with all below it.
+  func restoreTree() throws {
+    guard let moment = moment(), let directory = random.pickAny(tree.directories.filter { moment.tree.nodes[$0]?.links ?? 0 > 0 }) else { return }
+    let past = moment.tree, nodes = past.below(directory)
+    guard tree.nodes.count + nodes.count <= 2 * Self.nodesMax else { return }
+    try tick(20)
+    let refusal = refusal(restoring: directory, to: past), before = tree, earlier = vault.present.value
+    let done: Void? = try attempt("restore the tree \(directory.value) at \(moment.lsn.value)", refusal, isLong: true) { try vault.restoreTree(directory, at: moment.lsn) }
+    guard done != nil else { return }
+    for name in tree[directory].children.keys { try dropTree(ModelTree.Place(directory: directory, name: name)) }
+    var known = [directory: directory]
+    for (name, child) in past[directory].children {
+      let place = ModelTree.Place(directory: directory, name: name)
+      guard let found = try vault.lookup(name, in: directory) else { throw Difference("\(text(place)) did not come back") }
+      try graft(child, of: past, as: found.inode, at: place, &known)
+    }
+    known[directory] = nil
+    history.takenBack.formUnion(known.keys)
+    let was = past[directory]
+    (tree[directory].mode, tree[directory].user, tree[directory].group, tree[directory].xattrs) = (was.mode, was.user, was.group, was.xattrs)
+    for (old, new) in known { if let entry = limits.entries[.tree(old)] { limits.set(entry.limits, for: .tree(new)) } }
+    try findHomes(of: known)
+    try noteDeleted(before, since: earlier)
+  }
+
+  /// What takes the place of what is there may add no more than there is room for; what has other names stays.
+  private func refusal(restoring directory: InodeNumber, to past: ModelTree) -> VaultError? {
+    func sums(_ tree: ModelTree, _ counts: (ModelNode) -> Bool) -> [QuotaSubject: Usage] {
+      var sums: [QuotaSubject: Usage] = [:]
+      for node in tree.below(directory).subtracting([directory]).map({ tree[$0] }) where counts(node) {
+        for subject in [QuotaSubject.vault, .user(node.user), .group(node.group)] { sums[subject, default: Usage()] = sums[subject, default: Usage()] &+ node.own }
+      }
+      return sums
+    }
+    let taken = sums(past) { _ in true }, given = sums(tree) { $0.isDirectory || $0.links == 1 }
+    for subject in limits.entries.keys {
+      if case .tree = subject, !ModelLimits.trees(from: directory, tree).contains(subject) { continue }
+      let key: QuotaSubject = if case .tree = subject { .vault } else { subject }
+      if let adding = taken[key], let refusal = limits.refusal(restoring: adding, inPlaceOf: given[key] ?? Usage(), subject, tree, at: clock) { return refusal }
+    }
+    return nil
+  }
+
+  // MARK: Limits
+
+  func limit() throws {
+    if !limits.entries.isEmpty, random.chance(45) {
+      let subject = random.pick(limits.entries.keys.sorted { $0.row < $1.row })
+      try attempt("no limit of \(subject)") { try vault.removeQuota(of: subject) }
+      return limits.set(nil, for: subject)
+    }
+    let id = UInt32(random.below(3)), subject = random.pick([QuotaSubject.vault, .user(id), .group(id), .tree(directory()), .tree(directory())])
+    let used = tree.usages[subject] ?? Usage(), room = UInt64(random.below(random.chance(30) ? 1000 : 800_000)), nodes = used.nodes + UInt64(random.below(8))
+    let bytes = used.bytes + room - min(used.bytes + room, random.chance(15) ? 200_000 : 0)
+    let new = QuotaLimits(bytes: QuotaLimit(soft: random.chance(50) ? bytes - min(bytes, 100_000) : nil, hard: random.chance(85) ? bytes : nil),
+                          nodes: QuotaLimit(soft: random.chance(30) ? nodes - min(nodes, 3) : nil, hard: nodes), graceSeconds: random.pick([0, 5, 35, 100_005]))
+    // What was written while there were no limits is saved.
+    if limits.entries.isEmpty { unsaved = [:] }
+    try attempt("limit of \(subject): \(new)") { try vault.setQuota(new, for: subject) }
+    limits.set(new, for: subject)
+  }
+}
