@@ -64,6 +64,6 @@ let package = Package(
     .testTarget(name: "VaultFSTests", dependencies: ["VaultFS"], exclude: ["Golden"], swiftSettings: strict),
     .testTarget(name: "VaultClientTests", dependencies: ["VaultFS", "VaultClient", "TestSupport"], swiftSettings: strict),
     .testTarget(
-      name: "MountTests", dependencies: ["VaultFS", "VaultClient", "FuseBridge", "VaultCommand", "CommandSupport", "TestSupport"], swiftSettings: strict),
+      name: "MountTests", dependencies: ["VaultFS", "VaultClient", "VaultMount", "FuseBridge", "VaultCommand", "CommandSupport", "TestSupport"], swiftSettings: strict),
   ]
 )

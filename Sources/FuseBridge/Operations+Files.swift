@@ -68,10 +68,11 @@ extension Operations {
     unsafe table.write = { request, node, bytes, size, offset, info in
       let reply = unsafe Reply(to: request)
       do throws(Errno) {
-        let flags = unsafe info!.pointee.flags
+        let flags = unsafe info!.pointee.flags, isFromPageCache = unsafe info!.pointee.writepage != 0
         let count = try unsafe reply.files.write(
           UnsafeRawBufferPointer(start: bytes, count: size), to: NodeNumber(node), HandleNumber(info!), at: UInt64(offset),
-          flags: flags & ~OpenFlag.clearsPrivileges, clearsPrivileges: flags & OpenFlag.clearsPrivileges != 0, by: reply.caller)
+          flags: flags & ~OpenFlag.clearsPrivileges | (isFromPageCache ? OpenFlag.isFromPageCache : 0),
+          clearsPrivileges: flags & OpenFlag.clearsPrivileges != 0, by: reply.caller)
         precondition(count <= size, "write accepted more than it was given")
         reply.counters.countWritten(count)
         reply.written(count)
@@ -129,4 +130,7 @@ public enum OpenFlag {
   /// capabilities, because the caller may not keep them. Only where `Capabilities.clearsPrivileges`.
   /// open(2) has no such bit and ignores it.
   public static let clearsPrivileges: Int32 = 1 << 30
+  /// In `write`: the kernel writes back a page of its cache, because of mmap(2). No program waits for the answer: of an
+  /// error it keeps ENOSPC for the next fsync(2) or msync(2), and makes EIO of every other.
+  public static let isFromPageCache: Int32 = 1 << 29
 }

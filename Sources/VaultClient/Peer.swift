@@ -18,8 +18,8 @@ public struct Peer: Sendable {
 
   public init(user: UInt32, groups: Set<UInt32>, process: Int32 = 0) { (self.user, self.groups, self.process) = (user, groups, process) }
 
-  /// A vault is used by the user it belongs to: this process is theirs.
-  public var isAdministrator: Bool { user == 0 || user == geteuid() }
+  public var isAdministrator: Bool { viewer.isAdministrator }
+  var viewer: Viewer { Viewer(user: user) { [groups] in groups.contains($0) } }
 
   public func mayRead(_ protection: Protection) -> Bool { may(.read, protection) }
   public func mayWrite(_ protection: Protection) -> Bool { may(.write, protection) }
@@ -28,9 +28,7 @@ public struct Peer: Sendable {
 
   public func isMember(of group: UInt32) -> Bool { groups.contains(group) }
 
-  private func may(_ rights: Protection.Rights, _ protection: Protection) -> Bool {
-    isAdministrator || protection.allows(rights, user: user) { groups.contains($0) }
-  }
+  private func may(_ rights: Protection.Rights, _ protection: Protection) -> Bool { viewer.may(rights, protection) }
 }
 
 extension Peer {

@@ -21,7 +21,7 @@ public final class RemoteService: VaultService {
 
   /// The socket for everyone, of a file system that is mounted here.
   /// - Parameter device: `major:minor`, as mount tables have it.
-  public convenience init(device: String) { self.init(UnixAddress(directory: Array(VaultServer.publicDirectory.utf8), name: device)) }
+  public convenience init(device: String) { self.init(UnixAddress(directory: Array(PublicDirectory.path.utf8), name: device)) }
 
   init(_ address: UnixAddress) {
     self.address = address

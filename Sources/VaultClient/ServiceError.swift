@@ -8,7 +8,7 @@ public struct ServiceError: Error, Codable, Sendable, CustomStringConvertible {
   public enum Code: String, Codable, Sendable {
     // The engine's words.
     case notFound, alreadyExists, notADirectory, isADirectory, directoryNotEmpty, nameInvalid, nameTooLong, tooManyLinks, invalidArgument
-    case notPermitted, attributeMissing, attributeExists, attributeTooLarge, fileTooLarge, noDataThere, staleNode, notSupported, crossesIntoItself
+    case notPermitted, attributeMissing, attributeExists, attributeTooLarge, fileTooLarge, noDataThere, staleNode, notSupported, crossesIntoItself, crossesLimit
     case readOnly, diskFull, quotaExceeded, disk, chunkDamaged, journalDamaged, databaseDamaged, databaseOutdated, formatUnknown, notAVault, vaultMissing
     case directoryInUse, owned, closed
     // Of the wire.
@@ -46,6 +46,15 @@ extension ServiceError {
     self.init(error.code, object.map { "\($0): \(error)" } ?? "\(error)")
   }
 
+  /// - Parameter vault: in which it was met: a limit is then named by its path.
+  init(_ error: VaultError, of object: String, in vault: Vault) {
+    guard case .quotaExceeded(let subject) = error else {
+      self.init(error, of: object)
+      return
+    }
+    self.init(error.code, "\(object): the \(vault.name(ofQuotaOf: subject)) is used up, and nothing was changed; delete something there, or raise the limit (`fsctl quota set`)")
+  }
+
   /// Whatever was thrown while a request was answered.
   init(anything error: any Error) {
     switch error {
@@ -74,7 +83,7 @@ extension VaultError {
     case .notADirectory: .notADirectory
     case .isADirectory: .isADirectory
     case .directoryNotEmpty: .directoryNotEmpty
-    case .nameInvalid: .nameInvalid
+    case .nameInvalid, .nameReserved: .nameInvalid
     case .nameTooLong: .nameTooLong
     case .tooManyLinks: .tooManyLinks
     case .invalidArgument: .invalidArgument
@@ -87,6 +96,7 @@ extension VaultError {
     case .staleNode: .staleNode
     case .notSupported: .notSupported
     case .crossesIntoItself: .crossesIntoItself
+    case .crossesLimit: .crossesLimit
     case .readOnly: .readOnly
     case .diskFull: .diskFull
     case .quotaExceeded: .quotaExceeded

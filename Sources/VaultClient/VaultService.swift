@@ -22,6 +22,8 @@ public protocol VaultRequest: Codable, Sendable {
   associatedtype Answer: Codable & Sendable = Nothing
   /// What it is called on the wire: a lower-case word, for ever.
   static var name: String { get }
+  /// What people type to ask it, for messages.
+  static var command: String { get }
   static var access: Access { get }
   /// Answers it. `peer` was checked against `access`; anything finer is decided here, by `Peer`.
   func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Item>) throws -> Answer
@@ -68,10 +70,12 @@ public struct Progress: Codable, Sendable {
 }
 
 extension VaultRequest {
+  public static var command: String { "fsctl \(name)" }
+
   /// The one way to a request's answer, for both implementations.
   func answer(in host: ServiceHost, for peer: Peer, _ receiver: Receiver<Item>) throws -> Answer {
     if Self.access == .administrators, !peer.isAdministrator {
-      throw ServiceError(.notPermitted, "`\(Self.name)` is for root and for the user the vault belongs to; ask as one of them")
+      throw ServiceError(.notPermitted, "`\(Self.command)` is for root and for the user the vault belongs to; ask as one of them")
     }
     return try perform(in: host, for: peer, receiver)
   }

@@ -17,6 +17,8 @@ extension VaultError {
     case .nameInvalid, .invalidArgument, .crossesIntoItself: .invalidArgument
     case .nameTooLong: .nameTooLong
     case .tooManyLinks: .tooManyLinks
+    case .crossesLimit: .crossDevice
+    case .nameReserved: .busy
     case .notPermitted: .permission
     case .attributeMissing: .noAttribute
     case .attributeTooLarge: .argumentTooBig
@@ -54,6 +56,7 @@ extension NodeNumber {
 }
 
 extension Caller {
+  var viewer: Viewer { Viewer(user: user, isMember: isMember) }
   var requester: Requester { Requester(user: user, group: group, umask: umask, isMember: isMember) }
 
   /// Whether `wanted` is one of the caller's groups. A request tells one of them; /proc has the others.

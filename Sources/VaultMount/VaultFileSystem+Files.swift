@@ -35,9 +35,17 @@ extension VaultFileSystem {
 
   public func write(_ bytes: UnsafeRawBufferPointer, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
                     flags: Int32, clearsPrivileges: Bool, by caller: Caller) throws(FuseBridge.Errno) -> Int {
-    try answer { () throws(VaultError) in
-      try unsafe vault.write(bytes, to: handle.file, at: offset, clearsPrivileges: clearsPrivileges, isMember: caller.isMember)
-      return bytes.count
+    let file = handle.file
+    do throws(FuseBridge.Errno) {
+      return try answer { () throws(VaultError) in
+        try unsafe vault.write(bytes, to: file, at: offset, clearsPrivileges: clearsPrivileges, isMember: caller.isMember)
+        return bytes.count
+      }
+    } catch {
+      guard flags & OpenFlag.isFromPageCache != 0 else { throw error }
+      vault.reportLostMapping(at: offset, of: file, isFull: error == .quota || error == .noSpace)
+      // The kernel keeps that one for who asks next.
+      throw error == .quota ? .noSpace : error
     }
   }
 

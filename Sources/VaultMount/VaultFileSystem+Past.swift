@@ -25,24 +25,33 @@ extension VaultFileSystem {
     if parent == .root { return .found(try pastEntry(.top, in: .top)) }
     let place = try place(of: parent)
     if name == [0x2E] { return .found(try pastEntry(place, in: place)) }
-    guard let found = try answer({ () throws(VaultError) in try past.find(name, in: place, for: caller.user) }) else { return .absent(timeout: past.timeout(in: place)) }
+    guard let found = try answer({ () throws(VaultError) in try past.find(name, in: place, for: caller) }) else { return .absent(timeout: past.timeout(in: place)) }
     return .found(try pastEntry(found, in: place))
   }
 
+  /// An entry to be given to the kernel, for which it counts already.
   /// - Parameter parent: where it was found.
   private func pastEntry(_ place: PastView.Place, in parent: PastView.Place) throws(FuseBridge.Errno) -> Entry {
-    let attributes = try answer { () throws(VaultError) in try past.attributes(of: place) }
-    return Entry(attributes: attributes, attributesTimeout: past.timeout(in: place), nameTimeout: past.timeout(in: parent))
+    guard let (node, generation) = past.refer(to: place) else { throw .tooManyOpenFilesInSystem }
+    do throws(FuseBridge.Errno) {
+      let attributes = try answer { () throws(VaultError) in try past.attributes(of: place, node) }
+      return Entry(attributes: attributes, generation: generation, attributesTimeout: past.timeout(in: place), nameTimeout: past.timeout(in: parent))
+    } catch {
+      past.forget(node, count: 1)
+      throw error
+    }
   }
 
   func pastAttributes(of node: NodeNumber) throws(FuseBridge.Errno) -> (Attributes, timeout: Double) {
     let place = try place(of: node)
-    return (try answer { () throws(VaultError) in try past.attributes(of: place) }, past.timeout(in: place))
+    return (try answer { () throws(VaultError) in try past.attributes(of: place, node) }, past.timeout(in: place))
   }
 
   func pastXattr(_ name: [UInt8], of node: NodeNumber) throws(FuseBridge.Errno) -> [UInt8] {
-    guard case .past(let inode, let moment) = try place(of: node) else { throw .noAttribute }
-    return try answer { () throws(VaultError) in try vault.xattr(name, of: inode, at: moment) }
+    let place = try place(of: node)
+    if case .past(let inode, let moment) = place { return try answer { () throws(VaultError) in try vault.xattr(name, of: inode, at: moment) } }
+    guard name == Self.lists[0], let list = try answer({ () throws(VaultError) in try past.accessList(of: place) }) else { throw .noAttribute }
+    return list
   }
 
   func pastXattrNames(of node: NodeNumber) throws(FuseBridge.Errno) -> [[UInt8]] {
@@ -57,7 +66,7 @@ extension VaultFileSystem {
   }
 
   /// Entries after `cookie`, which is at least that of `.`.
-  func listPast(_ node: NodeNumber, after cookie: UInt64, for user: UInt32, into listing: inout DirectoryListing) throws(FuseBridge.Errno) {
+  func listPast(_ node: NodeNumber, _ open: OpenPast, after cookie: UInt64, into listing: inout DirectoryListing) throws(FuseBridge.Errno) {
     let place = try place(of: node), parentCookie: UInt64 = 2
     var at = cookie
     if at < parentCookie {
@@ -65,13 +74,24 @@ extension VaultFileSystem {
       at = parentCookie
     }
     while true {
-      let found = try answer { () throws(VaultError) in try past.list(place, after: at, count: 64, for: user) }
-      if found.isEmpty { return }
-      for item in found {
-        guard let entry = try? pastEntry(item.place, in: place) else { continue }
-        guard listing.append(item.name, entry: entry, cookie: item.cookie) else { return }
-        at = item.cookie
-      }
+      let page = try answer { () throws(VaultError) in try past.list(place, after: at, for: open) }
+      for item in page.items where try !append(item.name, item.place, item.cookie, of: place, to: &listing) { return }
+      guard let end = page.end, end > at else { return }
+      at = end
     }
+  }
+
+  /// - Returns: false where the listing is full.
+  private func append(_ name: [UInt8], _ found: PastView.Place, _ cookie: UInt64, of place: PastView.Place,
+                      to listing: inout DirectoryListing) throws(FuseBridge.Errno) -> Bool {
+    let entry: Entry
+    do throws(FuseBridge.Errno) { entry = try pastEntry(found, in: place) } catch {
+      if error == .tooManyOpenFilesInSystem { throw error }
+      // Its name was kept, and what it was is not: it hides no neighbour.
+      return true
+    }
+    let fits = listing.append(name, entry: entry, cookie: cookie)
+    if !fits || !listing.wantsEntries { past.forget(entry.attributes.node, count: 1) }
+    return fits
   }
 }

@@ -32,10 +32,12 @@ public struct VaultFileSystem: FileSystem {
   // MARK: Names
 
   /// The kernel tells the count when it lets go of a node: all of it at once, but for lookups that crossed an unlink.
-  public func forget(_ node: NodeNumber, count: UInt64) { if !PastView.contains(node) { vault.forget(node.inode) } }
+  public func forget(_ node: NodeNumber, count: UInt64) {
+    if PastView.contains(node) { past.forget(node, count: count) } else { vault.forget(node.inode) }
+  }
 
   public func lookup(_ name: FileName, in parent: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) -> LookupResult {
-    if PastView.contains(parent) || name.bytes == PastView.name && parent == .root { return try lookUpPast(name.bytes, in: parent, by: caller) }
+    if PastView.contains(parent) || name.bytes == Vault.pastName && parent == .root { return try lookUpPast(name.bytes, in: parent, by: caller) }
     return try answer { () throws(VaultError) in
       // What was opened by handle (open_by_handle_at(2), NFS) finds its node and its parent this way.
       if name.bytes == [0x2E] { return .found(entry(try vault.info(parent.inode))) }
@@ -156,7 +158,7 @@ public struct VaultFileSystem: FileSystem {
   }
 
   private static let trusted = Array("trusted.".utf8)
-  private static let lists = ["system.posix_acl_access", "system.posix_acl_default"].map { Array($0.utf8) }
+  static let lists = ["system.posix_acl_access", "system.posix_acl_default"].map { Array($0.utf8) }
   private static let spaces = ["user.", "trusted.", "security."].map { Array($0.utf8) }
   private func checkXattr(_ name: [UInt8]) throws(FuseBridge.Errno) {
     // The kernel asks nobody's leave for names in `system.`: only those whose meaning it knows (and guards) may pass.
@@ -168,13 +170,15 @@ public struct VaultFileSystem: FileSystem {
 
   public func openDirectory(_ node: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) -> Opened {
     // Of the past the handle says for whom it is listed.
-    if PastView.contains(node) { return Opened(handle: HandleNumber(rawValue: UInt64(caller.user))) }
+    if PastView.contains(node) { return Opened(handle: HandleNumber(OpenPast(for: caller))) }
     return try answer { () throws(VaultError) in
       try vault.retain(node.inode)
       return Opened(handle: HandleNumber(rawValue: 0))
     }
   }
-  public func releaseDirectory(_ node: NodeNumber, _ handle: HandleNumber) { if !PastView.contains(node) { vault.release(node.inode) } }
+  public func releaseDirectory(_ node: NodeNumber, _ handle: HandleNumber) {
+    if PastView.contains(node) { handle.releasePast() } else { vault.release(node.inode) }
+  }
 
   private static let selfCookie: UInt64 = 1, parentCookie: UInt64 = 2
 
@@ -184,7 +188,7 @@ public struct VaultFileSystem: FileSystem {
       guard listing.append([0x2E], node: node, mode: S_IFDIR, cookie: Self.selfCookie) else { return }
       at = Self.selfCookie
     }
-    if PastView.contains(node) { return try listPast(node, after: at, for: UInt32(truncatingIfNeeded: handle.rawValue), into: &listing) }
+    if PastView.contains(node) { return try listPast(node, handle.openPast, after: at, into: &listing) }
     if at == Self.selfCookie {
       let parent = try answer { () throws(VaultError) in try vault.parent(of: node.inode) }
       guard listing.append([0x2E, 0x2E], node: NodeNumber(parent), mode: S_IFDIR, cookie: Self.parentCookie) else { return }

@@ -114,7 +114,7 @@ extension ServiceTests {
     @Test func `one user cannot take the place of all others`() throws {
       try ServedVault.run { served in
         let sockets = try asUser(Self.bob, groups: [Self.bob]) { [device = served.device] in
-          try (0..<WireLimits.clientsPerUserMax + 4).map { _ in try UnixAddress(directory: Array(VaultServer.publicDirectory.utf8), name: device).connect() }
+          try (0..<WireLimits.clientsPerUserMax + 4).map { _ in try UnixAddress(directory: Array(PublicDirectory.path.utf8), name: device).connect() }
         }
         defer { for descriptor in sockets { close(descriptor) } }
         for _ in 0..<200 where served.server.clientCount < WireLimits.clientsPerUserMax { usleep(10_000) }
@@ -126,7 +126,7 @@ extension ServiceTests {
 
     @Test func `a socket left behind is replaced, one that is another's by now stays`() throws {
       try ServedVault.run { first in
-        let place = "\(VaultServer.publicDirectory)/\(first.device)"
+        let place = "\(PublicDirectory.path)/\(first.device)"
         let second = VaultServer(ServiceHost(first.vault))
         try second.listenForEveryone(device: first.device, mountPoint: Array("/mnt".utf8))
         first.server.close()
@@ -135,6 +135,18 @@ extension ServiceTests {
         second.close()
         #expect(access(place, F_OK) != 0)
         #expect(throws: ServiceError.self) { try second.listenForEveryone(device: "x", mountPoint: Array("/run".utf8)) }
+        // What a killed owner left of a mount that is gone goes with the next one that comes; one that is answered stays.
+        let stale = "\(PublicDirectory.path)/0:999999", third = VaultServer(ServiceHost(first.vault)), fourth = VaultServer(ServiceHost(first.vault))
+        let listener = UnixAddress.makeSocket(), directory = try PublicDirectory.open()
+        #expect(UnixAddress.with("0:999999", in: directory) { bind(listener, $0, $1) } == 0)
+        close(listener)
+        close(directory)
+        try third.listenForEveryone(device: "0:999998", mountPoint: Array("/mnt".utf8))
+        #expect(access(stale, F_OK) != 0)
+        try fourth.listenForEveryone(device: "0:999997", mountPoint: Array("/mnt".utf8))
+        #expect(access("\(PublicDirectory.path)/0:999998", F_OK) == 0)
+        third.close()
+        fourth.close()
       }
     }
   }

@@ -5,6 +5,7 @@ import VaultFS
 
 public struct ActivityRequest: VaultRequest {
   public static let name = "activity"
+  public static let command = "fsctl top"
   public static let access = Access.administrators
   public init() {}
 

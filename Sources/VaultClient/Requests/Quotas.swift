@@ -61,6 +61,7 @@ public struct QuotaRequest: VaultRequest {
 
 public struct SetQuotaRequest: VaultRequest {
   public static let name = "set-quota"
+  public static let command = "fsctl quota set"
   public static let access = Access.administrators
   public var holder: QuotaHolder
   public var change: QuotaChange
@@ -79,6 +80,7 @@ public struct SetQuotaRequest: VaultRequest {
 
 public struct RemoveQuotaRequest: VaultRequest {
   public static let name = "remove-quota"
+  public static let command = "fsctl quota remove"
   public static let access = Access.administrators
   public var holder: QuotaHolder
   public var isDry: Bool

@@ -1,29 +1,33 @@
 // Snapshots, the trash, the policy of history, and giving back what nothing refers to.
 
+import Glibc
+import Printable
 public import VaultFS
 
 public struct SnapshotsRequest: VaultRequest {
   public static let name = "snapshots"
   public static let access = Access.everyone
   public init() {}
-  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Snapshot>) throws -> Nothing {
-    for snapshot in try host.vault.snapshots() { try answer.item(snapshot) }
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<SnapshotReport>) throws -> Nothing {
+    for snapshot in try host.vault.snapshots() { try answer.item(try SnapshotReport(snapshot, in: host.vault, for: peer)) }
     return Nothing()
   }
 }
 
 public struct MakeSnapshotRequest: VaultRequest {
   public static let name = "make-snapshot"
+  public static let command = "fsctl snapshot create"
   public static let access = Access.administrators
   public var snapshot: [UInt8]
   public var path: VaultPath
   public init(_ snapshot: [UInt8], of path: VaultPath) { (self.snapshot, self.path) = (snapshot, path) }
 
-  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Snapshot {
-    do { return try host.vault.makeSnapshot(snapshot, of: try peer.find(path, in: host.vault).inode) } catch let error as VaultError {
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> SnapshotReport {
+    do { return try SnapshotReport(host.vault.makeSnapshot(snapshot, of: try peer.find(path, in: host.vault).inode), in: host.vault, for: peer) } catch let error as VaultError {
       switch error {
-      case .alreadyExists: throw ServiceError(.alreadyExists, "there is a snapshot of that name already; choose another, or delete that one")
-      case .nameInvalid, .nameTooLong: throw ServiceError(error, of: "the snapshot's name")
+      case .alreadyExists: throw ServiceError(.alreadyExists, "there is a snapshot `\(printable(snapshot))` already; choose another name, or delete that one")
+      case .nameInvalid: throw ServiceError(error.code, "`\(printable(snapshot))` is not valid as a snapshot's name: one is not empty, not `.` or `..`, and has no slash and no NUL; choose another")
+      case .nameTooLong: throw ServiceError(error, of: "the snapshot's name")
       default: throw ServiceError(error, of: "\(path)")
       }
     }
@@ -32,6 +36,7 @@ public struct MakeSnapshotRequest: VaultRequest {
 
 public struct DeleteSnapshotRequest: VaultRequest {
   public static let name = "delete-snapshot"
+  public static let command = "fsctl snapshot delete"
   public static let access = Access.administrators
   public var snapshot: [UInt8]
   public init(_ snapshot: [UInt8]) { self.snapshot = snapshot }
@@ -39,9 +44,27 @@ public struct DeleteSnapshotRequest: VaultRequest {
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Nothing {
     do throws(VaultError) { try host.vault.deleteSnapshot(snapshot) } catch {
       guard case .notFound = error else { throw error }
-      throw ServiceError(.notFound, "there is no snapshot of that name; `fsctl snapshot list` shows which there are")
+      throw ServiceError(.notFound, "there is no snapshot `\(printable(snapshot))`; `fsctl snapshot list` shows which there are")
     }
     return Nothing()
+  }
+}
+
+/// A snapshot, and where the directory that it is of is now.
+public struct SnapshotReport: Codable, Sendable {
+  public var name: [UInt8]
+  /// The operation it was made by.
+  public var moment: UInt64
+  /// Seconds since 1970.
+  public var second: Int64
+  public var directory: UInt64
+  /// nil where it is not there any more, or not for whoever asks to know.
+  public var path: VaultPath?
+
+  init(_ snapshot: Snapshot, in vault: Vault, for peer: Peer) throws {
+    (name, moment, second, directory) = (snapshot.name, snapshot.moment, snapshot.second, snapshot.directory)
+    guard let path = try vault.path(of: InodeNumber(directory)).flatMap({ VaultPath($0) }) else { return }
+    if peer.isAdministrator || (try? peer.find(path, in: vault, followingLast: false))?.inode.value == directory { self.path = path }
   }
 }
 
@@ -50,8 +73,42 @@ public struct TrashRequest: VaultRequest {
   public static let access = Access.everyone
   public init() {}
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<TrashItem>) throws -> Nothing {
-    for item in try host.vault.trash() where peer.isAdministrator || item.user == peer.user { try answer.item(item) }
+    var mayKnow: [UInt64: Bool] = [:], next: UInt64? = .max
+    // Page by page: whoever reads slowly keeps nobody waiting.
+    while let before = next {
+      let page = try host.vault.trash(before: before)
+      for var item in page.items where peer.isAdministrator || item.user == peer.user {
+        let isKnown = try mayKnow[item.parent] ?? peer.mayKnowPlace(of: item, in: host.vault)
+        mayKnow[item.parent] = isKnown
+        if !isKnown { item.place = nil }
+        try answer.item(item)
+      }
+      next = page.next
+    }
     return Nothing()
+  }
+}
+
+extension Peer {
+  /// Whether this peer may come to the directory that something was deleted from: it may have moved since.
+  func mayKnowPlace(of item: TrashItem, in vault: Vault) throws -> Bool {
+    guard !isAdministrator, let place = item.place else { return true }
+    return VaultPath(place).map { path in (try? find(path, in: vault, followingLast: false))?.inode.value == item.parent } ?? false
+  }
+
+  /// What a directory held that was deleted may be others' by now, though the directory was this peer's: it is not for them
+  /// to bring it back with its owner, again and again.
+  func mustOwnAll(below item: TrashItem, at moment: LSN, in vault: Vault) throws {
+    if isAdministrator { return }
+    var waiting = [InodeNumber(item.inode)]
+    while let inode = waiting.popLast() {
+      let info = try vault.info(inode, at: moment)
+      guard info.user == user else {
+        throw ServiceError(.notPermitted, "others' files are in it, which are not yours to bring back; root and the vault's owner can, or copy what you may read from .vaultfs/trash at the root of the mount")
+      }
+      guard info.mode & S_IFMT == S_IFDIR else { continue }
+      try eachPage { cookie throws(VaultError) in try vault.list(inode, after: cookie, count: Self.entriesPerPage, at: moment) } body: { waiting += $0.map(\.inode) }
+    }
   }
 }
 
@@ -63,17 +120,23 @@ public struct RestoreTrashRequest: VaultRequest {
   public init(_ id: UInt64, to target: VaultPath?) { (self.id, self.target) = (id, target) }
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> VaultPath {
-    guard let item = try host.vault.trash().first(where: { $0.id == id }), peer.isAdministrator || item.user == peer.user else {
+    guard id < .max, let item = try host.vault.trash(before: id + 1).items.first(where: { $0.id == id }), peer.isAdministrator || item.user == peer.user else {
       throw ServiceError(.notFound, "nothing in the trash has the number \(id); `fsctl trash list` shows what there is")
     }
+    let moment = try host.vault.momentBefore(item)
+    try peer.mustOwnAll(below: item, at: moment, in: host.vault)
+    guard try target != nil || peer.mayKnowPlace(of: item, in: host.vault) else {
+      throw ServiceError(.notPermitted, "the directory it was in is where you may not look now; say where it shall come with --to PATH")
+    }
     guard let path = target ?? VaultPath((item.place ?? []) + [0x2F] + item.name) else { throw ServiceError(.nameTooLong, "the path it had is too long; say where it shall come with --to PATH") }
-    try peer.revive(InodeNumber(item.inode), at: try host.vault.momentBefore(item), to: path, in: host.vault)
+    try peer.revive(InodeNumber(item.inode), at: moment, to: path, in: host.vault)
     return path
   }
 }
 
 public struct EmptyTrashRequest: VaultRequest {
   public static let name = "empty-trash"
+  public static let command = "fsctl trash empty"
   public static let access = Access.administrators
   public var isDry: Bool
   public init(isDry: Bool) { self.isDry = isDry }
@@ -82,12 +145,13 @@ public struct EmptyTrashRequest: VaultRequest {
     public var items: Int
   }
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Answer {
-    Answer(items: isDry ? try host.vault.trash().count : try host.vault.emptyTrash())
+    Answer(items: try host.vault.emptyTrash(isDry: isDry))
   }
 }
 
 public struct HistoryPolicyRequest: VaultRequest {
   public static let name = "history-policy"
+  public static let command = "fsctl versions policy"
   public static let access = Access.administrators
   /// nil: only says what it is.
   public var policy: HistoryPolicy?
@@ -101,6 +165,7 @@ public struct HistoryPolicyRequest: VaultRequest {
 
 public struct CollectRequest: VaultRequest {
   public static let name = "collect"
+  public static let command = "fsctl gc"
   public static let access = Access.administrators
   public var isDry: Bool
   public init(isDry: Bool) { self.isDry = isDry }

@@ -18,13 +18,16 @@ public struct StatsRequest: VaultRequest {
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> StatsReport {
     let status = host.vault.status(), counters = status.counters
     var report = StatsReport(name: status.name, nodes: counters.nodes, logicalBytes: counters.logicalBytes, availableBytes: status.availableBytes)
-    report.tree = try tree.flatMap { try part($0, host.vault, peer) }
+    do { report.tree = try tree.flatMap { try part($0, host.vault, peer) } } catch let error as ServiceError where error.code == .notPermitted {
+      report.treeRefusal = "you may not read it, or not come to it; its owner can let you, with chmod or setfacl"
+    }
     report.user = try user.map { try part(.user($0), UInt64($0), host.vault, peer) }
     report.group = try group.map { try part(.group($0), UInt64($0), host.vault, peer) }
     guard peer.isAdministrator else { return report }
     report.vault = status.path
     report.lastScrub = host.vault.lastScrub
     (report.chunks, report.uniqueBytes, report.compressedBytes) = (counters.chunks, counters.uniqueBytes, counters.frameBytes)
+    (report.historyBytes, report.reclaimableBytes) = (status.historyBytes, status.reclaimableBytes)
     (report.storedBytes, report.unsavedBytes) = (status.storedBytes, status.unsavedBytes)
     report.dedupRatio = Self.ratio(counters.logicalBytes, counters.uniqueBytes)
     report.compressionRatio = Self.ratio(counters.uniqueBytes, counters.frameBytes)
@@ -32,15 +35,13 @@ public struct StatsRequest: VaultRequest {
     return report
   }
 
-  /// - Returns: nil where it is all of the vault, no directory, of the past, or not for this peer to read.
+  /// - Returns: nil where it is all of the vault, no directory, or of the past.
   private func part(_ path: VaultPath, _ vault: Vault, _ peer: Peer) throws -> StatsReport.Part? {
     guard let first = path.names.first, first != Array(".vaultfs".utf8) else { return nil }
-    do {
-      let info = try peer.findReadable(.path(path), in: vault)
-      guard info.mode & S_IFMT == S_IFDIR else { return nil }
-      let usage = try vault.usage(of: info.inode)
-      return StatsReport.Part(id: info.inode.value, logicalBytes: usage.bytes, nodes: usage.nodes)
-    } catch let error as ServiceError where error.code == .notPermitted { return nil }
+    let info = try peer.findReadable(.path(path), in: vault)
+    guard info.mode & S_IFMT == S_IFDIR else { return nil }
+    let usage = try vault.usage(of: info.inode)
+    return StatsReport.Part(id: info.inode.value, logicalBytes: usage.bytes, nodes: usage.nodes)
   }
 
   private func part(_ subject: QuotaSubject, _ id: UInt64, _ vault: Vault, _ peer: Peer) throws -> StatsReport.Part {
@@ -72,6 +73,10 @@ public struct StatsReport: Codable, Sendable {
   public var uniqueBytes: Int64?
   /// What that takes in frames.
   public var compressedBytes: Int64?
+  /// What of `uniqueBytes` only the past needs, and, beside it, what nothing needs any more and is on disk still; as the last
+  /// collection found them (twice a minute where something changes).
+  public var historyBytes: UInt64?
+  public var reclaimableBytes: UInt64?
   /// All that the vault has on disk.
   public var storedBytes: UInt64?
   /// Written by programs and not saved yet.
@@ -84,6 +89,8 @@ public struct StatsReport: Codable, Sendable {
   public var lastScrub: Int64?
 
   public var tree: Part?
+  /// Why nothing is told of a directory that was asked for.
+  public var treeRefusal: String?
   public var user: Part?
   public var group: Part?
   /// What a directory holds, itself not included; what a user or a group owns. As limits count it, what is unsaved not included.

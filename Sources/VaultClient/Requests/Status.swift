@@ -4,6 +4,7 @@ public import VaultFS
 
 public struct StatusRequest: VaultRequest {
   public static let name = "status"
+  public static let command = "vaultfs status"
   public static let access = Access.administrators
   public init() {}
 
@@ -33,7 +34,7 @@ public struct StatusReport: Codable, Sendable {
   public var operations: UInt64
   public var logicalBytes: Int64
   public var uniqueBytes: Int64
-  public var frameBytes: Int64
+  public var compressedBytes: Int64
   public var storedBytes: UInt64
   public var packBytes: UInt64
   public var journalBytes: UInt64
@@ -52,7 +53,7 @@ public struct StatusReport: Codable, Sendable {
     self.requests = requests
     (vault, name, id, owner, readOnlyReason, damage) = (status.path, status.name, status.id, status.owner, status.readOnlyReason, status.damage)
     (nodes, operations, chunks) = (status.counters.nodes, status.operations, status.counters.chunks)
-    (logicalBytes, uniqueBytes, frameBytes) = (status.counters.logicalBytes, status.counters.uniqueBytes, status.counters.frameBytes)
+    (logicalBytes, uniqueBytes, compressedBytes) = (status.counters.logicalBytes, status.counters.uniqueBytes, status.counters.frameBytes)
     (storedBytes, packBytes, journalBytes, databaseBytes) = (status.storedBytes, status.packBytes, status.journalBytes, status.databaseBytes)
     (unsavedBytes, availableBytes, quotaWarnings) = (status.unsavedBytes, status.availableBytes, status.quotaWarnings)
     dedupRatio = (status.dedupRatio * 100).rounded() / 100

@@ -20,7 +20,9 @@ public enum MomentAddress: Codable, Sendable {
       guard number > 0, number <= present.value else { throw ServiceError(.notFound, "there is no version \(number); `fsctl versions list PATH` shows which there are") }
       return LSN(number)
     case .second(let second):
-      guard second >= vault.configuration.created else { throw ServiceError(.notFound, "that is before the vault was made (\(When.text(of: vault.configuration.created)))") }
+      let now = Timestamp.now.seconds
+      guard second <= now else { throw ServiceError(.invalidArgument, "\(When.text(of: second)) is in the future; now it is \(When.text(of: now))") }
+      guard second >= vault.configuration.created else { throw ServiceError(.notFound, "\(When.text(of: second)) is before the vault was made (\(When.text(of: vault.configuration.created)))") }
       return try vault.moment(atEndOf: second)
     }
   }
@@ -49,7 +51,7 @@ extension Peer {
       if now.mode & S_IFMT == S_IFDIR { throw ServiceError(.isADirectory, "\(path) is a directory; versions are of files. `.vaultfs/at/TIME` at the root of the mount shows a directory as it was") }
       guard mayRead(try vault.protection(of: now.inode)) else { throw ServiceError(.notPermitted, "\(path): you may not read it") }
     }
-    let all = try vault.versions(of: now?.inode ?? .none, named: name, in: parent.inode).filter { isAdministrator || $0.user == user || now != nil && $0.mode & 0o004 != 0 }
+    let all = try vault.versions(named: name, in: parent.inode, for: viewer)
     guard !all.isEmpty else { throw ServiceError(.notFound, "\(path): nothing is known of a file of that name") }
     return all
   }
@@ -57,10 +59,15 @@ extension Peer {
   /// The version of `path` at a moment.
   func version(of path: VaultPath, at address: MomentAddress, in vault: Vault) throws -> FileVersion {
     let moment = try address.moment(in: vault), all = try versions(of: path, in: vault)
-    guard let found = all.first(where: { $0.id <= moment.value && moment.value < $0.died ?? .max }) else {
-      throw ServiceError(.notFound, "\(path): no version of that moment is kept; `fsctl versions list` shows those that are")
+    if case .operation(let number) = address, let named = all.first(where: { $0.id == number }) { return named }
+    let found = all.filter { $0.id <= moment.value && moment.value < $0.died ?? .max }
+    guard let newest = found.first else {
+      let which = if case .operation(let number) = address { "no version \(number) of it is kept" } else { "no version of that moment is kept" }
+      throw ServiceError(.notFound, "\(path): \(which); `fsctl versions list` shows those that are")
     }
-    return found
+    // What has the name now may have been elsewhere then.
+    let then = found.count > 1 ? try vault.lookup(path.names.last!, in: try find(path.parent, in: vault).inode, at: moment)?.inode.value : nil
+    return found.first { $0.inode == then } ?? newest
   }
 
   func mustOwn(_ user: UInt32, _ object: some CustomStringConvertible) throws {
@@ -105,7 +112,16 @@ public struct RestoreRequest: VaultRequest {
   public var moment: MomentAddress
   /// Where it comes back; nil: in place.
   public var target: VaultPath?
-  public init(_ path: VaultPath, at moment: MomentAddress, to target: VaultPath?) { (self.path, self.moment, self.target) = (path, moment, target) }
+  /// The directory that so many of the path's names lead to now, and whose name or place may have been another then; nil: the root.
+  public var start: Start?
+  public struct Start: Codable, Sendable {
+    public var directory: UInt64
+    public var depth: Int
+    public init(directory: UInt64, depth: Int) { (self.directory, self.depth) = (directory, depth) }
+  }
+  public init(_ path: VaultPath, at moment: MomentAddress, to target: VaultPath?, from start: Start? = nil) {
+    (self.path, self.moment, self.target, self.start) = (path, moment, target, start)
+  }
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Nothing {
     let vault = host.vault, moment = try moment.moment(in: vault)
@@ -114,14 +130,17 @@ public struct RestoreRequest: VaultRequest {
       if let target { try peer.revive(directory, at: moment, to: target, in: vault) } else { try inPlace(directory, moment, vault, peer) }
       return Nothing()
     }
-    let version = try peer.version(of: path, at: self.moment, in: vault)
+    let version = try fileVersion(at: moment, vault, peer)
     try peer.mustOwn(version.user, path)
     if let target { try peer.revive(InodeNumber(version.inode), at: LSN(version.id), to: target, in: vault) } else {
       let now = try? peer.find(path, in: vault, followingLast: false)
       guard let now else { return try reviveHere(version, vault, peer) }
-      guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.isADirectory, "\(path) is no file now; say where the old one shall come with --to PATH") }
+      guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
       try peer.mustOwn(now.user, path)
-      try vault.restore(now.inode, from: InodeNumber(version.inode), at: LSN(version.id))
+      do throws(VaultError) {
+        try vault.restore(now.inode, from: InodeNumber(version.inode), at: LSN(version.id))
+        try peer.dropPrivileges(of: now.inode, in: vault)
+      } catch { throw ServiceError(error, of: "\(path)", in: vault) }
     }
     return Nothing()
   }
@@ -132,17 +151,35 @@ public struct RestoreRequest: VaultRequest {
   }
 
   private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer) throws {
-    if (try? peer.find(path, in: vault, followingLast: false))?.inode == directory { try vault.restoreTree(directory, at: moment) } else {
-      try peer.revive(directory, at: moment, to: path, in: vault)
+    let now = try? peer.find(path, in: vault, followingLast: false)
+    // It may be one that was made when this one, or one above it, was taken back before.
+    guard let now, try now.inode == directory || vault.isSuccessor(now.inode, of: directory) else { return try peer.revive(directory, at: moment, to: path, in: vault) }
+    do throws(VaultError) { try vault.restoreTree(now.inode, from: directory, at: moment) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+  }
+
+  private func fileVersion(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> FileVersion {
+    do { return try peer.version(of: path, at: self.moment, in: vault) } catch let error as ServiceError where error.code == .notFound {
+      // A tree that was taken back has other directories than the one it was: the way at that moment leads to the file.
+      guard peer.isAdministrator, let was = try node(at: moment, vault, peer) else { throw error }
+      guard let found = try vault.versions(of: was.inode).first(where: { $0.id <= moment.value && moment.value < $0.died ?? .max }) else { throw error }
+      return found
     }
   }
 
-  /// The directory that the path led to; nil where it led to something else.
+  /// The directory that the path led to; nil where it led to something else, or the peer might not have gone there then.
   private func wasDirectory(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> InodeNumber? {
-    var at = InodeNumber.root
-    for name in path.names {
-      guard let info = try vault.lookup(name, in: at, at: moment), info.mode & S_IFMT == S_IFDIR else { return nil }
-      at = info.inode
+    try node(at: moment, vault, peer).flatMap { $0.mode & S_IFMT == S_IFDIR ? $0.inode : nil }
+  }
+
+  /// What the path led to.
+  private func node(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> NodeInfo? {
+    // A directory by its number is for those who need not go the way to it.
+    let start = peer.isAdministrator ? start : nil
+    var at = try vault.info(start.map { InodeNumber($0.directory) } ?? .root, at: moment)
+    for name in path.names.dropFirst(max(start?.depth ?? 0, 0)) {
+      guard at.mode & S_IFMT == S_IFDIR, let protection = try vault.protection(of: at.inode, at: moment), peer.maySearch(protection) else { return nil }
+      guard let info = try vault.lookup(name, in: at.inode, at: moment) else { return nil }
+      at = info
     }
     return at
   }
@@ -153,10 +190,39 @@ extension Peer {
   func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault) throws {
     guard let name = target.names.last else { throw ServiceError(.alreadyExists, "/ is there already") }
     let parent = try find(target.parent, in: vault)
-    guard mayWrite(try vault.protection(of: parent.inode)) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
-    do throws(VaultError) { try vault.revive(inode, at: moment, as: name, in: parent.inode) } catch {
-      if case .alreadyExists = error { throw ServiceError(.alreadyExists, "\(target) exists already; nothing was changed. Say where it shall come with --to PATH") }
-      throw ServiceError(error, of: "\(target)")
+    let protection = try vault.protection(of: parent.inode)
+    guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
+    do throws(VaultError) { try dropPrivileges(of: try vault.revive(inode, at: moment, as: name, in: parent.inode), in: vault) } catch {
+      if case .alreadyExists = error { throw ServiceError(.alreadyExists, "\(target) exists already; nothing was changed") }
+      throw ServiceError(error, of: "\(target)", in: vault)
+    }
+  }
+
+  /// Of what comes back for others than administrators, and all below it: who may give a file its set-user-ID and
+  /// set-group-ID bits today is for chmod(2) to say.
+  func dropPrivileges(of inode: InodeNumber, in vault: Vault) throws(VaultError) {
+    if isAdministrator { return }
+    var waiting = [try vault.info(inode)]
+    while let info = waiting.popLast() {
+      let privileges = S_ISUID | S_ISGID
+      if info.mode & S_IFMT == S_IFDIR {
+        try eachPage { cookie throws(VaultError) in try vault.list(info.inode, after: cookie, count: Self.entriesPerPage, withInfo: true) } body: { waiting += $0.compactMap(\.info) }
+      } else if info.mode & S_IFMT == S_IFREG, info.mode & privileges != 0 {
+        var change = AttributeChange()
+        change.mode = info.mode & 0o7777 & ~privileges
+        _ = try vault.change(info.inode, change)
+      }
+    }
+  }
+
+  static let entriesPerPage = 500
+
+  /// Goes through a listing that comes in pages.
+  func eachPage(_ page: (UInt64) throws(VaultError) -> [DirectoryEntry], body: ([DirectoryEntry]) throws(VaultError) -> Void) throws(VaultError) {
+    var last: UInt64 = 0
+    while case let entries = try page(last), let end = entries.last {
+      try body(entries)
+      last = end.cookie
     }
   }
 }
@@ -193,7 +259,14 @@ public struct PruneRequest: VaultRequest {
     let before = try peer.versions(of: path, in: host.vault)
     for version in before { try peer.mustOwn(version.user, path) }
     if isDry { return Answer(versions: before.filter { $0.died != nil && !$0.isPinned }.count) }
-    for inode in Set(before.map(\.inode)) { try host.vault.forget(pastOf: InodeNumber(inode)) }
+    let listed = Dictionary(grouping: before, by: \.inode).mapValues { Set($0.map(\.id)) }
+    for (inode, ids) in listed {
+      // What is not in the list is not theirs to forget: it was another's, or is of another path.
+      let others = try host.vault.versions(of: InodeNumber(inode)).filter { $0.died != nil && !ids.contains($0.id) }
+      if others.isEmpty { try host.vault.forget(pastOf: InodeNumber(inode)) } else if others.contains(where: { !peer.isAdministrator && $0.user != peer.user }) {
+        throw ServiceError(.notPermitted, "\(path): there are versions of it that another user owns; root and the vault's owner can let go of them")
+      }
+    }
     return Answer(versions: before.count - ((try? peer.versions(of: path, in: host.vault).count) ?? 0))
   }
 }

@@ -16,7 +16,6 @@ import Synchronization
 
 public final class VaultServer: Sendable {
   static let socketName = "socket"
-  static let publicDirectory = "/run/vaultfs"
 
   private let host: ServiceHost
   private let clients = Clients()
@@ -36,26 +35,13 @@ public final class VaultServer: Sendable {
   /// - Parameter mountPoint: absolute, without symlinks, bytes.
   public func listenForEveryone(device: String, mountPoint: [UInt8]) throws(ServiceError) {
     // Beneath the mount we would wait for ourselves.
-    let place = Array("\(Self.publicDirectory)/".utf8), point = mountPoint.last == UInt8(ascii: "/") ? mountPoint : mountPoint + [UInt8(ascii: "/")]
+    let place = Array("\(PublicDirectory.path)/".utf8), point = mountPoint.last == UInt8(ascii: "/") ? mountPoint : mountPoint + [UInt8(ascii: "/")]
     guard !place.starts(with: point) else {
-      throw ServiceError(.notSupported, "a mount on \(printable(mountPoint)) hides \(Self.publicDirectory), so ordinary users cannot use `fsctl` with it; mount elsewhere for that")
+      throw ServiceError(.notSupported, "a mount on \(printable(mountPoint)) hides \(PublicDirectory.path), so ordinary users cannot use `fsctl` with it; mount elsewhere for that")
     }
-    try open(try Self.openPublicDirectory(), device, mode: 0o666, place: "\(Self.publicDirectory)/\(device)", reach: Reach(mountPoint: mountPoint))
-  }
-
-  /// Made where it is missing; refused where others could put sockets of their own there.
-  private static func openPublicDirectory() throws(ServiceError) -> Int32 {
-    let isNew = unsafe mkdir(publicDirectory, 0o755) == 0
-    let directory = unsafe Glibc.open(publicDirectory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
-    guard directory >= 0 else { throw ServiceError(.disk, "cannot open \(publicDirectory): \(systemWords(errno))") }
-    var info = stat()
-    // Whatever our umask is.
-    if isNew { fchmod(directory, 0o755) }
-    guard unsafe fstat(directory, &info) == 0, info.st_uid == 0, info.st_mode & 0o022 == 0 else {
-      Glibc.close(directory)
-      throw ServiceError(.notPermitted, "\(publicDirectory) does not belong to root alone; remove it, and mount again")
-    }
-    return directory
+    let directory = try PublicDirectory.open()
+    PublicDirectory.sweep(directory)
+    try open(directory, device, mode: 0o666, place: "\(PublicDirectory.path)/\(device)", reach: Reach(mountPoint: mountPoint))
   }
 
   private func open(_ directory: Int32, _ name: String, mode: UInt32, place: String, reach: Reach?) throws(ServiceError) {
