@@ -1,5 +1,5 @@
 // How a command runs, from its arguments to its exit code: 0 done, 1 failed (a message on standard error says what and
-// what to do), 2 wrongly called.
+// what to do), 2 wrongly called, 141 whoever read standard output has left.
 
 public import ArgumentParser
 import Glibc
@@ -42,7 +42,7 @@ extension ParsableCommand {
       try command.run()
       return 0
     } catch let failure as Failure {
-      complain(failure.message)
+      if !failure.message.isEmpty { complain(failure.message) }
       return failure.code
     } catch let error as VaultError {
       complain("\(error)")
@@ -57,8 +57,8 @@ extension ParsableCommand {
         return code == .failure ? 1 : 2
       }
       do { try say(text) } catch {
-        complain("\(error)")
-        return 1
+        if !"\(error)".isEmpty { complain("\(error)") }
+        return (error as? Failure)?.code ?? 1
       }
       return 0
     }

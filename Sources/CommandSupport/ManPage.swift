@@ -4,7 +4,20 @@
 public import ArgumentParser
 import Foundation
 
-public struct ManPage<Root: ParsableCommand>: ParsableCommand {
+/// A command whose manual says more than the definitions of its arguments.
+public protocol ManualHaving: ParsableCommand {
+  static var chapters: [ManualChapter] { get }
+}
+public struct ManualChapter: Sendable {
+  public typealias Item = (heading: String, words: String)
+  let title: String
+  let items: [Item]
+  let text: String
+  /// - Parameter items: named things; `text` comes before them.
+  public init(_ title: String, _ text: String = "", items: [Item] = []) { (self.title, self.text, self.items) = (title, text, items) }
+}
+
+public struct ManPage<Root: ManualHaving>: ParsableCommand {
   public static var configuration: CommandConfiguration {
     CommandConfiguration(commandName: "man-page", abstract: "Write the manual page, in man(7)'s language.", shouldDisplay: false)
   }
@@ -12,7 +25,7 @@ public struct ManPage<Root: ParsableCommand>: ParsableCommand {
 
   public func run() throws {
     let tool = try JSONDecoder().decode(ToolDefinition.self, from: Data(Root._dumpHelp().utf8))
-    try say(Manual(of: tool.command, version: Root.configuration.version).text, end: "")
+    try say(Manual(of: tool.command, version: Root.configuration.version, Root.chapters).text, end: "")
   }
 }
 
@@ -58,7 +71,7 @@ struct ArgumentDefinition: Decodable {
 struct Manual {
   private(set) var text = ""
 
-  init(of root: CommandDefinition, version: String?) {
+  init(of root: CommandDefinition, version: String?, _ chapters: [ManualChapter]) {
     let leaves = root.leaves
     add(#".\" Made by `\#(root.commandName) man-page` of the definitions of its arguments."#)
     add(".TH \(root.commandName.uppercased()) 1 \"\" \"\(Self.escaped(version ?? root.commandName))\" \"User Commands\"")
@@ -80,6 +93,12 @@ struct Manual {
     addItem("0", "Done.")
     addItem("1", "Failed. A message on standard error says what is in the way, and what to do about it.")
     addItem("2", "Wrongly called.")
+    addItem("141", "Whoever was to read standard output has left.")
+    for chapter in chapters {
+      add(".SH \(Self.escaped(chapter.title))")
+      if !chapter.text.isEmpty { addText(chapter.text) }
+      for item in chapter.items { addItem(Self.bold(item.heading), item.words) }
+    }
   }
 
   private mutating func addCommand(_ command: CommandDefinition) {

@@ -12,6 +12,12 @@ public struct Failure: Error, CustomStringConvertible {
   public var code: Int32
   public var description: String { message }
   public init(_ message: String, code: Int32 = 1) { (self.message, self.code) = (message, code) }
+
+  /// That standard output takes no more, by the system's code. Whoever left in the middle (`… | head`) wants to hear of nothing:
+  /// then it says nothing, and the exit code is the one that a shell shows of programs that such a pipe ended.
+  public static func writing(_ code: Int32) -> Failure {
+    code == EPIPE ? Failure("", code: 128 + SIGPIPE) : Failure("cannot write to standard output: \(systemWords(code))")
+  }
 }
 
 /// The command that runs; set once, before anything is said.
@@ -29,7 +35,7 @@ public func say(_ text: String, end: String = "\n") throws {
   while !rest.isEmpty {
     let count = unsafe rest.withUnsafeBytes { unsafe write(1, $0.baseAddress, $0.count) }
     if count < 0, errno == EINTR { continue }
-    guard count >= 0 else { throw Failure("cannot write to standard output: \(systemWords(errno))") }
+    guard count >= 0 else { throw Failure.writing(errno) }
     rest = rest.dropFirst(count)
   }
 }

@@ -2,10 +2,10 @@
 
 public struct Table {
   private var rows: [[String]]
-  private let leftColumns: Int
+  private let left: Set<Int>
 
-  /// - Parameter leftColumns: so many of the first are aligned to the left, the others, numbers, to the right.
-  public init(_ header: [String], leftColumns: Int = 1) { (rows, self.leftColumns) = ([header], leftColumns) }
+  /// - Parameter left: the columns that are aligned to the left; the others, numbers, are to the right.
+  public init(_ header: [String], left: Set<Int> = [0]) { (rows, self.left) = ([header], left) }
 
   public mutating func add(_ row: [String]) { rows.append(row) }
 
@@ -14,7 +14,7 @@ public struct Table {
     return rows.map { row in
       let line = row.enumerated().map { column, word in
         let space = String(repeating: " ", count: widths[column] - word.count)
-        return column < leftColumns ? word + space : space + word
+        return left.contains(column) ? word + space : space + word
       }.joined(separator: "  ")
       return String(line.reversed().drop { $0 == " " }.reversed())
     }.joined(separator: "\n")

@@ -47,18 +47,38 @@ public struct ReachedVault {
   public let folder: Path
   /// Where the path is inside the vault that it was reached by; nil where it was reached by its folder.
   public let place: VaultPath?
+  /// The mount that it was reached by.
+  private let mount: MountEntry?
   private let opened: Vault?
 
   /// By a path inside its mount.
   public init(inside given: Path) throws {
     let mounts = MountTable.read(), path = try given.resolved(mounts)
     guard let mount = mounts.holding(path), mount.isVault else { throw Self.notInside(path, mounts) }
-    guard let place = VaultPath(mount.root.bytes + [UInt8(ascii: "/")] + path.bytes.dropFirst(mount.point.bytes.count)) else {
-      throw Failure("\(path) is longer than a vault can hold, or has a longer name", code: 2)
-    }
-    (service, folder) = try Self.serving(mount, mounts)
-    (self.place, opened) = (place, nil)
+    let place = try VaultPath(path, in: mount), (service, folder) = try Self.serving(mount, mounts)
+    self.service = NamingService(service: service, place: place, given: given == Path(".") ? path : given, mount: mount)
+    (self.folder, self.place, self.mount, opened) = (folder, place, mount, nil)
   }
+
+  /// Where another path is in this same vault. Where the vault was addressed by its folder, it may be one from the vault's root.
+  public func place(of given: Path) throws -> VaultPath {
+    let mounts = MountTable.read(), path = try given.resolved(mounts)
+    guard let other = mounts.holding(path), other.isVault else {
+      guard mount == nil else { throw Failure("\(given) is not inside the vault \(folder), and what is taken back stays in its vault; copy it from there with cp") }
+      guard let place = VaultPath(given.bytes) else { throw Failure("\(given) is no path from a vault's root: it has `..`, or is too long", code: 2) }
+      return place
+    }
+    guard mount.map({ $0.device == other.device }) ?? (other.source == folder) else {
+      throw Failure("\(given) is in another vault, \(other.source), than \(folder), and what is taken back stays in its vault; take it back there, and copy it with cp")
+    }
+    return try VaultPath(path, in: other)
+  }
+
+  /// `place` as people reach it, where they do; else from the vault's root.
+  public func name(of place: VaultPath) -> String { mount?.path(of: place).map { "\($0)" } ?? "\(place)" }
+
+  /// What was said against `place`, as it was typed.
+  public func naming(_ error: ServiceError, _ place: VaultPath, _ given: Path) -> ServiceError { error.naming(place, given, mount) }
 
   private static func notInside(_ path: Path, _ mounts: [MountEntry]) -> Failure {
     if let mount = mounts.last(where: { $0.isVault && $0.source.contains(path) }) {
@@ -73,7 +93,7 @@ public struct ReachedVault {
   /// By its folder: through its owner where there is one.
   public init(folder given: Path, purpose: String?) throws {
     let (path, text) = try Self.folder(given)
-    (folder, place) = (path, nil)
+    (folder, place, mount) = (path, nil, nil)
     if let words = Vault.owner(of: text) {
       service = try Self.answering(RemoteService(vault: path.bytes), OwnerProcess(words: words, folder: path))
       opened = nil

@@ -12,7 +12,7 @@ struct Init: ParsableCommand {
     abstract: "Make a vault in an empty directory, or one that does not exist yet.",
     discussion: "The directory is made private to you. Keep it on a disk with room: it holds everything the mount will show.")
 
-  @Argument(help: "The vault's directory.", transform: Path.argument) var vault: Path
+  @Argument(help: "The vault's directory.", completion: .directory, transform: Path.argument) var vault: Path
   @Option(help: "A name to tell it from others; by default the directory's.") var name: String?
 
   /// Below this much room on its disk, a vault is of little use, bytes.

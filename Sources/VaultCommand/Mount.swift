@@ -17,8 +17,8 @@ struct Mount: ParsableCommand {
       fstab: VAULT DIR vaultfs defaults,allow_other,nofail 0 0   (with `vaultfs` linked as /sbin/mount.vaultfs)
       """)
 
-  @Argument(help: "The vault's directory.", transform: Path.argument) var vault: Path
-  @Argument(help: "The directory to mount on.", transform: Path.argument) var directory: Path
+  @Argument(help: "The vault's directory.", completion: .directory, transform: Path.argument) var vault: Path
+  @Argument(help: "The directory to mount on.", completion: .directory, transform: Path.argument) var directory: Path
   @Flag(help: "Stay in the foreground; the log goes to standard error.") var foreground = false
   @Flag(help: "Let other users in; modes, owners and ACLs decide what they may do.") var allowOther = false
   @Flag(help: "Refuse every change.") var readOnly = false
@@ -34,7 +34,7 @@ struct Mount: ParsableCommand {
     try settings.check()
     if fake { return }
     try Mount.freeStale(settings.directory)
-    try settings.checkEmpty()
+    try settings.checkDirectory()
     if foreground { try Owner.serve(Ready(nil)) { settings } } else { try OwnerStart(settings, options).run() }
   }
 

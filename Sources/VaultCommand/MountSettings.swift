@@ -26,6 +26,18 @@ struct MountSettings {
     "lazytime", "nolazytime", "iversion", "noiversion", "acl", "noacl", "user_xattr", "silent", "loud", "mand", "nomand", "default_permissions",
   ]
 
+  /// For the manual: all that do something.
+  static let described: [ManualChapter.Item] = [
+    ("ro", "Refuse every change; as --read-only."),
+    ("allow_other", "Let other users in; as --allow-other."),
+    ("nonempty", "Mount on a directory that is not empty, and hide what is in it."),
+    ("noatime, relatime, strictatime", "When reading a file changes its time of access: never; where that is older than its last change or than a day (the default); always."),
+    ("noexec, sync, dirsync", "As mount(8) has them."),
+    ("suid, dev", "For root; the default is nosuid,nodev."),
+    ("context=, fscontext=, defcontext=, rootcontext=", "SELinux's."),
+    ("defaults, nofail, noauto, user, _netdev, x-..., comment=...", "And others that only fstab(5) and mount(8) are told, and the opposites of all these, are accepted. remount is refused."),
+  ]
+
   private static let strict = "strictatime"
   private static let nonempty = "nonempty"
   private static var allKnown: String {
@@ -59,7 +71,11 @@ struct MountSettings {
   }
 
   /// What is in the directory would be hidden for as long as the vault is mounted, and often nobody means that.
-  func checkEmpty() throws {
+  func checkDirectory() throws {
+    // First of all: whoever may not mount there at all has no use for -o nonempty.
+    guard mayMount else {
+      throw Failure("you may not mount on \(directory): an ordinary user mounts on directories that they may write to\(isSticky ? ", and own where they are open to all" : ""); make one of your own, or mount as root")
+    }
     // A directory that cannot be looked at is the mount's to refuse.
     guard !mayHide, let names = unsafe directory.withCString({ unsafe opendir($0) }) else { return }
     defer { unsafe closedir(names) }
@@ -68,6 +84,18 @@ struct MountSettings {
     if count > 2 {
       throw Failure("\(directory) is not empty, and the mount would hide what is in it; choose an empty directory, or say `-o nonempty` if that is what you want")
     }
+  }
+
+  /// As fusermount3 asks it. What is not there at all is the mount's to refuse.
+  private var mayMount: Bool {
+    if geteuid() == 0 { return true }
+    if unsafe directory.withCString({ unsafe access($0, W_OK) }) == 0 { return !isSticky }
+    return errno == ENOENT || errno == ENOTDIR
+  }
+  /// Whether it is somebody else's, in which everybody may make and only owners remove.
+  private var isSticky: Bool {
+    var info = stat()
+    return unsafe directory.withCString { unsafe stat($0, &info) } == 0 && info.st_mode & S_ISVTX != 0 && info.st_uid != geteuid()
   }
 
   /// Everything that can be said before another process starts is said better by this one.

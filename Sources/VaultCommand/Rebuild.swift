@@ -11,7 +11,7 @@ struct Rebuild: ParsableCommand {
     abstract: "Make a vault's metadata database anew from its journal and packs.",
     discussion: "For when the database is damaged or lost. The old one is replaced only when the new one is complete. The vault must not be mounted.")
 
-  @Argument(help: "The vault's directory.", transform: Path.argument) var vault: Path
+  @Argument(help: "The vault's directory.", completion: .directory, transform: Path.argument) var vault: Path
 
   func run() throws {
     let mounts = MountTable.read(), resolved = try vault.resolved(mounts)

@@ -3,6 +3,7 @@
 import ArgumentParser
 import CommandSupport
 import FuseBridge
+import Glibc
 import Printable
 import VaultClient
 import VaultFS
@@ -10,7 +11,7 @@ import VaultFS
 struct Status: ParsableCommand {
   static let configuration = CommandConfiguration(abstract: "Show what a vault holds and what it costs; without an argument, the vaults mounted here.")
 
-  @Argument(help: "A vault, or a directory inside a mounted one.", transform: Path.argument) var path: Path?
+  @Argument(help: "A vault, or a directory inside a mounted one.", completion: .directory, transform: Path.argument) var path: Path?
   @Flag(help: "One JSON object, sizes in bytes.") var json = false
   @Flag(help: "Sizes in bytes.") var bytes = false
 
@@ -19,6 +20,10 @@ struct Status: ParsableCommand {
     guard let path = try path?.resolved(mounts) else { return try list(mounts) }
     let mount = mounts.ofVault(path), owner = mount.flatMap { OwnerProcess.serving($0, in: mounts) }
     if let mount, let words = owner?.displacement(of: mount) { throw Failure(words) }
+    if let mount, geteuid() != 0, mount.user != geteuid(), (try? RemoteService(device: mount.device).ping()) != nil {
+      let others = mount.user.flatMap { $0 == 0 ? nil : " and \(Account.name(ofUser: $0))" } ?? ""
+      throw Failure("what the vault \(mount.source) costs is for root\(others) to know; `fsctl stats \((self.path ?? mount.point).quoted)` shows what is for everyone")
+    }
     var report = try report(of: mount?.source ?? path, owner)
     (report.mount, report.live, report.pid) = (mount?.point.description, mount?.isDead(owner).map { !$0 }, owner?.id)
     try say(json ? asJSON(report) : report.text(inBytes: bytes))
@@ -69,7 +74,7 @@ extension StatusReport {
       "nodes        \(nodes)",
       "logical      \(size(logicalBytes))   what the files hold",
       "unique       \(size(uniqueBytes))   \(unique)",
-      "compressed   \(size(frameBytes))   after compression\(ratio(compressionRatio))",
+      "compressed   \(size(compressedBytes))   after compression\(ratio(compressionRatio))",
       "stored       \(size(storedBytes))   on disk: packs \(size(packBytes)), journal \(size(journalBytes)), database \(size(databaseBytes))",
       "available    \(size(availableBytes))   for content, on the volume that holds the vault",
     ]

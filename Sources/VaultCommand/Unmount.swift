@@ -13,7 +13,7 @@ struct Unmount: ParsableCommand {
     abstract: "Unmount a vault, and return when everything is on disk.",
     discussion: "The same as umount(8) or `fusermount3 -u`, but it waits for the owner to finish and says what is in the way.")
 
-  @Argument(help: "The directory it is mounted on.", transform: Path.argument) var directory: Path
+  @Argument(help: "The directory it is mounted on.", completion: .directory, transform: Path.argument) var directory: Path
   @Flag(help: "Take the mount away even if files are open there: they go on working until they are closed, and the vault is in use as long.")
   var lazy = false
 
@@ -56,7 +56,7 @@ struct Unmount: ParsableCommand {
     throw Failure("no vault is mounted on \(directory); `vaultfs status` lists the vaults mounted here")
   }
 
-  /// - Returns: whether the owner has ended; false where it rightly goes on.
+  /// - Returns: whether the owner has ended; false where it goes on as it was asked to.
   private func waitForEnd(of owner: OwnerProcess, _ entry: MountEntry) throws -> Bool {
     let words = printable(owner.words.utf8), began = ContinuousClock.now
     while owner.isAlive {
@@ -69,8 +69,10 @@ struct Unmount: ParsableCommand {
       if waited > .seconds(5) {
         if owner.isSilent { throw Failure("\(entry.point) is unmounted, but \(owner.silence)") }
         if owner.answers {
-          try say("Unmounted from \(entry.point); \(words), goes on: the vault is still mounted in another mount namespace, or files are open there.")
-          return false
+          throw Failure("""
+            \(entry.point) is unmounted here, but \(words), goes on: the vault is still mounted in another mount namespace (a container's, say), or files are \
+            open there. `grep -l " \(entry.device) " /proc/[0-9]*/mountinfo` finds the processes that have it; unmount it there, too, or end them
+            """)
         }
       }
       if waited > .seconds(60) {

@@ -9,7 +9,7 @@ import Glibc
 import VaultFS
 
 @main
-struct Vaultfs: ParsableCommand {
+struct Vaultfs: ManualHaving {
   static let configuration = CommandConfiguration(
     commandName: "vaultfs",
     abstract: "A directory that stores nothing twice, compresses what it stores, and survives what happens to it.",

@@ -39,7 +39,7 @@ struct Check: ParsableCommand {
     let (answer, folder) = try address.ask(CheckRequest(repairs: repair, comparesWithJournal: compareJournal), receiver)
     line.end()
     if json { try say(asJSON(CheckLine(folder, answer, found, actions, remaining))) } else { try tell(answer, folder, found, actions, remaining) }
-    if !answer.last.isClean { throw Failure(Self.conclusion(answer, folder, repairs: repair)) }
+    if !answer.last.isSound { throw Failure(Self.conclusion(answer, folder, repairs: repair)) }
   }
 
   private func tell(_ answer: CheckRequest.Answer, _ folder: Path, _ found: [Finding], _ actions: [RepairAction], _ remaining: [Finding]) throws {
@@ -60,11 +60,19 @@ struct Check: ParsableCommand {
   private static func conclusion(_ answer: CheckRequest.Answer, _ folder: Path, repairs: Bool) -> String {
     let last = answer.last, count = last.counts.values.reduce(0, +)
     if !last.isComplete, count == 0 { return "the check of \(folder) did not come to its end; run it again" }
+    if last.isClean {
+      return "\(folder) is sound, but for \(Findings.count(last.damagedChunks, "chunk")) known to be damaged: `fsctl scrub` names the files; copy them in again, or put the vault's files back from a copy"
+    }
     let what = "\(folder) is not sound: \(Findings.count(count, "finding"))"
     if !repairs { return "\(what); `fsctl check --repair` puts right what can be" }
     return "\(what) \(count == 1 ? "is" : "are") left; "
       + (answer.left != nil ? "unmount it, and run `fsctl check --repair --vault \(folder.quoted)`" : "what they say tells what to do; a copy of the vault has what is lost here")
   }
+}
+
+extension CheckSummary {
+  /// Nothing is wrong, nor is it known that content is.
+  fileprivate var isSound: Bool { isClean && damagedChunks == 0 }
 }
 
 /// As JSON.
@@ -81,7 +89,7 @@ private struct CheckLine: Encodable {
   var left: String?
 
   init(_ folder: Path, _ answer: CheckRequest.Answer, _ found: [Finding], _ actions: [RepairAction], _ remaining: [Finding]) {
-    (vault, isClean, isComplete, check, afterwards) = ("\(folder)", answer.last.isClean, answer.last.isComplete, answer.check, answer.afterwards)
+    (vault, isClean, isComplete, check, afterwards) = ("\(folder)", answer.last.isSound, answer.last.isComplete, answer.check, answer.afterwards)
     (findings, left) = (found.map(FindingLine.init), answer.left)
     if answer.afterwards != nil { (self.actions, self.remaining) = (actions, remaining.map(FindingLine.init)) }
   }

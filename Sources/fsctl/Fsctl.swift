@@ -7,7 +7,7 @@ import CommandSupport
 import Glibc
 
 @main
-struct Fsctl: ParsableCommand {
+struct Fsctl: ManualHaving {
   static let configuration = CommandConfiguration(
     commandName: "fsctl",
     abstract: "Look into a vault, and tell it what to do, while it is in use.",

@@ -20,6 +20,7 @@ struct QuotaCommand: ParsableCommand {
         fsctl quota show ~/files                what binds you there
         fsctl quota list --vault ~/vault        all limits, mounted or not
 
+      History does not count; it has a limit of its own: `fsctl versions policy --limit 50G`.
       Root and the vault's owner set limits and see all. Others see their own, their groups', the vault's, and those of directories that they may read.
       """,
     subcommands: [Set.self, Show.self, List.self, Remove.self])
@@ -106,9 +107,9 @@ struct QuotaCommand: ParsableCommand {
     @Flag(help: "One JSON object a line, sizes in bytes.") var json = false
 
     func run() throws {
-      try address.ask("quota list") { service, _ in
+      try address.ask("quota list") { vault in
         var table = Table(["OF", "BYTES", "SOFT", "HARD", "%", "INODES", "SOFT", "HARD", "%", "GRACE"])
-        _ = try service.ask(QuotasRequest(), Receiver(item: { report in
+        _ = try vault.service.ask(QuotasRequest(), Receiver(item: { report in
           let line = QuotaLine(report)
           if json { try say(asJSON(line)) } else { table.add(line.row(inBytes: bytes)) }
         }))

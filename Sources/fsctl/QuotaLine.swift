@@ -33,7 +33,7 @@ struct QuotaLine: Encodable {
     switch report.kind {
     case .user: name = report.id.map { Account.name(ofUser: UInt32(truncatingIfNeeded: $0)) }
     case .group: name = report.id.map { Account.name(ofGroup: UInt32(truncatingIfNeeded: $0)) }
-    case .tree: (path, pathBytes) = (report.path.map { "\($0)" }, report.path.map { Data(Array("/".utf8) + $0.names.joined(separator: Array("/".utf8))) })
+    case .tree: (path, pathBytes) = (report.path.map { "\($0)" }, report.path?.bytesForJSON)
     case .vault: break
     }
     let now = Timestamp.now.seconds

@@ -12,7 +12,7 @@ struct Stats: ParsableCommand {
     discussion: """
       logical is what the files hold; unique what is left of it when everything that is there more than once counts once; \
       compressed what that takes; stored all that the vault has on disk. Content that no file has any more stays in unique \
-      and what follows. Where PATH is a directory, what is below it is told too, and with --user or --group what they own: as limits \
+      and what follows. history and reclaimable are as the last collection found them, twice a minute where something changes. Where PATH is a directory, what is below it is told too, and with --user or --group what they own: as limits \
       count it, and as quickly however much it is. Others than root and the vault's owner are shown what df(1) shows them, what is theirs, and directories that they may read.
       """)
 
@@ -24,14 +24,10 @@ struct Stats: ParsableCommand {
 
   func run() throws {
     let user = try user.map { try Account.user($0) }, group = try group.map { try Account.group($0) }
-    let vault = try address.reach(purpose: "used by `fsctl stats`")
-    let report: StatsReport
-    do { report = try vault.service.ask(StatsRequest(tree: vault.place, user: user, group: group)) } catch {
-      try? vault.end()
-      throw error
+    try address.ask("stats") { vault in
+      let report = try vault.service.ask(StatsRequest(tree: vault.place, user: user, group: group))
+      try say(json ? asJSON(report) : text(report, "\(vault.folder)", vault.place))
     }
-    try vault.end()
-    try say(json ? asJSON(report) : text(report, "\(vault.folder)", vault.place))
   }
 
   private func text(_ report: StatsReport, _ folder: String, _ place: VaultPath?) -> String {
@@ -44,6 +40,8 @@ struct Stats: ParsableCommand {
     if let unique = report.uniqueBytes, let compressed = report.compressedBytes, let stored = report.storedBytes {
       lines += [
         "unique       \(size(unique))   \(ratio(report.dedupRatio, "deduplication", "stored content, also of files deleted since"))",
+        "history      \(size(report.historyBytes ?? 0))   of that only versions, snapshots and the trash need",
+        "reclaimable  \(size(report.reclaimableBytes ?? 0))   beside it nothing needs any more, and is on disk still",
         "compressed   \(size(compressed))   \(ratio(report.compressionRatio, "compression", "after compression"))",
         "stored       \(size(stored))   \(ratio(report.ratio, "all in all", "all that the vault has on disk"))",
       ]
@@ -55,6 +53,7 @@ struct Stats: ParsableCommand {
       if let part { lines.append("\(name): \(size(part.logicalBytes)) logical in \(part.nodes) nodes") }
     }
     add("below \(place ?? .root)", report.tree)
+    if let refusal = report.treeRefusal { lines.append("below \(place ?? .root): \(printable(refusal.utf8))") }
     add("user \(report.user.map { Account.name(ofUser: UInt32($0.id)) } ?? "")", report.user)
     add("group \(report.group.map { Account.name(ofGroup: UInt32($0.id)) } ?? "")", report.group)
     return lines.joined(separator: "\n")

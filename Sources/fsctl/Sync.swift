@@ -10,13 +10,20 @@ struct Sync: ParsableCommand {
     discussion: "What was written before is safe from a power cut then. Without it, that is so five seconds after writing.")
 
   @OptionGroup var address: VaultAddress
+  @Flag(help: "One JSON object: which vault, and how many seconds it took.") var json = false
 
   func run() throws {
-    let vault = try address.reach(purpose: "used by `fsctl sync`")
-    do { try vault.service.sync() } catch {
-      try? vault.end()
-      throw error
+    try address.ask("sync") { vault in
+      let began = ContinuousClock.now
+      try vault.service.sync()
+      guard json else { return }
+      let took = (ContinuousClock.now - began).components
+      try say(asJSON(Line(vault: "\(vault.folder)", seconds: Double(took.seconds) + Double(took.attoseconds / 1_000_000_000_000) / 1e6)))
     }
-    try vault.end()
+  }
+
+  private struct Line: Encodable {
+    var vault: String
+    var seconds: Double
   }
 }

@@ -32,7 +32,7 @@ func writeAll(_ bytes: RawSpan, to descriptor: Int32) throws {
     while done < raw.count {
       let count = unsafe write(descriptor, raw.baseAddress! + done, raw.count - done)
       if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw Failure("cannot write: \(systemWords(errno))") }
+      guard count >= 0 else { throw descriptor == 1 ? Failure.writing(errno) : Failure("cannot write: \(systemWords(errno))") }
       done += count
     }
   }

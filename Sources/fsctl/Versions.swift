@@ -4,6 +4,7 @@ import ArgumentParser
 import CommandSupport
 import Foundation
 import FuseBridge
+import Glibc
 import Printable
 import VaultClient
 import VaultFS
@@ -25,7 +26,9 @@ struct Versions: ParsableCommand {
 
     func run() throws {
       let place = try FilePlace(path)
-      try place.service.versions(of: place.path) { version in try say(json ? asJSON(version) : version.line) }
+      var rows = FileVersion.listing()
+      try place.service.versions(of: place.path) { version in if json { try say(asJSON(VersionLine(version))) } else { try rows.add(version.row) } }
+      if !json { try rows.end() }
     }
   }
 
@@ -36,7 +39,7 @@ struct Versions: ParsableCommand {
 
     func run() throws {
       let place = try FilePlace(which.path), version = try place.service.version(of: place.path, at: which.moment)
-      try say(json ? asJSON(version) : version.lines)
+      try say(json ? asJSON(VersionLine(version)) : version.lines)
     }
   }
 
@@ -68,8 +71,12 @@ struct Versions: ParsableCommand {
       let diff = Process()
       diff.executableURL = URL(fileURLWithPath: "/usr/bin/env")
       diff.arguments = ["diff", "-u", "--label", labels[0], "--label", labels[1], "\(folder.path)/a", "\(folder.path)/b"]
+      // Where nobody reads on, it ends by that as programs do.
+      signal(SIGPIPE, SIG_DFL)
+      defer { signal(SIGPIPE, SIG_IGN) }
       try diff.run()
       diff.waitUntilExit()
+      if diff.terminationReason == .uncaughtSignal { throw Failure.writing(EPIPE) }
       if diff.terminationStatus > 1 { throw Failure("diff could not compare them (package diffutils)") }
     }
   }
@@ -79,11 +86,15 @@ struct Versions: ParsableCommand {
       abstract: "Take back a version of a file, or a directory as it was, in place or elsewhere.",
       discussion: "Content comes back by reference, whatever its size. What was there becomes a version, so this can be taken back, too. Directories are for root and the vault's owner.")
     @OptionGroup var which: VersionArguments
-    @Option(help: "Where it shall come, inside the same mount; by default in place.", transform: Path.argument) var to: Path?
+    @OptionGroup var target: TargetOption
+    @Flag(help: "One JSON object: where it came.") var json = false
 
     func run() throws {
-      let place = try FilePlace(which.path)
-      _ = try place.service.ask(RestoreRequest(place.path, at: which.moment, to: try to.map { try FilePlace($0).path }))
+      let place = try FilePlace(which.path), moment = try which.moment
+      try target.restoring(in: place.vault) { target in
+        _ = try place.service.ask(RestoreRequest(place.path, at: moment, to: target))
+        if json { try say(asJSON(PathLine(target ?? place.path))) }
+      }
     }
   }
 
@@ -108,10 +119,11 @@ struct Versions: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Forget all versions of a file but the present one, and those that a pin or a snapshot holds.")
     @Argument(help: "The file, inside a mount.", completion: .file(), transform: Path.argument) var path: Path
     @Flag(help: "Only say how many it would be.") var dryRun = false
+    @Flag(help: "One JSON object: how many `versions`.") var json = false
 
     func run() throws {
       let place = try FilePlace(path), answer = try place.service.ask(PruneRequest(place.path, isDry: dryRun))
-      try say("\(answer.versions) versions \(dryRun ? "would go" : "are gone")")
+      try say(json ? asJSON(answer) : "\(answer.versions) versions \(dryRun ? "would go" : "are gone")")
     }
   }
 }
@@ -126,20 +138,9 @@ struct VersionArguments: ParsableArguments {
 func moment(of text: String) throws -> MomentAddress {
   if let number = UInt64(text) { return .operation(number) }
   guard let second = When.second(of: text, now: Timestamp.now.seconds) else {
-    throw Failure("`\(printable(text.utf8))` is neither a version's number nor a moment; moments are such as 2026-11-21, 2026-11-21T10:00:30, \"2h ago\", @1795828648", code: 2)
+    throw Failure("`\(printable(text.utf8))` is neither a version's number nor a moment; moments are such as 2026-11-21, 2026-11-21T10:00:30, 10:00, yesterday, \"2h ago\", \"Nov 28\", @1795828648", code: 2)
   }
   return .second(second)
-}
-
-/// A file inside a mount: where it is in the vault, and whom to ask.
-struct FilePlace {
-  let service: any VaultService
-  let path: VaultPath
-
-  init(_ given: Path) throws {
-    let vault = try ReachedVault(inside: given)
-    (service, path) = (vault.service, vault.place ?? .root)
-  }
 }
 
 extension VaultService {
@@ -151,19 +152,5 @@ extension VaultService {
   @discardableResult
   func readVersion(of path: VaultPath, at moment: MomentAddress, _ take: @escaping (RawSpan) throws -> Void) throws -> FileVersion {
     try ask(ReadVersionRequest(path, at: moment), Receiver(bytes: take))
-  }
-}
-
-extension FileVersion {
-  var line: String { "\(id)\t\(When.text(of: second))\t\(human(size))\(died == nil ? "\tpresent" : "")\(isPinned ? "\tpinned" : "")" }
-  var lines: String {
-    """
-    version   \(id)\(isPinned ? "   pinned" : "")
-    since     \(When.text(of: second))
-    until     \(died.map { "the operation \($0)" } ?? "now")
-    size      \(human(size))
-    mode      \(String(mode & 0o7777, radix: 8))
-    owner     user \(user)
-    """
   }
 }

@@ -103,6 +103,17 @@ extension MountTests {
       }
     }
 
+    @Test func `a vault that another mount namespace has still is not said to be put away`() throws {
+      try MountedVault.run { home in
+        let space = try PrivateNamespace(in: home.directory, setUp: "true")
+        try fails("\(vaultfs) unmount \(home.point) 2>&1 > /dev/null", saying: "unmounted here", "another mount namespace", "mountinfo")
+        #expect(!home.isMounted && space.isMounted(home.point) && home.owner != nil)
+        space.end(unmounting: home.point)
+        for _ in 0..<100 where home.owner != nil { usleep(50_000) }
+        #expect(home.owner == nil)
+      }
+    }
+
     @Test func `a signal ends an owner with files open, which fail from then on`() throws {
       try MountedVault.run { home in
         let open = try check(Glibc.open(home.point + "/open", O_CREAT | O_RDWR, 0o644))

@@ -190,7 +190,7 @@ extension MountTests {
           #expect(number("nodes") == 5, "\(path)")
           #expect(number("logicalBytes") == 8_000_000, "\(path)")
           #expect((3_000_000...5_000_000).contains(number("uniqueBytes")), "\(path)")
-          #expect((3_000_000...3_300_000).contains(number("frameBytes")), "\(path)")
+          #expect((3_000_000...3_300_000).contains(number("compressedBytes")), "\(path)")
           #expect(number("storedBytes") == number("packBytes") + number("journalBytes") + number("databaseBytes"), "\(path)")
           #expect((status["dedupRatio"] as? Double ?? 0) > 1.5 && (status["compressionRatio"] as? Double ?? 0) > 1, "\(path)")
           #expect((status["owner"] as? String)?.contains("process \(home.owner ?? 0)") == true, "\(path)")

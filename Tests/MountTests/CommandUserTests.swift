@@ -56,6 +56,7 @@ extension MountTests {
         try succeed("\(asUser) 'cd ~ && mkdir m && \(vaultfs) init v && \(vaultfs) mount v m && echo mine > m/file && cat m/file && stat -c %u:%a m/file && \(vaultfs) status m'")
         #expect(space.isMounted(point))
         #expect(try shell("\(space.enter) cat \(point)/file").status != 0, "not even root enters without --allow-other")
+        try fails("\(asUser) 'cd ~ && \(vaultfs) init other && \(vaultfs) mount other /usr'", saying: "you may not mount on /usr")
         // Root may ask its owner, and leaves nothing in a vault that has none.
         try succeed("\(space.enter) \(vaultfs) status \(d)/home/v")
         try succeed("\(asUser) 'cd ~ && env PATH=/nonexistent \(vaultfs) unmount m'")

@@ -18,9 +18,6 @@ extension MountTests {
       return "setpriv --reuid 65534 --regid 65534 --clear-groups \(home.directory)/fsctl"
     }
 
-    private func json(_ command: String) throws -> [String: Any] {
-      try #require(JSONSerialization.jsonObject(with: Data(try succeed(command).utf8)) as? [String: Any])
-    }
     private func publicSocket(_ home: MountedVault) throws -> String {
       "/run/vaultfs/\(try #require(MountTable.read().top(at: Path(home.point))).device)"
     }
@@ -92,7 +89,11 @@ extension MountTests {
         let stats = try json("\(other) stats \(home.point) --json")
         #expect(stats["nodes"] as? Int == 2 && stats["uniqueBytes"] == nil && stats["storedBytes"] == nil && stats["vault"] == nil)
         #expect(try succeed("\(other) stats \(home.point)").contains("root and the vault's owner"))
-        try fails("\(other) top \(home.point) --once", saying: "activity", "root")
+        try succeed("mkdir -m 700 \(home.point)/shut && mkdir \(home.point)/open")
+        #expect(try succeed("\(other) stats \(home.point)/shut").contains("below /shut: you may not read it") && succeed("\(other) stats \(home.point)/open").contains("below /open: 0 B"))
+        try succeed("cp \(vaultfs) \(home.directory)/program && chmod 755 \(home.directory)/program")
+        try fails("cd \(home.point) && \(other.replacingOccurrences(of: "/fsctl", with: "/program")) status .", saying: "for root to know", "`fsctl stats .`")
+        try fails("\(other) top \(home.point) --once", saying: "`fsctl top` is for root")
         try fails("\(other) stats --vault \(home.vault)", saying: home.vault)
         let socket = try publicSocket(home)
         #expect(try succeed("stat -c %a:%u \(socket) /run/vaultfs \(home.vault)/socket") == "666:0\n755:0\n600:0\n")
@@ -167,23 +168,30 @@ extension MountTests {
 
     @Test func `completions and manual pages come from the commands themselves`() throws {
       try MountedVault.run(mounted: false) { home in
-        let target = home.directory + "/share", scripts = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../scripts").path
+        let root = home.directory + "/root", target = root + "/usr/local/share", scripts = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../scripts").path
         let build = URL(fileURLWithPath: vaultfs).deletingLastPathComponent().path
-        try succeed("\(scripts)/documents \(build) \(target)")
+        try succeed("\(scripts)/documents \(build) \(root)")
         for command in ["vaultfs", "fsctl"] {
           try succeed("bash -n \(target)/bash-completion/completions/\(command)")
           #expect(try succeed("cat \(target)/zsh/site-functions/_\(command)").hasPrefix("#compdef \(command)"))
-          #expect(try succeed("cat \(target)/fish/vendor_completions.d/\(command).fish").contains("complete"))
+          #expect(try succeed("cat \(root)/etc/fish/completions/\(command).fish").contains("complete"))
           let page = try succeed("groff -K utf8 -man -Tutf8 -ww -z \(target)/man/man1/\(command).1 2>&1; groff -K utf8 -man -Tutf8 -P-cbou \(target)/man/man1/\(command).1")
           #expect(!page.contains("warning") && page.contains("SYNOPSIS") && page.contains("EXIT STATUS"), "\(page)")
-          for word in command == "fsctl" ? ["fsctl stats", "fsctl top", "fsctl sync", "--vault VAULT", "--interval", "fsctl quota set", "fsctl quota list", "--soft-bytes", "fsctl check", "--compare-journal", "fsctl scrub", "--rate"] : ["vaultfs init", "vaultfs mount", "--allow-other", "vaultfs rebuild"] {
+          for word in command == "fsctl" ? ["fsctl stats", "fsctl top", "fsctl sync", "--vault VAULT", "--interval", "fsctl quota set", "fsctl quota list", "--soft-bytes", "fsctl check", "--compare-journal", "fsctl scrub", "--rate"] : ["vaultfs init", "vaultfs mount", "--allow-other", "vaultfs rebuild", "MOUNT OPTIONS", "strictatime", "32     The mount failed", "FILES", "SEE ALSO"] {
             #expect(page.contains(word), "\(word) in \(page)")
           }
           #expect(!page.contains("man-page "), "hidden commands stay hidden")
           // What bash would offer.
-          let offered = try succeed("bash -c 'source \(target)/bash-completion/completions/\(command); COMP_WORDS=(\(command) st); COMP_CWORD=1; COMP_LINE=\"\(command) st\"; COMP_POINT=${#COMP_LINE}; _\(command); printf \"%s\\n\" \"${COMPREPLY[@]}\"'")
-          #expect(offered.contains(command == "fsctl" ? "stats" : "status"), "\(offered)")
+          func offered(_ words: String) throws -> [Substring] {
+            let count = words.split(separator: " ").count
+            return try succeed("bash -c 'source \(target)/bash-completion/completions/\(command); COMP_WORDS=(\(command) \(words)); COMP_CWORD=\(count); COMP_LINE=\"\(command) \(words)\"; COMP_POINT=${#COMP_LINE}; _\(command) \(command) \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; printf \"%s\\n\" \"${COMPREPLY[@]}\"'").split(separator: "\n")
+          }
+          #expect(try offered("st").contains(command == "fsctl" ? "stats" : "status"))
+          for words in command == "fsctl" ? ["versions list", "versions restore x 5 --to"] : ["mount", "mount v", "unmount", "status", "rebuild", "init"] {
+            #expect(try offered("\(words) \(home.directory)/roo") == ["\(root)"], "\(command) \(words)")
+          }
         }
+        #expect(try succeed("cat \(target)/man/man8/mount.vaultfs.8") == ".so man1/vaultfs.1\n")
       }
     }
   }

@@ -44,8 +44,9 @@ struct HistoryCommandTests {
     try run { mounted in
       let point = mounted.point
       try succeed("cp -r /usr/include/linux \(point)/tree; cp -r /usr/include/linux \(mounted.directory)/before; \(fsctl) snapshot create first \(point)")
-      try fails("\(fsctl) snapshot create first \(point)", saying: "that name already")
-      try fails("\(fsctl) snapshot create a/b \(point)", saying: "not valid")
+      try fails("\(fsctl) snapshot create first \(point)", saying: "a snapshot `first` already")
+      try fails("\(fsctl) snapshot create a/b \(point)", saying: "`a/b` is not valid")
+      try fails("\(fsctl) snapshot create .. \(point)", saying: "`..` is not valid", "`.` or `..`")
       try succeed("rm -r \(point)/tree; ls \(point)/tree 2> /dev/null; true")
       let number = try succeed("\(fsctl) trash list \(point) | awk '/tree/ {print $1}'").trimmingCharacters(in: .newlines)
       try succeed("\(fsctl) trash restore \(number) \(point); diff -r \(mounted.directory)/before \(point)/tree")
@@ -53,9 +54,36 @@ struct HistoryCommandTests {
       try succeed("\(fsctl) snapshot restore first \(point)/tree/can --to \(point)/can; diff -r \(mounted.directory)/before/can \(point)/can")
       #expect(try succeed("\(fsctl) snapshot list --json \(point)").contains("\"moment\":"))
       try succeed("\(fsctl) snapshot delete first \(point)")
-      try fails("\(fsctl) snapshot delete first \(point)", saying: "no snapshot of that name")
+      try fails("\(fsctl) snapshot delete first \(point)", saying: "no snapshot `first`")
       try mounted.remount()
       try succeed("diff -r \(mounted.directory)/before \(point)/tree")
+    }
+  }
+
+  @Test func `what was deleted comes back by its path, the newest that had it`() throws {
+    try run { mounted in
+      let point = mounted.point
+      try succeed("cd \(point) && echo 1 > f && rm f && echo 2 > f && rm f && mkdir d && echo 3 > d/g && rm -r d")
+      try succeed("cd \(point) && \(fsctl) trash restore f && \(fsctl) trash restore \(point)/d --to \(point)/e")
+      #expect(try succeed("cat \(point)/f \(point)/e/g") == "2\n3\n")
+      try fails("\(fsctl) trash restore \(point)/f", saying: "exists already")
+      try fails("\(fsctl) trash restore \(point)/never", saying: "nothing in the trash was at")
+      try fails("\(fsctl) trash restore 99999 \(point)", saying: "99999")
+      try fails("\(fsctl) trash restore \(point)/f \(point)", code: 2, saying: "alone")
+    }
+  }
+
+  @Test func `history has a limit of its own: the oldest goes, and its space comes back`() throws {
+    try run { mounted in
+      let point = mounted.point
+      try fails("\(fsctl) versions policy --limit much \(point)", code: 2, saying: "no size")
+      #expect(try succeed("\(fsctl) versions policy --window 0s --limit 20M \(point)").contains("20.0 MiB"))
+      try succeed("cd \(point) && for i in 1 2 3 4 5; do head -c 10000000 /dev/urandom > f; sync f; done; \(fsctl) gc .")
+      let stats = try json("\(fsctl) stats --json \(point)")
+      let history = try #require(stats["historyBytes"] as? Int)
+      #expect(history > 9_000_000 && history <= 20 << 20 && stats["reclaimableBytes"] as? Int == 0, "\(stats)")
+      #expect(try #require(Int(try succeed("du -sm \(mounted.vault) | cut -f1").trimmingCharacters(in: .newlines))) < 35)
+      try succeed("\(fsctl) versions policy --limit none \(point) | grep -q 'limit  *none'")
     }
   }
 
@@ -75,7 +103,9 @@ struct HistoryCommandTests {
       #expect(try succeed("\(nobody) \(fsctl) versions list \(point)/open | grep -c present") == "1\n")
       try fails("\(nobody) \(fsctl) versions list \(point)/closed", saying: "may not read it")
       try fails("\(nobody) \(fsctl) versions restore \(point)/open now", saying: "for its owner")
-      for command in ["snapshot create x", "trash empty", "gc", "versions policy"] { try fails("\(nobody) \(fsctl) \(command) \(point)", saying: "for root and for the user the vault belongs to") }
+      for command in ["snapshot create x", "trash empty", "gc", "versions policy"] {
+        try fails("\(nobody) \(fsctl) \(command) \(point)", saying: "`fsctl \(command == "snapshot create x" ? "snapshot create" : command)` is for root and for the user the vault belongs to")
+      }
       let id = try succeed("\(nobody) \(fsctl) versions list \(point)/all/mine | tail -n 1 | cut -f 1").trimmingCharacters(in: .newlines)
       try succeed("\(nobody) \(fsctl) versions restore \(point)/all/mine \(id); rm \(point)/closed; \(nobody) rm \(point)/all/mine")
       #expect(try succeed("\(nobody) \(fsctl) trash list \(point) | cut -f 4") == "/all/mine\n")

@@ -83,6 +83,13 @@ func fails(_ script: String, code: Int32 = 1, saying words: String..., at locati
   #expect(!ran.output.contains("Fatal error") && !ran.output.contains("Program crashed"), "\(ran.output)", sourceLocation: location)
 }
 
+/// What a command says on standard output, an object of JSON.
+func json(_ command: String, code: Int32 = 0, at location: SourceLocation = #_sourceLocation) throws -> [String: Any] {
+  let ran = try shell("\(command) 2> /dev/null")
+  #expect(ran.status == code, "\(command): \(ran.output.suffix(2000))", sourceLocation: location)
+  return try #require(JSONSerialization.jsonObject(with: Data(ran.output.utf8)) as? [String: Any], sourceLocation: location)
+}
+
 /// Why a call of the system failed.
 struct SystemFailure: Error, Equatable {
   let code: Int32

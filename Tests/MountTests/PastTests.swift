@@ -68,4 +68,28 @@ struct PastTests {
       #expect(try succeed("cat \(hidden)/trash/d/l") == "two\n")
     }
   }
+
+  @Test func `a listing ends although nothing in it can be read, and shows what follows what it does not show`() throws {
+    try MountedVault.run { mounted in
+      let point = mounted.point, fsctl = MountedVault.program.replacingOccurrences(of: "/vaultfs", with: "/fsctl")
+      // The name was old enough to be kept when its file was replaced, the file's last version was not.
+      let moment = try succeed("""
+        \(fsctl) versions policy --window 8s \(point); cd \(point); mkdir d; echo 1 > d/f; sleep 9; echo 2 >> d/f; sleep 1.1
+        date +@%s; sleep 1.1; echo 3 > d/t; mv d/t d/f
+        """).split(separator: "\n").last!
+      let ran = try shell("for i in 1 2 3 4 5 6; do timeout -s KILL 10 ls \(point)/.vaultfs/at/\(moment)/d & done; wait; timeout -s KILL 10 ls \(point)", seconds: 60)
+      #expect(ran.status == 0 && ran.output == "d\n", "\(ran)")
+      try succeed("mkdir \(point)/links; cd \(point)/links; for i in $(seq 300); do ln -s x l$i; done; echo x > file")
+      #expect(try succeed("ls \(point)/.vaultfs/versions/links") == "file\n")
+    }
+  }
+
+  @Test func `a long trash is listed in the time that it takes to read it`() throws {
+    try MountedVault.run { mounted in
+      let point = mounted.point
+      try succeed("mkdir \(point)/d; cd \(point)/d; seq 4000 | xargs touch; seq 4000 | xargs rm", seconds: 60)
+      #expect(try succeed("ls -l \(point)/.vaultfs/trash | wc -l", seconds: 30) == "4001\n")
+      #expect(try succeed("find \(point)/.vaultfs/trash/ -type f | wc -l", seconds: 30) == "4000\n")
+    }
+  }
 }

@@ -12,10 +12,6 @@ extension MountTests {
       try succeed("cp \(fsctl) \(home.directory)/fsctl && chmod 755 \(home.directory)/fsctl")
       return "setpriv --reuid \(user) --regid \(user) --clear-groups \(home.directory)/fsctl"
     }
-    private func json(_ command: String) throws -> [String: Any] {
-      try #require(JSONSerialization.jsonObject(with: Data(try succeed(command).utf8)) as? [String: Any])
-    }
-
     @Test func `a limit that is set stops cp, shows in df, and goes again`() throws {
       try MountedVault.run { home in
         let tree = home.point + "/tree", large = home.directory + "/large"
@@ -81,7 +77,7 @@ extension MountTests {
         for command in ["show --user 1234", "show --user root", "show --group root"] { try fails("cd \(p) && \(other) quota \(command)", saying: "root", "owner", "fsctl quota show") }
         for command in ["set --user 65534 --bytes 1G", "remove --user 65534"] { try fails("cd \(p) && \(other) quota \(command)", saying: "root", "the vault belongs to") }
         try fails("\(other) quota show --tree \(p)/shut", saying: "/shut", "may not read", "chmod")
-        for command in ["check", "check --repair", "scrub"] { try fails("\(other) \(command) \(p)", saying: "`\(command.prefix(5))", "root") }
+        for command in ["check", "check --repair", "scrub"] { try fails("\(other) \(command) \(p)", saying: "`fsctl \(command.prefix(5))", "root") }
         let stats = try json("\(other) stats \(p)/open --user 65534 --json")
         #expect((stats["tree"] as? [String: Any])?["nodes"] as? Int == 1 && (stats["user"] as? [String: Any])?["nodes"] as? Int == 1 && stats["lastScrub"] == nil)
         try fails("\(other) stats \(p) --user root", saying: "root")
@@ -100,11 +96,11 @@ extension MountTests {
           ("set --user root --grace soon --bytes 1", "no time"), ("set --user 4294967295 --bytes 1", "no user"), ("set --user root --group root --bytes 1", "one of"), ("set --user '' --bytes 1", "no user"),
           ("set --tree a --vault --bytes 1", "one of"), ("set --tree a b --bytes 1", "no other PATH"), ("show a --vault b", "not both"), ("remove", "--tree PATH"), ("list a --vault b", "not both"), ("nonsense", "nonsense"),
         ] { try fails("cd \(p) && \(fsctl) quota \(wrong)", code: 2, saying: words) }
-        try fails("cd \(p) && \(fsctl) quota set --tree file --bytes 1", saying: "/file is no directory")
-        try fails("cd \(p) && \(fsctl) quota set --tree nowhere --bytes 1", saying: "/nowhere", "no such file")
+        try fails("cd \(p) && \(fsctl) quota set --tree file --bytes 1", saying: "fsctl: file is no directory")
+        try fails("cd \(p) && \(fsctl) quota set --tree nowhere --bytes 1", saying: "fsctl: nowhere: no such file")
         try fails("cd \(p) && \(fsctl) quota set --user root --bytes 1 --soft-bytes 2", saying: "above the hard one", "Nothing was changed")
         try fails("\(fsctl) quota set --tree \(home.directory) --bytes 1", saying: "not inside a mounted vault")
-        try fails("cd \(p) && \(fsctl) stats nowhere", saying: "/nowhere")
+        try fails("cd \(p) && \(fsctl) stats nowhere", saying: "fsctl: nowhere: ")
         #expect(try succeed("\(fsctl) quota list \(p)").split(separator: "\n").count == 1)
         #expect(try succeed("\(fsctl) quota show \(p)").contains("no limit binds you"))
       }

@@ -90,6 +90,33 @@ extension MountTests {
       }
     }
 
+    @Test func `what a memory mapping writes beyond a limit is ENOSPC at the msync, and said in the log`() throws {
+      try run({ vault, tree in try vault.setQuota(QuotaLimits(bytes: QuotaLimit(hard: 1 << 20)), for: .tree(tree)) }) { home in
+        try succeed("""
+          python3 - \(home.point)/tree/mapped <<'END'
+          import errno, mmap, os, sys
+          file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+          os.ftruncate(file, 4 << 20)
+          pages = mmap.mmap(file, 4 << 20)
+          pages[:1000] = b"a" * 1000
+          pages.flush()
+          pages[:] = os.urandom(4 << 20)
+          try:
+              pages.flush()
+              sys.exit("nothing was said")
+          except OSError as error:
+              if error.errno != errno.ENOSPC: raise
+          END
+          """)
+        #expect(try bytes(in: home.point + "/tree") <= 1 << 20)
+        #expect(home.log.components(separatedBy: "memory mapping of `tree/mapped`").count == 2, "\(home.log)")
+        // Names from outside do not come in: ln says so, and cp copies.
+        try succeed("rm \(home.point)/tree/mapped && head -c 1000 /dev/urandom > \(home.point)/outside")
+        try fails("LC_ALL=C ln \(home.point)/outside \(home.point)/tree/in", saying: "cross-device")
+        try succeed("cp \(home.point)/outside \(home.point)/tree/in && ln \(home.point)/tree/in \(home.point)/out")
+      }
+    }
+
     @Test func `a user's limit holds for what the user owns, whoever writes or gives it away`() throws {
       try run({ vault, _ in
         try vault.setQuota(QuotaLimits(bytes: QuotaLimit(hard: 1 << 20)), for: .user(1234))

@@ -1,0 +1,24 @@
+// `fsctl gc`: the space of what nothing refers to any more, back now.
+
+import ArgumentParser
+import CommandSupport
+import VaultClient
+import VaultFS
+
+struct GC: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "gc", abstract: "Give back the space of what nothing refers to any more, now.",
+    discussion: "The vault does this by itself, twice a minute where there is something to do. What history keeps is referred to: see `fsctl versions policy`.")
+  @OptionGroup var address: VaultAddress
+  @Flag(help: "Only say what could go now.") var dryRun = false
+  @Flag(help: "One JSON object, sizes in bytes.") var json = false
+
+  func run() throws {
+    try address.ask("gc") { vault in
+      let done = try vault.service.ask(CollectRequest(isDry: dryRun))
+      if json { return try say(asJSON(done)) }
+      let found = "\(done.chunks) chunks (\(human(done.bytes))) that nothing refers to"
+      try say(dryRun ? found : "\(found); \(done.packs) packs rewritten or removed, \(human(UInt64(max(done.reclaimed, 0)))) given back")
+    }
+  }
+}

@@ -1,0 +1,147 @@
+// What history has, as it is shown: rows for people, lines for programs, objects of JSON.
+
+import CommandSupport
+import Foundation
+import Glibc
+import Printable
+import VaultClient
+import VaultFS
+
+/// Rows: on a terminal below a header and aligned, elsewhere one a line as they come, with tabs between.
+struct Listing {
+  private var table: Table?
+
+  init(_ header: [String], left: Set<Int>) { table = isatty(1) == 1 ? Table(header, left: left) : nil }
+
+  mutating func add(_ row: [String]) throws {
+    guard table == nil else {
+      table?.add(row)
+      return
+    }
+    // What is empty at the end is no column.
+    try say(row.reversed().drop { $0.isEmpty }.reversed().joined(separator: "\t"))
+  }
+  func end() throws { if let table { try say(table.text) } }
+}
+
+extension VaultPath {
+  /// JSON has no bytes: base64.
+  var bytesForJSON: Data { Data(Array("/".utf8) + names.joined(separator: Array("/".utf8))) }
+}
+
+/// Where something is, or came.
+struct PathLine: Encodable {
+  /// To be shown, and its bytes.
+  var path: String
+  var pathBytes: Data
+  init(_ path: VaultPath) { (self.path, pathBytes) = ("\(path)", path.bytesForJSON) }
+}
+
+/// A time for programs, by the clock of no place.
+private func stamp(_ second: Int64) -> String { Date(timeIntervalSince1970: Double(second)).ISO8601Format() }
+
+struct VersionLine: Encodable {
+  var id: UInt64
+  var since: String
+  var second: Int64
+  /// nil where it is the present one.
+  var until: String?
+  var untilSecond: Int64?
+  var isPresent: Bool
+  var isPinned: Bool
+  var size: UInt64
+  var mode: UInt32
+  var user: UInt32
+  var userName: String
+  var inode: UInt64
+
+  init(_ version: FileVersion) {
+    (id, since, second) = (version.id, stamp(version.second), version.second)
+    (until, untilSecond, isPresent, isPinned) = (version.ended.map(stamp), version.ended, version.died == nil, version.isPinned)
+    (size, mode, user, userName, inode) = (version.size, version.mode, version.user, Account.name(ofUser: version.user), version.inode)
+  }
+}
+
+extension FileVersion {
+  static func listing() -> Listing { Listing(["VERSION", "SINCE", "SIZE", "", ""], left: [1, 3, 4]) }
+  var row: [String] {
+    let marks = [died == nil ? "present" : "", isPinned ? "pinned" : ""].filter { !$0.isEmpty }
+    return ["\(id)", When.text(of: second), human(size)] + marks + Array(repeating: "", count: 2 - marks.count)
+  }
+  var lines: String {
+    """
+    version   \(id)\(isPinned ? "   pinned" : "")
+    since     \(When.text(of: second))
+    until     \(died == nil ? "now" : ended.map { When.text(of: $0) } ?? "it was replaced or deleted")
+    size      \(human(size))
+    mode      \(String(mode & 0o7777, radix: 8))
+    owner     user \(Account.name(ofUser: user))
+    """
+  }
+}
+
+struct SnapshotLine: Encodable {
+  var name: String
+  var nameBytes: Data
+  /// Where the directory that it is of is now; nil where it is not there any more, or not for this user to know.
+  var path: String?
+  var pathBytes: Data?
+  var directory: UInt64
+  var made: String
+  var second: Int64
+  /// As a version's number: it names the same moment in `fsctl versions`.
+  var moment: UInt64
+
+  init(_ snapshot: SnapshotReport) {
+    (name, nameBytes) = (printable(snapshot.name), Data(snapshot.name))
+    (path, pathBytes) = (snapshot.path.map { "\($0)" }, snapshot.path?.bytesForJSON)
+    (directory, made, second, moment) = (snapshot.directory, stamp(snapshot.second), snapshot.second, snapshot.moment)
+  }
+}
+
+extension SnapshotReport {
+  static func listing() -> Listing { Listing(["MADE", "NAME", "OF"], left: [0, 1, 2]) }
+  var row: [String] { [When.text(of: second), printable(name), place] }
+  var place: String { path.map { "\($0)" } ?? "a directory that is gone or not yours to see" }
+  var lines: String {
+    """
+    name      \(printable(name))
+    made      \(When.text(of: second))
+    of        \(place)
+    version   \(moment), as `fsctl versions` takes it
+    """
+  }
+}
+
+struct TrashLine: Encodable {
+  var id: UInt64
+  var name: String
+  var nameBytes: Data
+  /// Where it was.
+  var path: String
+  var pathBytes: Data
+  var deleted: String
+  var second: Int64
+  var isDirectory: Bool
+  var size: UInt64
+  var mode: UInt32
+  var user: UInt32
+  var userName: String
+  var inode: UInt64
+
+  init(_ item: TrashItem) {
+    let full = item.fullPath
+    (id, name, nameBytes) = (item.id, printable(item.name), Data(item.name))
+    (path, pathBytes) = (printable(full), Data(full))
+    (deleted, second, isDirectory, size) = (stamp(item.second), item.second, item.isDirectory, item.size)
+    (mode, user, userName, inode) = (item.mode, item.user, Account.name(ofUser: item.user), item.inode)
+  }
+}
+
+extension TrashItem {
+  static func listing() -> Listing { Listing(["NUMBER", "DELETED", "SIZE", "PATH"], left: [1, 3]) }
+  var row: [String] { ["\(id)", When.text(of: second), isDirectory ? "directory" : human(size), printable(fullPath)] }
+  var isDirectory: Bool { mode & S_IFMT == S_IFDIR }
+  /// It may be longer than a `VaultPath`.
+  var fullPath: [UInt8] { (place ?? []) + [0x2F] + name }
+}

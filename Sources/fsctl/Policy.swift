@@ -1,0 +1,97 @@
+// `fsctl versions policy`: what of the past is kept.
+
+import ArgumentParser
+import CommandSupport
+import Printable
+import VaultClient
+import VaultFS
+
+extension Versions {
+  struct Policy: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Show or set what of the past is kept, and for how long. For root and the vault's owner.",
+      discussion: """
+        Everything is kept for a while, then what stood at the end of each hour, of each day, of each week. Ages are such as 12h, \
+        "30 days", 1y. With a limit the oldest goes before its age where the past alone needs more (`fsctl stats` says how much it does). Snapshots and pinned versions are kept in any case. What is shortened is forgotten with the next `fsctl gc`, or within an hour in which the vault is used.
+        """)
+    @OptionGroup var address: VaultAddress
+    @Option(help: "Keep everything for so long.") var all: String?
+    @Option(help: "Keep what stood at the end of each hour for so long.") var hourly: String?
+    @Option(help: "Of each day.") var daily: String?
+    @Option(help: "Of each week.") var weekly: String?
+    @Option(help: "Changes within so long after a version began belong to it.") var window: String?
+    @Option(help: ArgumentHelp("Let the oldest go where the past alone needs more than so many bytes, such as 50G; or `none`.", valueName: "size")) var limit: String?
+    @Flag(inversion: .prefixedNo, help: "Keep something of the past at all.") var keep: Bool?
+    @Flag(help: "One JSON object, ages in seconds.") var json = false
+
+    func run() throws {
+      try address.ask("versions policy") { vault in
+        var policy = try vault.service.ask(HistoryPolicyRequest())
+        let before = policy
+        policy.all = try seconds(all) ?? policy.all
+        policy.hourly = try seconds(hourly) ?? policy.hourly
+        policy.daily = try seconds(daily) ?? policy.daily
+        policy.weekly = try seconds(weekly) ?? policy.weekly
+        policy.window = try seconds(window) ?? policy.window
+        policy.limit = try limit.map(bytes) ?? policy.limit
+        policy.isOn = keep ?? policy.isOn
+        if policy != before {
+          policy = try vault.service.ask(HistoryPolicyRequest(policy))
+          for warning in Self.warnings(policy) { complain("warning: \(warning)") }
+        }
+        try say(json ? asJSON(policy) : text(policy))
+      }
+    }
+
+    private func seconds(_ text: String?) throws -> UInt32? {
+      guard let text else { return nil }
+      guard let seconds = When.duration(text).flatMap({ UInt32(exactly: $0) }) else { throw Failure("`\(printable(text.utf8))` is no age; ages are such as 90s, 12h, \"30 days\", 1y", code: 2) }
+      return seconds
+    }
+
+    private func bytes(_ text: String) throws -> UInt64 {
+      if text == "none" { return 0 }
+      guard let bytes = Amount.bytes(text), bytes > 0, bytes < UInt64(Int64.max) else {
+        throw Failure("`\(printable(text.utf8))` is no size; sizes are such as 500M, 10G, 1.5T, and `none` takes the limit away", code: 2)
+      }
+      return bytes
+    }
+
+    private func text(_ policy: HistoryPolicy) -> String {
+      guard policy.isOn else { return "nothing of the past is kept but what snapshots and pins hold" }
+      return """
+        everything   \(kept(policy.all))
+        hourly       \(kept(policy.hourly))
+        daily        \(kept(policy.daily))
+        weekly       \(kept(policy.weekly))
+        window       \(policy.window == 0 ? "none" : Self.age(policy.window))
+        limit        \(policy.limit == 0 ? "none" : human(policy.limit))
+        """
+    }
+
+    private func kept(_ seconds: UInt32) -> String { seconds == 0 ? "not kept" : "for \(Self.age(seconds))" }
+
+    /// What a policy does not keep though it may seem to.
+    private static func warnings(_ policy: HistoryPolicy) -> [String] {
+      let periods = [("everything", policy.all), ("hourly", policy.hourly), ("daily", policy.daily), ("weekly", policy.weekly)]
+      guard policy.isOn, let first = periods.first(where: { $0.1 > 0 }) else {
+        return ["nothing of the past is kept now: what is overwritten or deleted is gone, but for what snapshots and pins hold"]
+      }
+      var warnings: [String] = [], longest = first
+      if first.1 != policy.all { warnings.append("what is made and replaced or deleted between two moments that are kept (\(first.0)) is gone at once: give --all more than 0s to keep everything for a while") }
+      for period in periods.dropFirst() where period.1 > 0 && period != first {
+        if period.1 <= longest.1 {
+          warnings.append("--\(period.0) \(period.1 == longest.1 ? "is as long as" : "is shorter than") what is kept before it, and so does nothing: \(longest.0 == "everything" ? "everything is kept" : "\(longest.0) is kept") for \(age(longest.1))")
+        } else { longest = period }
+      }
+      return warnings
+    }
+
+    private static func age(_ seconds: UInt32) -> String {
+      for (unit, length) in [("days", UInt32(86_400)), ("hours", 3600), ("minutes", 60)] where seconds > 0 && seconds % length == 0 {
+        return seconds == length ? "a\(unit == "hours" ? "n" : "") \(unit.dropLast())" : "\(seconds / length) \(unit)"
+      }
+      return "\(seconds) seconds"
+    }
+  }
+}

@@ -1,0 +1,116 @@
+// `fsctl snapshot`: names for moments of a directory, and coming back to them.
+
+import ArgumentParser
+import CommandSupport
+import FuseBridge
+import Printable
+import VaultClient
+import VaultFS
+
+struct SnapshotCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "snapshot", abstract: "Name a moment of the whole tree, or of a directory, and come back to it.",
+    discussion: "A snapshot costs nothing but what is changed later. `.vaultfs/snapshots/NAME/` at the root of a mount shows it. Root and the vault's owner make and delete them.",
+    subcommands: [Create.self, List.self, Show.self, Restore.self, Delete.self])
+
+  struct Create: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Make a snapshot of now, of the directory PATH and all below it.")
+    @Argument(help: "Its name.") var name: String
+    @OptionGroup var address: VaultAddress
+    @Flag(help: "One JSON object: what was made.") var json = false
+    func run() throws {
+      try address.ask("snapshot create") { vault in
+        let made = try vault.service.ask(MakeSnapshotRequest(Arguments.bytes(of: name), of: vault.place ?? .root))
+        if json { try say(asJSON(SnapshotLine(made))) }
+      }
+    }
+  }
+
+  struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the snapshots, oldest first: when they were made, their names, and of which directories they are.")
+    @OptionGroup var address: VaultAddress
+    @Flag(help: "One JSON object a snapshot.") var json = false
+    func run() throws {
+      try address.ask("snapshot list") { vault in
+        var rows = SnapshotReport.listing()
+        _ = try vault.service.ask(SnapshotsRequest(), Receiver(item: { if json { try say(asJSON(SnapshotLine($0))) } else { try rows.add($0.row) } }))
+        if !json { try rows.end() }
+      }
+    }
+  }
+
+  struct Show: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show one snapshot.")
+    @Argument(help: "Its name.") var name: String
+    @OptionGroup var address: VaultAddress
+    @Flag(help: "One JSON object.") var json = false
+    func run() throws {
+      try address.ask("snapshot show") { vault in
+        let found = try vault.service.snapshot(name)
+        try say(json ? asJSON(SnapshotLine(found)) : found.lines)
+      }
+    }
+  }
+
+  struct Restore: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Bring the directory that a snapshot is of, or PATH in it, back to what it was then.",
+      discussion: "What is there now goes to the trash, or becomes a version.")
+    @Argument(help: "The snapshot's name.") var name: String
+    @OptionGroup var address: VaultAddress
+    @OptionGroup var target: TargetOption
+    @Flag(help: "One JSON object: where it came.") var json = false
+
+    func run() throws {
+      try address.ask("snapshot restore") { vault in
+        let snapshot = try vault.service.snapshot(name)
+        let (path, start) = try place(in: vault, of: snapshot)
+        try target.restoring(in: vault) { target in
+          _ = try vault.service.ask(RestoreRequest(path, at: .operation(snapshot.moment), to: target, from: start))
+          if json { try say(asJSON(PathLine(target ?? path))) }
+        }
+      }
+    }
+
+    private func place(in vault: ReachedVault, of snapshot: SnapshotReport) throws -> (VaultPath, RestoreRequest.Start?) {
+      // The working directory only says which vault is meant.
+      let given = address.path.flatMap { _ in vault.place }
+      guard let directory = snapshot.path else {
+        if let given { return (given, nil) }
+        throw Failure("the snapshot `\(printable(snapshot.name))` is of \(snapshot.place); give the PATH that it had when the snapshot was made, and where it shall come with --to")
+      }
+      let path = given ?? directory
+      guard path.names.starts(with: directory.names) else {
+        throw Failure("the snapshot `\(printable(snapshot.name))` is of \(directory); \(address.path.map { "\($0)" } ?? "\(path)") is outside of it. Without a PATH, \(directory) comes back as it was")
+      }
+      return (path, .init(directory: snapshot.directory, depth: directory.names.count))
+    }
+  }
+
+  struct Delete: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Delete a snapshot; what it shows is then kept as the policy says.")
+    @Argument(help: "Its name.") var name: String
+    @OptionGroup var address: VaultAddress
+    @Flag(help: "Only say which it would be.") var dryRun = false
+    func run() throws {
+      try address.ask("snapshot delete") { vault in
+        guard dryRun else {
+          _ = try vault.service.ask(DeleteSnapshotRequest(Arguments.bytes(of: name)))
+          return
+        }
+        let found = try vault.service.snapshot(name)
+        try say("the snapshot `\(printable(found.name))` of \(found.place), made \(When.text(of: found.second)), would be deleted; what it shows would be kept as the policy says")
+      }
+    }
+  }
+}
+
+extension VaultService {
+  fileprivate func snapshot(_ name: String) throws -> SnapshotReport {
+    let name = Arguments.bytes(of: name)
+    var found: SnapshotReport?
+    _ = try ask(SnapshotsRequest(), Receiver(item: { if $0.name == name { found = $0 } }))
+    guard let found else { throw Failure("there is no snapshot `\(printable(name))`; `fsctl snapshot list` shows which there are") }
+    return found
+  }
+}

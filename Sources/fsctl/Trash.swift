@@ -1,0 +1,86 @@
+// `fsctl trash`: what was deleted, and taking it back.
+
+import ArgumentParser
+import CommandSupport
+import FuseBridge
+import VaultClient
+import VaultFS
+
+struct Trash: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "See what was deleted, and take it back.",
+    discussion: "What was in a directory that was deleted comes back with it. `.vaultfs/trash/` at the root of a mount shows the same. Users see what is theirs.",
+    subcommands: [List.self, Restore.self, Empty.self])
+
+  struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "List what was deleted at PATH and below it, newest first: its number, when, and where it was.",
+      discussion: "Without a PATH, what was deleted in the whole vault.")
+    @OptionGroup var address: VaultAddress
+    @Option(help: ArgumentHelp("Only the newest so many.", valueName: "count")) var limit: Int?
+    @Flag(help: "One JSON object a line.") var json = false
+
+    func validate() throws { if let limit, limit < 1 { throw ValidationError("a limit is at least 1") } }
+
+    func run() throws {
+      try address.ask("trash list") { vault in
+        // The working directory only says which vault is meant.
+        let place = address.path.flatMap { _ in vault.place } ?? .root
+        var rows = TrashItem.listing(), left = limit ?? .max
+        do {
+          _ = try vault.service.ask(TrashRequest(), Receiver(item: { item in
+            guard place == .root || item.fullPath.split(separator: 0x2F).map(Array.init).starts(with: place.names) else { return }
+            if json { try say(asJSON(TrashLine(item))) } else { try rows.add(item.row) }
+            left -= 1
+            if left == 0 { throw Enough() }
+          }))
+        } catch is Enough {}
+        if !json { try rows.end() }
+      }
+    }
+
+    /// Ends an answer that goes on.
+    private struct Enough: Error {}
+  }
+
+  struct Restore: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Take back what was deleted: to where it was, or elsewhere.",
+      discussion: """
+          fsctl trash restore 4711 ~/files       by its number in `fsctl trash list`
+          fsctl trash restore ~/files/report     by where it was: what was deleted there last
+        """)
+    @Argument(help: ArgumentHelp("Its number in the list, or the path it had.", valueName: "number-or-path"), completion: .file(), transform: Path.argument) var what: Path
+    @OptionGroup var address: VaultAddress
+    @OptionGroup var target: TargetOption
+    @Flag(help: "One JSON object: where it came.") var json = false
+
+    func run() throws {
+      if let number = UInt64("\(what)") { return try address.ask("trash restore") { try restore(number, in: $0) } }
+      guard address.path == nil, address.vault == nil else { throw Failure("\(what) is no number of the trash; give the path that was deleted alone, or a number of `fsctl trash list`", code: 2) }
+      let place = try FilePlace(what)
+      var newest: TrashItem?
+      _ = try place.service.ask(TrashRequest(), Receiver(item: { if newest == nil, VaultPath($0.fullPath) == place.path { newest = $0 } }))
+      guard let newest else { throw Failure("nothing in the trash was at \(what); `fsctl trash list` shows what there is. What was in a directory that was deleted comes back with it, or by `fsctl versions restore`") }
+      try restore(newest.id, in: place.vault)
+    }
+
+    private func restore(_ number: UInt64, in vault: ReachedVault) throws {
+      let path = try target.restoring(in: vault) { try vault.service.ask(RestoreTrashRequest(number, to: $0)) }
+      try say(json ? asJSON(PathLine(path)) : "\(vault.name(of: path)) is back")
+    }
+  }
+
+  struct Empty: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Forget what was deleted, but for what a snapshot or a pin holds. For root and the vault's owner.")
+    @OptionGroup var address: VaultAddress
+    @Flag(help: "Only say how many it would be.") var dryRun = false
+    @Flag(help: "One JSON object: how many `items`.") var json = false
+    func run() throws {
+      try address.ask("trash empty") { vault in
+        let answer = try vault.service.ask(EmptyTrashRequest(isDry: dryRun))
+        try say(json ? asJSON(answer) : "\(answer.items) \(dryRun ? "would be forgotten" : "forgotten")")
+      }
+    }
+  }
+}

@@ -1,0 +1,162 @@
+// What the commands of history answer: where things come, of which directory a snapshot is, what programs read, what is
+// said of mistakes.
+
+import Foundation
+import FuseBridge
+import Glibc
+import Testing
+
+extension MountTests {
+  @Suite(.serialized) struct HistoryAnswersTests {
+    private let vaultfs = MountedVault.program
+    private let fsctl = MountedVault.program.replacingOccurrences(of: "/vaultfs", with: "/fsctl", options: .backwards)
+
+    /// A mount on which each closing makes a version, however soon.
+    private func run(_ body: (MountedVault) throws -> Void) throws {
+      try MountedVault.run { mounted in
+        try succeed("\(fsctl) versions policy --window 0s \(mounted.point)")
+        try body(mounted)
+      }
+    }
+
+    /// What a command says, an object of JSON a line.
+    private func lines(_ command: String) throws -> [[String: Any]] {
+      try succeed(command).split(separator: "\n").map { try #require(JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]) }
+    }
+
+    private func bytes(_ value: Any?) -> [UInt8]? { (value as? String).flatMap { Data(base64Encoded: $0) }.map(Array.init) }
+
+    @Test func `what is taken back stays in its vault`() throws {
+      try run { home in
+        let p = home.point, other = home.directory + "/n"
+        try succeed("\(vaultfs) init \(home.vault)2 && mkdir \(other) && \(vaultfs) mount \(home.vault)2 \(other)")
+        defer { _ = try? shell("\(vaultfs) unmount \(other)") }
+        try succeed("echo 1 > \(p)/f; echo 2 > \(p)/f; echo 3 > \(p)/g; \(fsctl) snapshot create s \(p); rm \(p)/g")
+        for command in ["versions restore \(p)/f now", "snapshot restore s \(p)/f", "trash restore \(p)/g"] {
+          try fails("\(fsctl) \(command) --to \(other)/f", saying: "\(other)/f is in another vault", "\(home.vault)2", "copy")
+          try fails("\(fsctl) \(command) --to \(home.directory)/f", saying: "\(home.directory)/f is not inside the vault \(home.vault)")
+        }
+        #expect(try succeed("ls -A \(other); ls -A \(p)") == "f\n")
+        try fails("\(fsctl) versions restore \(p)/f now --to \(p)/f", saying: "\(p)/f exists already", "give another PATH with --to")
+        try fails("cd \(p); echo new > g; \(fsctl) trash restore g", saying: "g exists already", "say where it shall come with --to PATH")
+        let back = try lines("cd \(p); \(fsctl) trash restore g --to h --json")
+        #expect(back[0]["path"] as? String == "/h" && bytes(back[0]["pathBytes"]) == Array("/h".utf8))
+        // A vault that is not mounted has paths from its root.
+        try succeed("rm \(p)/h")
+        try home.unmount()
+        let id = try #require(try lines("\(fsctl) trash list --vault \(home.vault) --json").first?["id"] as? Int)
+        try succeed("\(fsctl) trash restore \(id) --vault \(home.vault) --to /i")
+        try fails("\(fsctl) trash restore \(id) --vault \(home.vault) --to ../i", code: 2, saying: "no path from a vault's root")
+        try home.mount()
+        #expect(try succeed("cat \(p)/i") == "3\n")
+      }
+    }
+
+    @Test func `a snapshot of a directory says which, and restores that, whatever it is called now`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("mkdir -p \(p)/dir/sub \(p)/other; echo 1 > \(p)/dir/sub/f; echo 1 > \(p)/other/g")
+        #expect(try lines("\(fsctl) snapshot create s \(p)/dir --json")[0]["path"] as? String == "/dir")
+        try succeed("\(fsctl) snapshot create all \(p); echo 2 > \(p)/dir/sub/f; echo 2 > \(p)/other/g; touch \(p)/dir/new")
+        #expect(try succeed("\(fsctl) snapshot list \(p) | cut -f 2,3") == "s\t/dir\nall\t/\n")
+        let shown = try succeed("\(fsctl) snapshot show s \(p)"), made = try #require(shown.split(separator: "\n").first { $0.hasPrefix("made") })
+        #expect(shown.contains("of        /dir\n") && made.contains("T") && made.count == "made      2026-11-28T10:16:04".count, "\(shown)")
+        // Wherever one stands: that only says which vault.
+        try succeed("cd \(p)/other; \(fsctl) snapshot restore s")
+        #expect(try succeed("cat \(p)/dir/sub/f \(p)/other/g; ls \(p)/dir") == "1\n2\nsub\n")
+        for place in ["\(p)/other", p] { try fails("\(fsctl) snapshot restore s \(place)", saying: "the snapshot `s` is of /dir; \(place) is outside of it") }
+        // Its directory moves: all of it, a file in it.
+        try succeed("mv \(p)/dir \(p)/other/moved")
+        for place in ["", "\(p)/other/moved/sub/f"] {
+          try succeed("echo 3 > \(p)/other/moved/sub/f; cd \(p); \(fsctl) snapshot restore s \(place)")
+          #expect(try succeed("cat \(p)/other/moved/sub/f") == "1\n", "\(place)")
+        }
+        #expect(try succeed("\(fsctl) snapshot list \(p) | cut -f 3") == "/other/moved\n/\n")
+        #expect(try succeed("\(fsctl) snapshot delete s \(p) --dry-run").contains("`s` of /other/moved") && succeed("\(fsctl) snapshot list \(p) | wc -l") == "2\n")
+        // Gone, it comes back by the path that it had.
+        try succeed("rm -r \(p)/other/moved")
+        try fails("cd \(p); \(fsctl) snapshot restore s", saying: "gone", "PATH")
+        try succeed("\(fsctl) snapshot restore s \(p)/dir")
+        #expect(try succeed("cat \(p)/dir/sub/f") == "1\n")
+      }
+    }
+
+    @Test func `programs read names as text and as bytes, and times as text`() throws {
+      try run { home in
+        let p = home.point, odd: [UInt8] = [0x6F, 0xFF], path = Array("/d/".utf8) + odd
+        try succeed("mkdir \(p)/d; cd \(p)/d; f=$(printf 'o\\377'); echo 1 > \"$f\"; echo 2 > \"$f\"; rm \"$f\"; \(fsctl) snapshot create \"$f\" .; echo 1 > g; echo 22 > g; \(fsctl) sync . --json")
+        let item = try lines("\(fsctl) trash list \(p) --json")[0]
+        #expect(item["name"] as? String == #"o\xff"# && item["path"] as? String == #"/d/o\xff"# && bytes(item["nameBytes"]) == odd && bytes(item["pathBytes"]) == path, "\(item)")
+        #expect(item["isDirectory"] as? Bool == false && (item["deleted"] as? String)?.hasSuffix("Z") == true)
+        let snapshot = try lines("\(fsctl) snapshot list \(p) --json")[0]
+        #expect(snapshot["name"] as? String == #"o\xff"# && bytes(snapshot["nameBytes"]) == odd && snapshot["path"] as? String == "/d", "\(snapshot)")
+        let versions = try lines("\(fsctl) versions list \(p)/d/g --json")
+        #expect(versions[0]["isPresent"] as? Bool == true && versions[0]["until"] == nil && versions[1]["isPresent"] as? Bool == false, "\(versions)")
+        let times = try ["since", "until"].map { try #require(ISO8601DateFormatter().date(from: versions[1][$0] as? String ?? "")) }
+        #expect(times[0] <= times[1] && times[1].timeIntervalSinceNow > -60 && Int(times[0].timeIntervalSince1970) == versions[1]["second"] as? Int)
+        let shown = try succeed("\(fsctl) versions show \(p)/d/g \(try #require(versions[1]["id"] as? Int))")
+        #expect(shown.contains("until     20") && shown.contains("owner     user root"), "\(shown)")
+        #expect(try lines("\(fsctl) versions prune \(p)/d/g --dry-run --json")[0]["versions"] is Int && lines("\(fsctl) trash empty \(p) --dry-run --json")[0]["items"] is Int)
+      }
+    }
+
+    @Test func `the trash lists what was deleted below a path, as many as are wanted`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("cd \(p); mkdir a ab; touch a/1 a/2 ab/3 4; rm a/1; rm a/2; rm ab/3; rm 4")
+        func listed(_ arguments: String) throws -> String { try succeed("\(fsctl) trash list \(arguments) | cut -f 4") }
+        #expect(try listed("\(p)/a") == "/a/2\n/a/1\n" && listed("\(p)/a/1") == "/a/1\n" && listed("\(p)/a --limit 1") == "/a/2\n")
+        #expect(try succeed("cd \(p)/a; \(fsctl) trash list | wc -l") == "4\n" && listed("--vault \(home.vault) --limit 2") == "/4\n/ab/3\n")
+        try fails("\(fsctl) trash list \(p) --limit 0", code: 2, saying: "at least 1")
+        // On a terminal, aligned below a header.
+        let table = try succeed("script -qec '\(fsctl) trash list \(p)' /dev/null").replacingOccurrences(of: "\r", with: "").split(separator: "\n")
+        #expect(table.count == 5 && table[0].hasPrefix("NUMBER  DELETED") && !table.joined().contains("\t"), "\(table)")
+        let columns = table.map { line in line.firstIndex(of: line.contains("PATH") ? "P" : "/").map { line.distance(from: line.startIndex, to: $0) } }
+        #expect(Set(columns).count == 1, "\(table)")
+      }
+    }
+
+    @Test func `a reader that leaves is no error, and a full disk is`() throws {
+      try run { home in
+        let file = "\(home.point)/f", piped = "bash -c 'set -o pipefail;"
+        try succeed("seq 100000 > \(file); seq 200000 > \(file)")
+        let id = try succeed("\(fsctl) versions list \(file) | cut -f 1").split(separator: "\n").first { try succeed("\(fsctl) versions cat \(file) \($0) | wc -l") == "100000\n" }
+        for (command, reader) in [("versions cat \(file) now", "head -n 1"), ("versions diff \(file) \(try #require(id))", "head -n 1"), ("versions list \(file)", "true"), ("--help", "true")] {
+          let ran = try shell("\(piped) (sleep 0.2; \(fsctl) \(command)) | \(reader)'")
+          #expect(ran.status == 141 && !ran.output.contains("fsctl:") && !ran.output.contains("diff:"), "\(command): \(ran)")
+        }
+        for command in ["versions cat \(file) now", "versions list \(file)", "--help"] { try fails("\(fsctl) \(command) > /dev/full", saying: "cannot write to standard output: No space left") }
+      }
+    }
+
+    @Test func `what is wrong is named as it was typed`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("mkdir \(p)/doc; touch \(p)/doc/f")
+        try fails("cd \(p); \(fsctl) versions list doc/no", saying: "fsctl: doc/no: nothing is known")
+        try fails("cd \(p)/doc; \(fsctl) versions list .", saying: "fsctl: \(p)/doc is a directory")
+        try fails("cd \(p); \(fsctl) versions list doc/nodir/f", saying: "fsctl: \(p)/doc/nodir: no such file")
+        try fails("cd \(p); \(fsctl) stats doc/nodir", saying: "fsctl: doc/nodir: no such file")
+        try fails("cd \(p); \(fsctl) versions restore doc/f now --to nodir/f", saying: "fsctl: \(p)/nodir: no such file")
+        try fails("\(fsctl) versions cat \(p)/doc/f 1999-12-31", saying: "1999-12-31T23:59:59 is before the vault was made")
+        let bound = home.directory + "/bound"
+        try succeed("mkdir \(bound) && mount --bind \(p)/doc \(bound)")
+        defer { umount2(bound, Int32(MNT_DETACH)) }
+        try fails("\(fsctl) versions list \(bound)/nodir/f", saying: "fsctl: \(bound)/nodir: no such file")
+      }
+    }
+
+    @Test func `a policy that keeps nothing is warned of, and done`() throws {
+      try run { home in
+        let p = home.point
+        for (arguments, words) in [("--all 0s", ["between two moments", "not kept"]), ("--no-keep", ["nothing of the past is kept"]), ("--keep --all 1h --hourly 30m", ["--hourly is shorter", "everything is kept for an hour"]),
+                                   ("--all 0s --hourly 0s --daily 0s --weekly 0s", ["nothing of the past is kept"])] {
+          let ran = try shell("\(fsctl) versions policy \(arguments) \(p) 2>&1")
+          #expect(ran.status == 0 && ran.output.contains("warning: ") && words.allSatisfy(ran.output.contains) && !ran.output.contains("0 seconds"), "\(ran)")
+        }
+        #expect(try !succeed("\(fsctl) versions policy --all 1d12h --hourly 7d --daily 31d --weekly 1y \(p) 2>&1").contains("warning"))
+        #expect(try !succeed("\(fsctl) versions policy \(p) 2>&1").contains("warning"))
+      }
+    }
+  }
+}

@@ -1,0 +1,139 @@
+// What others learn of the past, by the hidden directory and by fsctl: what the modes of then and of now let them, no more.
+
+import Foundation
+import Glibc
+import Testing
+
+struct PastUserTests {
+  private let fsctl = MountedVault.program.replacingOccurrences(of: "/vaultfs", with: "/fsctl")
+  private let bob = "setpriv --reuid=4002 --regid=4002 --clear-groups", mallory = "setpriv --reuid=4003 --regid=4003 --clear-groups"
+
+  /// A mount on which each closing makes a version, however soon, in a directory where all may write.
+  private func run(window: String = "0s", _ body: (MountedVault) throws -> Void) throws {
+    try MountedVault.run { mounted in
+      try succeed("\(fsctl) versions policy --window \(window) \(mounted.point); mkdir -m 1777 \(mounted.point)/pub")
+      try body(mounted)
+    }
+  }
+
+  @Test func `a name is listed with what had it, no longer than it had it`() throws {
+    try run { mounted in
+      let pub = "\(mounted.point)/pub", hidden = "\(mounted.point)/.vaultfs/versions/pub"
+      // An editor that saves by renaming, and keeps a copy of before.
+      try succeed("cd \(pub); echo 1 > ed; mv ed ed~; echo 2 > ed.new; mv ed.new ed; echo other >> ed~; echo 3 > ed.new; mv ed.new ed")
+      for list in ["\(fsctl) versions list \(pub)/ed | cut -f 1", "ls \(hidden)/ed | sed s/.*~// | sort -rn"] {
+        let ids = try succeed(list).split(separator: "\n")
+        let texts = try ids.map { try succeed("\(fsctl) versions cat \(pub)/ed \($0)") }.filter { !$0.isEmpty }
+        #expect(texts.first == "3\n" && texts.last == "1\n" && texts.contains("2\n") && !texts.joined().contains("other"), "\(list): \(texts)")
+        #expect(try succeed("cat \(hidden)/ed/*").contains("3\n"))
+      }
+      #expect(try succeed("\(fsctl) versions list \(pub)/ed | grep -c present") == "1\n")
+      #expect(try succeed("\(fsctl) versions list \(pub)/ed~ | wc -l") == succeed("ls \(hidden)/ed~ | wc -l"))
+      try succeed("rm \(pub)/ed")
+      #expect(try !succeed("ls \(hidden)").split(separator: "\n").contains("ed"), "no listing has what is gone")
+      #expect(try succeed("\(fsctl) versions list \(pub)/ed | wc -l") == succeed("ls \(hidden)/ed | wc -l"))
+      #expect(try succeed("cat \(hidden)/ed/*").contains("3\n"))
+      try fails("\(mallory) ls \(hidden)/ed", code: 2, saying: "No such file")
+    }
+  }
+
+  @Test func `what a file became elsewhere is not shown under the name it had`() throws {
+    try run(window: "4s") { mounted in
+      let pub = "\(mounted.point)/pub"
+      try succeed("mkdir -m 700 \(mounted.point)/bobs; chown 4002:4002 \(mounted.point)/bobs; \(bob) sh -c 'echo open > \(pub)/X'; sleep 5")
+      // Written soon after the version began that was open still.
+      try succeed("\(bob) sh -c 'cd \(pub); echo draft > X; mv X ../bobs/X; echo secret >> ../bobs/X'; sleep 5; \(bob) sh -c 'echo later > \(mounted.point)/bobs/X'; \(mallory) touch \(pub)/X")
+      func all(_ user: String) throws -> String {
+        let ids = try succeed("\(user) \(fsctl) versions list \(pub)/X | cut -f 1").split(separator: "\n")
+        #expect(try succeed("\(user) sh -c 'ls \(mounted.point)/.vaultfs/versions/pub/X' | wc -l") == "\(ids.count)\n")
+        return try ids.map { try succeed("\(user) \(fsctl) versions cat \(pub)/X \($0)") }.joined() + succeed("\(user) sh -c 'cat \(mounted.point)/.vaultfs/versions/pub/X/*'")
+      }
+      let mallorys = try all(mallory), bobs = try all(bob)
+      #expect(mallorys.contains("open\n") && !mallorys.contains("secret") && !mallorys.contains("later"), "\(mallorys)")
+      #expect(bobs.contains("draft\nsecret\n") && !bobs.contains("later"), "\(bobs)")
+      #expect(try all("setpriv").contains("draft\nsecret\n"))
+      #expect(try all(mallory) == mallorys, "the kernel remembers nothing of what it was told for others")
+    }
+  }
+
+  @Test func `a snapshot is open to those who might go down to it, access lists hold in versions`() throws {
+    try run { mounted in
+      let point = mounted.point
+      try succeed("mkdir -m 700 \(point)/private; mkdir \(point)/private/project; echo plan > \(point)/private/project/plan; \(fsctl) snapshot create s \(point)/private/project; \(fsctl) snapshot create all \(point)")
+      try succeed("cat \(point)/.vaultfs/snapshots/s/plan")
+      for path in ["s/plan", "all/private/project/plan"] { #expect(try shell("\(mallory) cat \(point)/.vaultfs/snapshots/\(path)").status != 0, "\(path)") }
+      #expect(try succeed("\(mallory) ls \(point)/.vaultfs/snapshots; ls \(point)/.vaultfs/snapshots") == "all\nall\ns\n")
+      try succeed("chmod 755 \(point)/private")
+      #expect(try shell("\(mallory) cat \(point)/.vaultfs/snapshots/s/plan").status != 0, "it was closed then")
+      try succeed("\(fsctl) snapshot create t \(point)/private/project; \(mallory) cat \(point)/.vaultfs/snapshots/t/plan")
+
+      try succeed("cd \(point)/pub; echo x > f; mkdir d; echo y > d/g; setfacl -m u:4003:--- f d; echo z > h; chmod 640 h; setfacl -m u:4003:r-- h; echo zz > h")
+      for path in ["f", "d"] { #expect(try shell("\(mallory) ls \(point)/.vaultfs/versions/pub/\(path)").status != 0, "\(path)") }
+      try succeed("\(bob) ls \(point)/.vaultfs/versions/pub/f; \(mallory) ls \(point)/.vaultfs/versions/pub/h")
+      #expect(try succeed("\(mallory) \(fsctl) versions list \(point)/pub/h | wc -l") == succeed("\(mallory) ls \(point)/.vaultfs/versions/pub/h | wc -l"))
+    }
+  }
+
+  @Test func `what is not a user's does not come back by them, nor set-uid bits`() throws {
+    try run { mounted in
+      let pub = "\(mounted.point)/pub"
+      try succeed("\(bob) mkdir -m 777 \(pub)/d; echo roots > \(pub)/d/tool; chmod 6755 \(pub)/d/tool; \(bob) rm -rf \(pub)/d")
+      let number = try succeed("\(bob) \(fsctl) trash list \(mounted.point) | awk '/d$/ {print $1}'").trimmingCharacters(in: .newlines)
+      try fails("\(bob) \(fsctl) trash restore \(number) \(mounted.point)", saying: "others' files are in it")
+      #expect(access("\(pub)/d", F_OK) != 0)
+      try succeed("\(fsctl) trash restore \(number) \(mounted.point)")
+      #expect(try succeed("stat -c %a \(pub)/d/tool") == "6755\n")
+      try succeed("\(bob) sh -c 'mkdir \(pub)/e; echo mine > \(pub)/e/tool; chmod 6755 \(pub)/e/tool; rm -r \(pub)/e; cd \(mounted.point); \(fsctl) trash restore pub/e'")
+      #expect(try succeed("stat -c %a:%u \(pub)/e/tool") == "755:4002\n")
+      let id = try succeed("\(bob) sh -c 'cd \(pub); echo 1 > s; chmod 6755 s; \(fsctl) versions list s | head -n 1 | cut -f 1'").trimmingCharacters(in: .newlines)
+      try succeed("\(bob) sh -c 'cd \(pub); chmod 644 s; echo 2 > s; \(fsctl) versions restore s \(id); \(fsctl) versions restore s \(id) --to t'")
+      #expect(try succeed("cd \(pub); stat -c %a s t") == "755\n755\n")
+    }
+  }
+
+  @Test func `no answer tells of where one may not look`() throws {
+    try run { mounted in
+      let point = mounted.point, pub = "\(mounted.point)/pub"
+      try succeed("mkdir -m 700 \(point)/private; mkdir \(point)/private/there; \(bob) mkdir -m 777 \(pub)/moved; \(mallory) sh -c 'echo x > \(pub)/moved/x; rm \(pub)/moved/x'; mv \(pub)/moved \(point)/private/plans")
+      let said = try ["there", "nowhere"].map { try shell("\(mallory) \(fsctl) versions restore \(point)/private/\($0) now --to \(pub)/x 2>&1").output.replacingOccurrences(of: $0, with: "") }
+      #expect(said[0] == said[1] && said[0].contains("may not search"))
+      let list = try succeed("\(mallory) \(fsctl) trash list \(point)")
+      #expect(list.contains("/x") && !list.contains("plans"))
+      #expect(try succeed("\(fsctl) trash list \(point)").contains("/private/plans/x"))
+      let number = list.split(separator: "\t")[0]
+      try fails("\(mallory) \(fsctl) trash restore \(number) \(point)", saying: "--to PATH")
+      try succeed("\(mallory) mkdir -m 600 \(pub)/noentry")
+      try fails("\(mallory) \(fsctl) trash restore \(number) \(point) --to \(pub)/noentry/x", saying: "may not write")
+      try succeed("\(mallory) \(fsctl) trash restore \(number) \(point) --to \(pub)/x")
+
+      try succeed("\(bob) sh -c 'cd \(pub); echo 1 > p; echo 2 > p; chmod 600 p; echo 3 > p'; chown 4003 \(pub)/p; \(mallory) sh -c 'echo 4 > \(pub)/p'")
+      let count = try succeed("\(fsctl) versions list \(pub)/p | wc -l")
+      #expect(try shell("\(mallory) \(fsctl) versions prune \(pub)/p").status != 0)
+      #expect(try succeed("\(fsctl) versions list \(pub)/p | wc -l") == count)
+      try succeed("\(fsctl) versions prune \(pub)/p")
+      #expect(try succeed("\(fsctl) versions list \(pub)/p | wc -l") == "1\n")
+    }
+  }
+
+  @Test func `the future is not the present, and a number that names no version is named`() throws {
+    try run { mounted in
+      let file = "\(mounted.point)/f"
+      try succeed("echo 1 > \(file)")
+      try fails("\(fsctl) versions cat \(file) 2090-01-01", saying: "in the future")
+      try fails("\(fsctl) versions cat \(file) 1", saying: "no version 1 of it")
+      try fails("ls \(mounted.point)/.vaultfs/at/2090-01-01", code: 2, saying: "No such file")
+      try succeed("sleep 1.1; \(fsctl) versions cat \(file) $(date +%Y-%m-%d); ls \(mounted.point)/.vaultfs/at/$(date +%Y-%m-%d)/f")
+    }
+  }
+
+  @Test func `nothing else gets the hidden directory's name`() throws {
+    try run { mounted in
+      let point = mounted.point
+      try succeed("cd \(point); mkdir d; echo x > f; mkdir pub/.vaultfs; rmdir pub/.vaultfs")
+      try fails("mv -T \(point)/d \(point)/.vaultfs", saying: "busy")
+      for command in ["mkdir", "ln -s x", "ln \(point)/f", "mkfifo"] { #expect(try shell("\(command) -- \(point)/.vaultfs").status != 0 || command.hasPrefix("ln"), "\(command)") }
+      try fails("\(fsctl) versions restore \(point)/f now --to \(point)/.vaultfs", saying: "hidden directory")
+      #expect(try succeed("ls -A \(point)") == "d\nf\npub\n")
+    }
+  }
+}
