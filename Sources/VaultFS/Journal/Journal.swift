@@ -140,8 +140,11 @@ final class Journal {
     return unsynced
   }
 
-  /// As if it were so late: what follows is stamped later. For tests, which do not wait for an hour to pass.
-  func advance(to later: UInt64) { stamp = max(stamp, later) }
+  /// As if it were so late, and time stood still from here on: for tests, which do not wait for an hour to pass.
+  func advance(to later: UInt64) {
+    stamp = max(stamp, later)
+    clock.stop()
+  }
 
   /// Not before the last stamp.
   func now() -> UInt64 { max(clock.now(after: stamp), stamp) }

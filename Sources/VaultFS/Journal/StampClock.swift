@@ -13,6 +13,7 @@ struct StampClock {
 
   /// A moment by both clocks: what was told last, and when, by one that nobody sets.
   private var last: (stamp: UInt64, at: UInt64)?
+  private var isStopped = false
   /// Since when the computer's clock is far ahead.
   private var doubtedSince: UInt64?
 
@@ -37,7 +38,11 @@ struct StampClock {
     return now
   }
 
+  /// From now on it tells no more than that each stamp is later than the last.
+  mutating func stop() { isStopped = true }
+
   mutating func now(after stamp: UInt64) -> UInt64 {
+    if isStopped { return stamp &+ 1 }
     let wall = Timestamp.now
     var steady = timespec()
     // It counts while the computer sleeps, too.
