@@ -90,7 +90,9 @@ struct HistoryCommandTests {
   @Test func `space comes back when nothing is kept any more`() throws {
     try run { mounted in
       try succeed("head -c 60000000 /dev/urandom > \(mounted.point)/large; \(fsctl) sync \(mounted.point); rm \(mounted.point)/large")
-      #expect(try succeed("\(fsctl) gc \(mounted.point)").hasPrefix("0 chunks"), "it is in the trash")
+      // Where the machine is slow, the file was saved while it was written, and its last chunk then cut anew.
+      let chunks = try #require(Int(try succeed("\(fsctl) gc \(mounted.point)").prefix { $0.isNumber }))
+      #expect(chunks < 20, "it is in the trash")
       try succeed("\(fsctl) trash empty \(mounted.point); \(fsctl) gc \(mounted.point)")
       #expect(try #require(Int(try succeed("du -sm \(mounted.vault) | cut -f1").trimmingCharacters(in: .newlines))) < 5)
     }
