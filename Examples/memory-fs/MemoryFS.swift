@@ -144,27 +144,27 @@ final class MemoryFS: FileSystem {
   }
 
   func read(_ node: NodeNumber, _ handle: HandleNumber, at offset: UInt64, flags: Int32,
-            into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+            into buffer: inout MutableRawSpan) throws(Errno) -> Int {
     try tree.withLock { tree throws(Errno) in
       let content = try tree.node(node).content
       let start = min(Int(clamping: offset), content.count)
-      let part = content[start..<min(start + buffer.count, content.count)]
-      unsafe part.withUnsafeBytes { unsafe buffer.copyMemory(from: $0) }
+      let part = content[start..<min(start + buffer.byteCount, content.count)]
+      unsafe buffer.withUnsafeMutableBytes { into in unsafe part.withUnsafeBytes { unsafe into.copyMemory(from: $0) } }
       return part.count
     }
   }
 
-  func write(_ bytes: UnsafeRawBufferPointer, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
+  func write(_ bytes: borrowing RawSpan, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
              flags: Int32, clearsPrivileges: Bool, by caller: Caller) throws(Errno) -> Int {
     try tree.withLock { tree throws(Errno) in
       try tree.change(node) { (item: inout Node, now: Timestamp) throws(Errno) in
-        let end = offset + UInt64(bytes.count)
+        let end = offset + UInt64(bytes.byteCount)
         if end > item.content.count { try item.resize(to: end, now) }
-        unsafe item.content.withUnsafeMutableBytes { unsafe UnsafeMutableRawBufferPointer(rebasing: $0[Int(offset)...]).copyMemory(from: bytes) }
+        unsafe item.content.withUnsafeMutableBytes { into in unsafe bytes.withUnsafeBytes { unsafe UnsafeMutableRawBufferPointer(rebasing: into[Int(offset)...]).copyMemory(from: $0) } }
         if clearsPrivileges { item.clearPrivileges() }
         item.modified = now
       }
-      return bytes.count
+      return bytes.byteCount
     }
   }
 

@@ -31,7 +31,7 @@ extension FileSystem {
                      flags: RenameFlags, by caller: Caller) throws(Errno) { throw .readOnlyFileSystem }
   public func create(_ name: FileName, in parent: NodeNumber, mode: UInt32, flags: Int32, by caller: Caller)
     throws(Errno) -> (Entry, Opened) { throw .readOnlyFileSystem }
-  public func write(_ bytes: UnsafeRawBufferPointer, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
+  public func write(_ bytes: borrowing RawSpan, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
                     flags: Int32, clearsPrivileges: Bool, by caller: Caller) throws(Errno) -> Int { throw .readOnlyFileSystem }
   public func allocate(_ node: NodeNumber, _ handle: HandleNumber, offset: UInt64, length: UInt64, mode: AllocationMode,
                        by caller: Caller) throws(Errno) { throw .notSupported }

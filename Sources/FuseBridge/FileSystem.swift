@@ -2,7 +2,7 @@
 //
 // What must stay true:
 // 1. Every method may be called from several threads at once, also for the same node or handle.
-// 2. Buffers live only for the call; what is kept is copied.
+// 2. Buffers are borrowed for the call, as spans: the compiler holds that; what is kept is copied.
 // 3. A method that throws has changed nothing the kernel would need to know.
 // 4. No method touches a path below the mount, or waits for anything that does.
 //
@@ -66,11 +66,11 @@ public protocol FileSystem: Sendable {
   /// Fills `buffer` from `offset` on; short only at the end of the file.
   /// - Returns: bytes filled. What is beyond them in `buffer` is never sent.
   func read(_ node: NodeNumber, _ handle: HandleNumber, at offset: UInt64, flags: Int32,
-            into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int
+            into buffer: inout MutableRawSpan) throws(Errno) -> Int
   /// - Parameter offset: bytes; where to write, also with O_APPEND in `flags` (the kernel knows the end).
   /// - Parameter clearsPrivileges: the kernel asks that set-uid, set-gid and file capabilities be dropped.
   /// - Returns: how many of `bytes` were accepted.
-  func write(_ bytes: UnsafeRawBufferPointer, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
+  func write(_ bytes: borrowing RawSpan, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
              flags: Int32, clearsPrivileges: Bool, by caller: Caller) throws(Errno) -> Int
   /// One descriptor of the handle was closed; errors reach close(2). May come several times for a handle.
   ///

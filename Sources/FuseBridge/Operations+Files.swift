@@ -56,8 +56,9 @@ extension Operations {
       let reply = unsafe Reply(to: request)
       let buffer = unsafe WorkerBuffer.bytes(size)
       do throws(Errno) {
+        var span = unsafe buffer.mutableBytes
         let count = try unsafe reply.files.read(NodeNumber(node), HandleNumber(info!), at: UInt64(offset), flags: info!.pointee.flags,
-                                         into: buffer)
+                                                into: &span)
         precondition(count <= size, "read returned more than it was asked for")
         reply.counters.countRead(count)
         unsafe reply.bytes(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
@@ -70,7 +71,7 @@ extension Operations {
       do throws(Errno) {
         let flags = unsafe info!.pointee.flags, isFromPageCache = unsafe info!.pointee.writepage != 0
         let count = try unsafe reply.files.write(
-          UnsafeRawBufferPointer(start: bytes, count: size), to: NodeNumber(node), HandleNumber(info!), at: UInt64(offset),
+          UnsafeRawBufferPointer(start: bytes, count: size).bytes, to: NodeNumber(node), HandleNumber(info!), at: UInt64(offset),
           flags: flags & ~OpenFlag.clearsPrivileges | (isFromPageCache ? OpenFlag.isFromPageCache : 0),
           clearsPrivileges: flags & OpenFlag.clearsPrivileges != 0, by: reply.caller)
         precondition(count <= size, "write accepted more than it was given")

@@ -29,17 +29,21 @@ extension VaultFileSystem {
   }
 
   public func read(_ node: NodeNumber, _ handle: HandleNumber, at offset: UInt64, flags: Int32,
-                   into buffer: UnsafeMutableRawBufferPointer) throws(FuseBridge.Errno) -> Int {
-    try answer { () throws(VaultError) in try unsafe vault.read(handle.file, at: offset, into: buffer) }
+                   into buffer: inout MutableRawSpan) throws(FuseBridge.Errno) -> Int {
+    try unsafe buffer.withUnsafeMutableBytes { bytes throws(FuseBridge.Errno) in
+      try answer { () throws(VaultError) in try unsafe vault.read(handle.file, at: offset, into: bytes) }
+    }
   }
 
-  public func write(_ bytes: UnsafeRawBufferPointer, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
+  public func write(_ bytes: borrowing RawSpan, to node: NodeNumber, _ handle: HandleNumber, at offset: UInt64,
                     flags: Int32, clearsPrivileges: Bool, by caller: Caller) throws(FuseBridge.Errno) -> Int {
     let file = handle.file
     do throws(FuseBridge.Errno) {
       return try answer { () throws(VaultError) in
-        try unsafe vault.write(bytes, to: file, at: offset, clearsPrivileges: clearsPrivileges, isMember: caller.isMember)
-        return bytes.count
+        try unsafe bytes.withUnsafeBytes { bytes throws(VaultError) in
+          try unsafe vault.write(bytes, to: file, at: offset, clearsPrivileges: clearsPrivileges, isMember: caller.isMember)
+          return bytes.count
+        }
       }
     } catch {
       guard flags & OpenFlag.isFromPageCache != 0 else { throw error }

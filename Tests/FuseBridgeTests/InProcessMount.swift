@@ -15,7 +15,7 @@ struct EmptyFS: FileSystem {
   func attributes(of node: NodeNumber, handle: HandleNumber?) throws(Errno) -> (Attributes, timeout: Double) {
     (Self.attributes(node, mode: S_IFDIR | 0o755), 1)
   }
-  func read(_ node: NodeNumber, _ handle: HandleNumber, at offset: UInt64, flags: Int32, into buffer: UnsafeMutableRawBufferPointer)
+  func read(_ node: NodeNumber, _ handle: HandleNumber, at offset: UInt64, flags: Int32, into buffer: inout MutableRawSpan)
     throws(Errno) -> Int { throw .isDirectory }
   func readDirectory(_ node: NodeNumber, _ handle: HandleNumber, after cookie: UInt64, into listing: inout DirectoryListing) throws(Errno) {}
   func flush(_ node: NodeNumber, _ handle: HandleNumber, lockOwner: UInt64) throws(Errno) {}

@@ -29,11 +29,11 @@ private final class ChangingFS: FileSystem {
   func open(_ node: NodeNumber, flags: Int32, by caller: Caller) throws(Errno) -> Opened {
     Opened(handle: HandleNumber(rawValue: 0), keepCache: true)
   }
-  func read(_ node: NodeNumber, _ handle: HandleNumber, at offset: UInt64, flags: Int32, into buffer: UnsafeMutableRawBufferPointer)
+  func read(_ node: NodeNumber, _ handle: HandleNumber, at offset: UInt64, flags: Int32, into buffer: inout MutableRawSpan)
     throws(Errno) -> Int {
     let size = self.size.load(ordering: .relaxed)
-    let count = max(0, min(buffer.count, size - Int(offset)))
-    for index in 0..<count { buffer[index] = UInt8(truncatingIfNeeded: size) }
+    let count = max(0, min(buffer.byteCount, size - Int(offset)))
+    for index in 0..<count { buffer.storeBytes(of: UInt8(truncatingIfNeeded: size), toByteOffset: index, as: UInt8.self) }
     return count
   }
   func readDirectory(_ node: NodeNumber, _ handle: HandleNumber, after cookie: UInt64, into listing: inout DirectoryListing) throws(Errno) {}
