@@ -37,10 +37,13 @@ public protocol DiskFile: AnyObject, Sendable {
   func allocate(_ bytes: UInt64) throws(VaultError)
   /// Makes data and size durable (fdatasync). After it failed once, nothing is known about this file's unsynced bytes.
   func sync() throws(VaultError)
+  /// Nobody will read these bytes soon: what the computer's memory holds of them may go.
+  func uncache(_ range: Range<UInt64>)
   /// Whether no name leads to it any more: what is written to it is lost when it is closed.
   var isUnlinked: Bool { get }
 }
 
 extension DiskFile {
   public var isUnlinked: Bool { false }
+  public func uncache(_ range: Range<UInt64>) {}
 }

@@ -142,6 +142,7 @@ private final class RealFile: DiskFile {
   func sync() throws(VaultError) {
     if fdatasync(descriptor) != 0 { throw failure("sync", path) }
   }
+  func uncache(_ range: Range<UInt64>) { posix_fadvise(descriptor, Int(range.lowerBound), range.count, POSIX_FADV_DONTNEED) }
   var isUnlinked: Bool {
     var info = stat()
     return unsafe fstat(descriptor, &info) == 0 && info.st_nlink == 0

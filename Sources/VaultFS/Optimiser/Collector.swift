@@ -9,8 +9,9 @@
 // 1. Nothing is forgotten that a row, a save under way or an open file of the past refers to; no clock decides.
 // 2. The operations that ended the references are durable, and attested in the journal, before a byte goes; the new
 //    frames are durable before the view points to them, and that is durable before the old pack goes, as is that the
-//    view knows nothing of it any more: else a power cut would bring back a note of what is not there.
-// 3. The vault's lock is held for a thousand rows at a time.
+//    view knows nothing of it any more: else a power cut would bring back a note of what is not there. To make the view
+//    durable is what others wait for longest, so several packs go at once.
+// 3. The vault's lock is held for a thousand rows that are read at a time, or a hundred that are written.
 // In the optimiser's thread, one at a time.
 
 import Glibc
@@ -40,6 +41,21 @@ final class Collector {
   private static let deadShareMin: UInt64 = 5
   /// Saves that were under way at the beginning end within this, in steps of 10 ms; else the next collection tries again.
   private static let patience = 3000
+  /// Bytes of packs that wait to go together, and how long the first of them does, nanoseconds.
+  private static let emptiedBytesMax: Int64 = 2 << 30
+  private static let emptiedDelayMax: UInt64 = 20_000_000_000
+  /// Of a file that goes the kernel lets go of so many bytes at once: for as long as it takes, that processor is nobody else's.
+  private static let uncachedBytes: UInt64 = 4 << 20
+
+  /// Packs that nothing is read from any more; they go together (`removeEmptied`).
+  private var emptied: [Emptied] = []
+  private struct Emptied {
+    let pack: ContainerNumber
+    let dependents: [ContainerNumber]
+    /// Bytes of the file, and how many of them were frames' and how many a new pack took over.
+    let size: Int64, frames: Int, added: Int64
+    let since = monotonicNanoseconds()
+  }
 
   /// - Parameter isQuiet: false while somebody else needs the computer: then it goes slowly.
   init(_ vault: Vault, mayGoOn: @escaping () -> Bool, isQuiet: @escaping () -> Bool) {
@@ -130,38 +146,65 @@ final class Collector {
     try vault.checkpoint()
     try vault.mark()
     for pack in due {
-      guard mayGoOn() else { return }
-      do throws(VaultError) { try reclaim(pack, &done) } catch {
+      guard mayGoOn() else { break }
+      do throws(VaultError) {
+        do throws(VaultError) { try empty(pack) } catch {
+          // What waits to go may be the room that is wanting.
+          guard case .diskFull = error, !emptied.isEmpty else { throw error }
+          try removeEmptied(&done)
+          try empty(pack)
+        }
+      } catch {
         if case .diskFull = error { throw error }
         if vault.lock.withLock({ vault.failure != nil }) { throw error }
         vault.log("\(ContainerStore.path(pack, .pack)) keeps what nobody needs of it: \(error)")
       }
+      if let first = emptied.first, monotonicNanoseconds() - first.since >= Self.emptiedDelayMax || emptied.reduce(0, { $0 + $1.size }) >= Self.emptiedBytesMax {
+        try removeEmptied(&done)
+      }
     }
+    try removeEmptied(&done)
   }
 
-  /// Moves what is read from `pack`, or needs a base in it, elsewhere; then it goes.
-  private func reclaim(_ pack: ContainerNumber, _ done: inout Collection) throws(VaultError) {
+  /// Moves what is read from `pack`, or needs a base in it, elsewhere.
+  private func empty(_ pack: ContainerNumber) throws(VaultError) {
     // The pack that saves write to is no longer that one afterwards.
     if vault.packs.begun == pack { try vault.packs.seal() }
     guard !vault.packs.isUnsettled(pack) else { return }
     let file = try vault.containers.file(pack), size = Int64(try file.size())
     let (chunks, dependents) = vault.lock.withLock { (vault.metadata.state.containers.chunks(in: pack), vault.metadata.state.containers.dependents(of: pack)) }
-    var added: Int64 = 0, gone = 0
+    var added: Int64 = 0, frames = 0
     if chunks > 0 || !dependents.isEmpty {
       guard let moved = try move(from: pack, file, dependents) else { return }
       added = moved
     }
     guard vault.lock.withLock({ vault.metadata.state.containers.chunks(in: pack) == 0 }) else { return }
-    _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, _, _ in gone += header.totalLength }
+    _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, _, _ in frames += header.totalLength }
+    emptied.append(Emptied(pack: pack, dependents: dependents, size: size, frames: frames, added: added))
+  }
+
+  private func removeEmptied(_ done: inout Collection) throws(VaultError) {
+    let all = emptied
+    emptied = []
+    if all.isEmpty { return }
     try vault.changeView { metadata in
-      metadata.state.containers.forget(pack)
-      for dependent in dependents { metadata.state.containers.removeBase(pack, of: dependent) }
-      metadata.state.counters.frameBytes &-= Int64(gone)
+      for one in all {
+        metadata.state.containers.forget(one.pack)
+        for dependent in one.dependents { metadata.state.containers.removeBase(one.pack, of: dependent) }
+        metadata.state.counters.frameBytes &-= Int64(one.frames)
+      }
     }
     try vault.checkpoint()
-    try vault.containers.remove(pack)
-    done.packs += 1
-    done.reclaimed += size - added
+    for one in all {
+      let file = try vault.containers.file(one.pack)
+      for start in stride(from: 0, to: UInt64(one.size), by: Int(Self.uncachedBytes)) {
+        file.uncache(start..<start + Self.uncachedBytes)
+        pause()
+      }
+      try vault.containers.remove(one.pack)
+      done.packs += 1
+      done.reclaimed += one.size - one.added
+    }
   }
 
   /// - Returns: bytes of the new pack; nil where something could not be moved.
@@ -194,15 +237,7 @@ final class Collector {
       metadata.state.containers.keep(number)
       metadata.state.counters.frameBytes &+= Int64(builder.frameBytes)
     }
-    var moves = builder.moves[...]
-    while !moves.isEmpty {
-      let part = moves.prefix(Self.rowsPerHold)
-      moves = moves.dropFirst(part.count)
-      try vault.changeView { metadata throws(VaultError) in
-        for move in part { if let origin = origins[move.id] { try metadata.move(move.id, from: origin, to: move.place) } }
-      }
-      pause()
-    }
+    try vault.point(to: builder.moves, from: { origins[$0] }) { pause() }
     return Int64(try vault.containers.file(number).size())
   }
 
@@ -250,6 +285,23 @@ extension Vault {
       } catch { throw fail(error) }
     }
   }
+
+  /// Points the view to better copies of chunks.
+  /// - Parameter origin: where a chunk was read; nil: it stays as it is.
+  /// - Parameter pause: called between holds of the lock.
+  func point(to moves: [FrameBuilder.Move], from origin: (ChunkID) -> ContainerNumber?, pause: () -> Void = {}) throws(VaultError) {
+    var rest = moves[...]
+    while !rest.isEmpty {
+      let part = rest.prefix(Self.movesPerHold)
+      rest = rest.dropFirst(part.count)
+      try changeView { metadata throws(VaultError) in
+        for move in part { if let origin = origin(move.id) { try metadata.move(move.id, from: origin, to: move.place) } }
+      }
+      pause()
+    }
+  }
+  /// View rows that are changed under one hold of the lock.
+  private static let movesPerHold = 100
 
   /// - Throws: what ended the view's transaction behind our back.
   func checkWhole() throws(VaultError) {

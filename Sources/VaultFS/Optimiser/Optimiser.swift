@@ -26,8 +26,6 @@ final class Optimiser {
   private static let segmentBytesMin: UInt64 = 64 << 10
   /// A pack of which less than this share compresses stays as it is.
   private static let compressibleShareMin = 0.1
-  /// View rows that are changed under one hold of the vault's lock.
-  private static let movesPerHold = 500
 
   /// Improves everything that can be improved now.
   func run() throws(VaultError) {
@@ -180,14 +178,7 @@ final class Optimiser {
       if let pack = builder.pack.begun { for base in builder.bases { metadata.state.containers.addBase(base, of: pack) } }
       metadata.state.counters.frameBytes &+= Int64(builder.frameBytes - builder.movedBytes)
     }
-    var moves = builder.moves[...]
-    while !moves.isEmpty {
-      let part = moves.prefix(Self.movesPerHold)
-      moves = moves.dropFirst(part.count)
-      try vault.changeView { metadata throws(VaultError) in
-        for move in part { try metadata.move(move.id, from: container, to: move.place) }
-      }
-    }
+    try vault.point(to: builder.moves, from: { _ in container })
     try vault.checkpoint()
   }
 

@@ -111,9 +111,21 @@ extension Vault {
   /// Brings the database itself up to date, so that its log can go. Nothing enters it that the journal could lose.
   func checkpoint() throws(VaultError) {
     try sync()
+    try syncLog()
     try syncer.flushing.withLock { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in try checkpointLocked() }
     }
+  }
+
+  /// Most of the database's log reaches the disk while nobody waits for it. (What is wrong with it, the checkpoint finds.)
+  private func syncLog() throws(VaultError) {
+    try lock.withLock { () throws(VaultError) in
+      do throws(VaultError) { try commit() } catch { throw fail(error) }
+    }
+    let name = "\(path)/\(Self.databaseName)-wal"
+    guard let log = try? PlainFile.open(name, O_RDONLY, place: name) else { return }
+    fdatasync(log)
+    Glibc.close(log)
   }
 
   /// Attests in the journal what is durable, and makes that durable.
