@@ -2,7 +2,7 @@
 // anything else. scripts/setup installs it.
 
 public import ArgumentParser
-import Foundation
+import FoundationEssentials
 
 /// A command whose manual says more than the definitions of its arguments.
 public protocol ManualHaving: ParsableCommand {
@@ -157,7 +157,7 @@ struct Manual {
 
   /// A line that begins with a dot or an apostrophe would be a request of the language.
   private static func escaped(_ words: String) -> String {
-    let safe = words.replacingOccurrences(of: "\\", with: "\\e").replacingOccurrences(of: "-", with: "\\-")
+    let safe = words.replacing("\\", with: "\\e").replacing("-", with: "\\-")
     return safe.hasPrefix(".") || safe.hasPrefix("'") ? "\\&\(safe)" : safe
   }
 }

@@ -2,7 +2,7 @@
 //
 // Nothing here touches the mount: its owner may be stopped, and then whoever asks waits for ever.
 
-import Foundation
+import FoundationEssentials
 public import FuseBridge
 public import Glibc
 import Printable

@@ -70,7 +70,11 @@ enum Owner {
     let session = try Session(fileSystem: VaultFileSystem(vault, whenMounted: ready.announce), options: options)
     // The kernel's own attributes only: this waits for no page and no lock, so a handler may say it.
     unsafe vault.whenModeChanges = { [weak session] inode in try? session?.invalidate(node: NodeNumber(rawValue: inode.value), offset: -1, length: 0) }
-    unsafe vault.whenContentChanges = { [weak session] inode in try? session?.invalidate(node: NodeNumber(rawValue: inode.value)) }
+    unsafe vault.whenContentChanges = { [weak session] inode, ranges in
+      let node = NodeNumber(rawValue: inode.value)
+      for range in ranges { try? session?.invalidate(node: node, offset: Int64(range.lowerBound), length: Int64(range.count)) }
+      if ranges.isEmpty { try? session?.invalidate(node: node, offset: -1, length: 0) }
+    }
     unsafe vault.whenNameChanges = { [weak session] name, parent in
       let parent = NodeNumber(rawValue: parent.value)
       try? session?.invalidate(name: FileName(name), in: parent)

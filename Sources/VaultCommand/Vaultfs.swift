@@ -8,7 +8,9 @@ import CommandSupport
 import Glibc
 import VaultFS
 
-@main
+/// All of the program.
+public func runVaultfs() -> Never { Vaultfs.main() }
+
 struct Vaultfs: ManualHaving {
   static let configuration = CommandConfiguration(
     commandName: "vaultfs",
@@ -24,7 +26,7 @@ struct Vaultfs: ManualHaving {
     version: "vaultfs 0.1 (vault format \(VaultConfiguration.formatVersion))",
     subcommands: [Init.self, Mount.self, Unmount.self, Status.self, Rebuild.self, ManPage<Vaultfs>.self])
 
-  static func main() {
+  static func main() -> Never {
     settle()
     var arguments = Arguments.given
     let program = arguments.isEmpty ? "" : arguments.removeFirst()

@@ -1,7 +1,7 @@
 // What history has, as it is shown: rows for people, lines for programs, objects of JSON.
 
 import CommandSupport
-import Foundation
+import FoundationEssentials
 import Glibc
 import Printable
 import VaultClient
@@ -29,12 +29,20 @@ extension VaultPath {
   var bytesForJSON: Data { Data(Array("/".utf8) + names.joined(separator: Array("/".utf8))) }
 }
 
-/// Where something is, or came.
-struct PathLine: Encodable {
+/// What was taken back, and where it came.
+struct RestoreLine: Encodable {
   /// To be shown, and its bytes.
   var path: String
   var pathBytes: Data
-  init(_ path: VaultPath) { (self.path, pathBytes) = ("\(path)", path.bytesForJSON) }
+  /// Files, directories and others that are what they were.
+  var nodes: UInt64
+  /// Names that were there and lead to nothing that is kept.
+  var missing: UInt64
+
+  init(_ answer: RestoreAnswer) {
+    (path, pathBytes) = ("\(answer.path)", answer.path.bytesForJSON)
+    (nodes, missing) = (answer.restored.nodes, answer.restored.missing)
+  }
 }
 
 /// A time for programs, by the clock of no place.
@@ -117,9 +125,9 @@ struct TrashLine: Encodable {
   var id: UInt64
   var name: String
   var nameBytes: Data
-  /// Where it was.
-  var path: String
-  var pathBytes: Data
+  /// Where it was; nil where that is not for this user to know.
+  var path: String?
+  var pathBytes: Data?
   var deleted: String
   var second: Int64
   var isDirectory: Bool
@@ -132,7 +140,7 @@ struct TrashLine: Encodable {
   init(_ item: TrashItem) {
     let full = item.fullPath
     (id, name, nameBytes) = (item.id, printable(item.name), Data(item.name))
-    (path, pathBytes) = (printable(full), Data(full))
+    (path, pathBytes) = (full.map { printable($0) }, full.map { Data($0) })
     (deleted, second, isDirectory, size) = (stamp(item.second), item.second, item.isDirectory, item.size)
     (mode, user, userName, inode) = (item.mode, item.user, Account.name(ofUser: item.user), item.inode)
   }
@@ -140,8 +148,8 @@ struct TrashLine: Encodable {
 
 extension TrashItem {
   static func listing() -> Listing { Listing(["NUMBER", "DELETED", "SIZE", "PATH"], left: [1, 3]) }
-  var row: [String] { ["\(id)", When.text(of: second), isDirectory ? "directory" : human(size), printable(fullPath)] }
+  var row: [String] { ["\(id)", When.text(of: second), isDirectory ? "directory" : human(size), fullPath.map { printable($0) } ?? "…/\(printable(name))"] }
   var isDirectory: Bool { mode & S_IFMT == S_IFDIR }
-  /// It may be longer than a `VaultPath`.
-  var fullPath: [UInt8] { (place ?? []) + [0x2F] + name }
+  /// It may be longer than a `VaultPath`. nil where it is not told.
+  var fullPath: [UInt8]? { place.map { $0 + [0x2F] + name } }
 }

@@ -3,7 +3,9 @@
 import ArgumentParser
 import CommandSupport
 import FuseBridge
+import Printable
 import VaultClient
+import VaultFS
 
 extension VaultAddress {
   /// Reaches the vault, mounted or not, and lets go of it whatever happens.
@@ -34,13 +36,20 @@ struct TargetOption: ParsableArguments {
   @Option(help: "Where it shall come, inside the same vault; by default where it was.", completion: .file(), transform: Path.argument) var to: Path?
 
   /// - Parameter body: takes it back; nil: to where it was.
-  func restoring<R>(in vault: ReachedVault, _ body: (VaultPath?) throws -> R) throws -> R {
-    let target = try to.map(vault.place(of:))
-    do { return try body(target) } catch let error as ServiceError {
+  /// - Parameter tell: says that it is back.
+  /// - Throws: also where some of it is not kept any more; all else is back then.
+  func restoring(in vault: ReachedVault, asJSON json: Bool, _ body: (VaultPath?) throws -> RestoreAnswer, tell: (RestoreAnswer) throws -> Void = { _ in }) throws {
+    let target = try to.map(vault.place(of:)), answer: RestoreAnswer
+    do { answer = try body(target) } catch let error as ServiceError {
       var words = error.message
       if let to, let target { words = vault.naming(error, target, to).message }
       if error.code == .alreadyExists { words += to == nil ? "; say where it shall come with --to PATH" : "; give another PATH with --to" }
       throw Failure(words)
     }
+    if json { try say(asJSON(RestoreLine(answer))) } else { try tell(answer) }
+    let restored = answer.restored
+    guard restored.missing > 0 else { return }
+    let names = restored.missingNames.map { "`\(printable($0))`" } + (restored.missing > restored.missingNames.count ? ["…"] : [])
+    throw Failure("\(vault.name(of: answer.path)) is back, but for \(restored.missing) of the names in it, of which nothing is kept any more: \(names.joined(separator: ", "))")
   }
 }

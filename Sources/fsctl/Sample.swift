@@ -1,7 +1,7 @@
 // What a vault did between two moments, as `fsctl top` shows it.
 
 import CommandSupport
-import Foundation
+import FoundationEssentials
 import VaultClient
 
 struct Sample: Encodable {
@@ -53,12 +53,12 @@ struct Sample: Encodable {
   }
 
   private func row(_ name: String, _ values: [String]) -> String {
-    name.padding(toLength: max(20, name.count), withPad: " ", startingAt: 0) + values.map { String(repeating: " ", count: max(1, 11 - $0.count)) + $0 }.joined()
+    name + String(repeating: " ", count: max(0, 20 - name.count)) + values.map { String(repeating: " ", count: max(1, 11 - $0.count)) + $0 }.joined()
   }
 
   private func duration(_ seconds: Double?) -> String {
     guard let seconds else { return "–" }
     let (value, unit) = seconds < 1e-3 ? (seconds * 1e6, "µs") : seconds < 1 ? (seconds * 1e3, "ms") : (seconds, "s")
-    return String(format: value < 10 ? "%.1f %@" : "%.0f %@", value, unit)
+    return "\(value < 10 ? decimal(value, places: 1) : "\(Int(value.rounded()))") \(unit)"
   }
 }

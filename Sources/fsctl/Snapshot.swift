@@ -59,16 +59,13 @@ struct SnapshotCommand: ParsableCommand {
     @Argument(help: "The snapshot's name.") var name: String
     @OptionGroup var address: VaultAddress
     @OptionGroup var target: TargetOption
-    @Flag(help: "One JSON object: where it came.") var json = false
+    @Flag(help: "One JSON object: what came back, and where.") var json = false
 
     func run() throws {
       try address.ask("snapshot restore") { vault in
         let snapshot = try vault.service.snapshot(name)
         let (path, start) = try place(in: vault, of: snapshot)
-        try target.restoring(in: vault) { target in
-          _ = try vault.service.ask(RestoreRequest(path, at: .operation(snapshot.moment), to: target, from: start))
-          if json { try say(asJSON(PathLine(target ?? path))) }
-        }
+        try target.restoring(in: vault, asJSON: json) { try vault.service.ask(RestoreRequest(path, at: .operation(snapshot.moment), to: $0, from: start)) }
       }
     }
 

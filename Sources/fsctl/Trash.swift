@@ -14,7 +14,7 @@ struct Trash: ParsableCommand {
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "List what was deleted at PATH and below it, newest first: its number, when, and where it was.",
+      abstract: "List what was deleted at PATH and below it, newest first: its number, when, and where it was, or `…` where you may not look.",
       discussion: "Without a PATH, what was deleted in the whole vault.")
     @OptionGroup var address: VaultAddress
     @Option(help: ArgumentHelp("Only the newest so many.", valueName: "count")) var limit: Int?
@@ -29,7 +29,7 @@ struct Trash: ParsableCommand {
         var rows = TrashItem.listing(), left = limit ?? .max
         do {
           _ = try vault.service.ask(TrashRequest(), Receiver(item: { item in
-            guard place == .root || item.fullPath.split(separator: 0x2F).map(Array.init).starts(with: place.names) else { return }
+            guard place == .root || item.fullPath?.split(separator: 0x2F).map(Array.init).starts(with: place.names) == true else { return }
             if json { try say(asJSON(TrashLine(item))) } else { try rows.add(item.row) }
             left -= 1
             if left == 0 { throw Enough() }
@@ -53,21 +53,20 @@ struct Trash: ParsableCommand {
     @Argument(help: ArgumentHelp("Its number in the list, or the path it had.", valueName: "number-or-path"), completion: .file(), transform: Path.argument) var what: Path
     @OptionGroup var address: VaultAddress
     @OptionGroup var target: TargetOption
-    @Flag(help: "One JSON object: where it came.") var json = false
+    @Flag(help: "One JSON object: what came back, and where.") var json = false
 
     func run() throws {
       if let number = UInt64("\(what)") { return try address.ask("trash restore") { try restore(number, in: $0) } }
       guard address.path == nil, address.vault == nil else { throw Failure("\(what) is no number of the trash; give the path that was deleted alone, or a number of `fsctl trash list`", code: 2) }
       let place = try FilePlace(what)
       var newest: TrashItem?
-      _ = try place.service.ask(TrashRequest(), Receiver(item: { if newest == nil, VaultPath($0.fullPath) == place.path { newest = $0 } }))
+      _ = try place.service.ask(TrashRequest(), Receiver(item: { if newest == nil, $0.fullPath.flatMap({ VaultPath($0) }) == place.path { newest = $0 } }))
       guard let newest else { throw Failure("nothing in the trash was at \(what); `fsctl trash list` shows what there is. What was in a directory that was deleted comes back with it, or by `fsctl versions restore`") }
       try restore(newest.id, in: place.vault)
     }
 
     private func restore(_ number: UInt64, in vault: ReachedVault) throws {
-      let path = try target.restoring(in: vault) { try vault.service.ask(RestoreTrashRequest(number, to: $0)) }
-      try say(json ? asJSON(PathLine(path)) : "\(vault.name(of: path)) is back")
+      try target.restoring(in: vault, asJSON: json) { try vault.service.ask(RestoreTrashRequest(number, to: $0)) } tell: { try say("\(vault.name(of: $0.path)) is back") }
     }
   }
 

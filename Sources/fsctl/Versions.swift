@@ -2,7 +2,7 @@
 
 import ArgumentParser
 import CommandSupport
-import Foundation
+import FoundationEssentials
 import FuseBridge
 import Glibc
 import Printable
@@ -68,16 +68,17 @@ struct Versions: ParsableCommand {
     }
 
     private func run(_ folder: TemporaryFolder, labels: [String]) throws {
-      let diff = Process()
-      diff.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-      diff.arguments = ["diff", "-u", "--label", labels[0], "--label", labels[1], "\(folder.path)/a", "\(folder.path)/b"]
+      var words: [UnsafeMutablePointer<CChar>?] = unsafe ["diff", "-u", "--label", labels[0], "--label", labels[1], "\(folder.path)/a", "\(folder.path)/b"].map { unsafe $0.withCString { unsafe strdup($0) } } + [nil]
+      defer { for unsafe word in unsafe words { unsafe free(word) } }
       // Where nobody reads on, it ends by that as programs do.
       signal(SIGPIPE, SIG_DFL)
       defer { signal(SIGPIPE, SIG_IGN) }
-      try diff.run()
-      diff.waitUntilExit()
-      if diff.terminationReason == .uncaughtSignal { throw Failure.writing(EPIPE) }
-      if diff.terminationStatus > 1 { throw Failure("diff could not compare them (package diffutils)") }
+      var child = pid_t(), status: Int32 = 0
+      let code = unsafe posix_spawnp(&child, "diff", nil, nil, &words, environ)
+      guard code == 0 else { throw Failure("diff cannot be started: \(systemWords(code)) (it is in the package diffutils)") }
+      while unsafe waitpid(child, &status, 0) < 0, errno == EINTR {}
+      if status & 0x7F != 0 { throw Failure.writing(EPIPE) }
+      if status >> 8 & 0xFF > 1 { throw Failure("diff could not compare them") }
     }
   }
 
@@ -87,14 +88,11 @@ struct Versions: ParsableCommand {
       discussion: "Content comes back by reference, whatever its size. What was there becomes a version, so this can be taken back, too. Directories are for root and the vault's owner.")
     @OptionGroup var which: VersionArguments
     @OptionGroup var target: TargetOption
-    @Flag(help: "One JSON object: where it came.") var json = false
+    @Flag(help: "One JSON object: what came back, and where.") var json = false
 
     func run() throws {
       let place = try FilePlace(which.path), moment = try which.moment
-      try target.restoring(in: place.vault) { target in
-        _ = try place.service.ask(RestoreRequest(place.path, at: moment, to: target))
-        if json { try say(asJSON(PathLine(target ?? place.path))) }
-      }
+      try target.restoring(in: place.vault, asJSON: json) { try place.service.ask(RestoreRequest(place.path, at: moment, to: $0)) }
     }
   }
 

@@ -52,6 +52,19 @@ extension MountTests {
       }
     }
 
+    @Test func `taking back a tree tells how much came, and what is not kept`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("mkdir \(p)/d; echo 1 > \(p)/d/f; echo 2 > \(p)/d/g")
+        let moment = try #require(try lines("\(fsctl) versions list \(p)/d/g --json").first?["id"] as? Int)
+        let whole = try lines("\(fsctl) versions restore \(p)/d \(moment) --to \(p)/whole --json")[0]
+        #expect(whole["nodes"] as? Int == 3 && whole["missing"] as? Int == 0)
+        try succeed("rm \(p)/d/f && \(fsctl) versions prune \(p)/d/f")
+        try fails("\(fsctl) versions restore \(p)/d \(moment)", saying: "\(p)/d is back, but for 1 of the names in it, of which nothing is kept any more: `f`")
+        #expect(try succeed("ls \(p)/d; cat \(p)/d/g") == "g\n2\n")
+      }
+    }
+
     @Test func `a snapshot of a directory says which, and restores that, whatever it is called now`() throws {
       try run { home in
         let p = home.point

@@ -119,7 +119,7 @@ public struct RestoreTrashRequest: VaultRequest {
   public var target: VaultPath?
   public init(_ id: UInt64, to target: VaultPath?) { (self.id, self.target) = (id, target) }
 
-  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> VaultPath {
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> RestoreAnswer {
     guard id < .max, let item = try host.vault.trash(before: id + 1).items.first(where: { $0.id == id }), peer.isAdministrator || item.user == peer.user else {
       throw ServiceError(.notFound, "nothing in the trash has the number \(id); `fsctl trash list` shows what there is")
     }
@@ -129,8 +129,7 @@ public struct RestoreTrashRequest: VaultRequest {
       throw ServiceError(.notPermitted, "the directory it was in is where you may not look now; say where it shall come with --to PATH")
     }
     guard let path = target ?? VaultPath((item.place ?? []) + [0x2F] + item.name) else { throw ServiceError(.nameTooLong, "the path it had is too long; say where it shall come with --to PATH") }
-    try peer.revive(InodeNumber(item.inode), at: moment, to: path, in: host.vault)
-    return path
+    return RestoreAnswer(path: path, restored: try peer.revive(InodeNumber(item.inode), at: moment, to: path, in: host.vault))
   }
 }
 

@@ -104,6 +104,12 @@ public struct ReadVersionRequest: VaultRequest {
   }
 }
 
+/// What was taken back, and where it came.
+public struct RestoreAnswer: Codable, Sendable {
+  public var path: VaultPath
+  public var restored: Restored
+}
+
 /// Takes back a file, or a directory with all below it.
 public struct RestoreRequest: VaultRequest {
   public static let name = "restore"
@@ -123,38 +129,34 @@ public struct RestoreRequest: VaultRequest {
     (self.path, self.moment, self.target, self.start) = (path, moment, target, start)
   }
 
-  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Nothing {
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> RestoreAnswer {
     let vault = host.vault, moment = try moment.moment(in: vault)
+    return RestoreAnswer(path: target ?? path, restored: try restore(at: moment, vault, peer))
+  }
+
+  private func restore(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> Restored {
     if let directory = try wasDirectory(at: moment, vault, peer) {
       guard peer.isAdministrator else { throw ServiceError(.notPermitted, "\(path): whole directories are taken back by root and the vault's owner; copy what you may read from .vaultfs at the root of the mount") }
-      if let target { try peer.revive(directory, at: moment, to: target, in: vault) } else { try inPlace(directory, moment, vault, peer) }
-      return Nothing()
+      return if let target { try peer.revive(directory, at: moment, to: target, in: vault) } else { try inPlace(directory, moment, vault, peer) }
     }
-    let version = try fileVersion(at: moment, vault, peer)
+    let version = try fileVersion(at: moment, vault, peer), inode = InodeNumber(version.inode), id = LSN(version.id)
     try peer.mustOwn(version.user, path)
-    if let target { try peer.revive(InodeNumber(version.inode), at: LSN(version.id), to: target, in: vault) } else {
-      let now = try? peer.find(path, in: vault, followingLast: false)
-      guard let now else { return try reviveHere(version, vault, peer) }
-      guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
-      try peer.mustOwn(now.user, path)
-      do throws(VaultError) {
-        try vault.restore(now.inode, from: InodeNumber(version.inode), at: LSN(version.id))
-        try peer.dropPrivileges(of: now.inode, in: vault)
-      } catch { throw ServiceError(error, of: "\(path)", in: vault) }
-    }
-    return Nothing()
+    if let target { return try peer.revive(inode, at: id, to: target, in: vault) }
+    guard let now = try? peer.find(path, in: vault, followingLast: false) else { return try peer.revive(inode, at: id, to: path, in: vault) }
+    guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
+    try peer.mustOwn(now.user, path)
+    do throws(VaultError) {
+      try vault.restore(now.inode, from: inode, at: id)
+      try peer.dropPrivileges(of: now.inode, in: vault)
+    } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+    return Restored(nodes: 1)
   }
 
-  private func reviveHere(_ version: FileVersion, _ vault: Vault, _ peer: Peer) throws -> Nothing {
-    try peer.revive(InodeNumber(version.inode), at: LSN(version.id), to: path, in: vault)
-    return Nothing()
-  }
-
-  private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer) throws {
+  private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer) throws -> Restored {
     let now = try? peer.find(path, in: vault, followingLast: false)
     // It may be one that was made when this one, or one above it, was taken back before.
     guard let now, try now.inode == directory || vault.isSuccessor(now.inode, of: directory) else { return try peer.revive(directory, at: moment, to: path, in: vault) }
-    do throws(VaultError) { try vault.restoreTree(now.inode, from: directory, at: moment) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+    do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
   }
 
   private func fileVersion(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> FileVersion {
@@ -187,15 +189,17 @@ public struct RestoreRequest: VaultRequest {
 
 extension Peer {
   /// Makes what was anew under a path that nothing has.
-  func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault) throws {
+  func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault) throws -> Restored {
     guard let name = target.names.last else { throw ServiceError(.alreadyExists, "/ is there already") }
     let parent = try find(target.parent, in: vault)
     let protection = try vault.protection(of: parent.inode)
     guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
-    do throws(VaultError) { try dropPrivileges(of: try vault.revive(inode, at: moment, as: name, in: parent.inode), in: vault) } catch {
+    var restored = Restored()
+    do throws(VaultError) { try dropPrivileges(of: try vault.revive(inode, at: moment, as: name, in: parent.inode, &restored), in: vault) } catch {
       if case .alreadyExists = error { throw ServiceError(.alreadyExists, "\(target) exists already; nothing was changed") }
       throw ServiceError(error, of: "\(target)", in: vault)
     }
+    return restored
   }
 
   /// Of what comes back for others than administrators, and all below it: who may give a file its set-user-ID and

@@ -8,11 +8,12 @@ import Glibc
 
 /// What taking back a tree came to.
 public struct Restored: Sendable, Hashable, Codable {
-  /// Nodes that were made.
-  public var nodes = 0
+  /// Files, directories and others that are what they were.
+  public var nodes: UInt64
   /// Names that were there then and lead to nothing that is kept: how many, and some of them.
-  public var missing = 0
+  public var missing: UInt64 = 0
   public var missingNames: [[UInt8]] = []
+  public init(nodes: UInt64 = 0) { self.nodes = nodes }
 }
 
 extension Vault {
@@ -21,15 +22,17 @@ extension Vault {
     try checkSpace()
     let file = try open(inode)
     defer { close(file) }
+    var changed: [Range<UInt64>] = []
     try withinQuotas { () throws(VaultError) in try quiescent(file) { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         guard let past = try metadata.node(source, at: moment) else { throw .notFound }
         guard past.isRegular else { throw .notSupported }
         try checkQuotas(for: file.node, becoming: past)
+        changed = try metadata.differences(between: file.node, and: past)
         try perform(.restore(inode, from: source, moment: moment, attributes: attributes(of: past)))
       }
     } }
-    unsafe whenContentChanges?(inode)
+    unsafe whenContentChanges?(inode, changed)
   }
 
   private func attributes(of past: Node) -> AttributeSet {

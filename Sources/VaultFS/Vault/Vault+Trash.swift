@@ -11,7 +11,7 @@ public struct TrashItem: Sendable, Hashable, Codable {
   public var id: UInt64
   public var inode: UInt64
   public var name: [UInt8]
-  /// The directory it was in, and that directory's path, if there still is one.
+  /// The directory it was in, and that directory's path; nil where it is not told.
   public var parent: UInt64
   public var place: [UInt8]?
   /// Seconds since 1970.

@@ -56,8 +56,9 @@ public final class Vault: @unchecked Sendable {
   /// Called where a change of content took privileges from a node's mode: whoever remembers the mode must forget it.
   /// Set before the vault is used; holds no lock when it is called.
   public nonisolated(unsafe) var whenModeChanges: (@Sendable (InodeNumber) -> Void)?
-  /// Called where a file's content changed and the kernel did not do it: pages it has cached are stale. As `whenModeChanges`.
-  public nonisolated(unsafe) var whenContentChanges: (@Sendable (InodeNumber) -> Void)?
+  /// Called where a file's content changed and the kernel did not do it: pages it has cached of these bytes are stale, and
+  /// its attributes, whatever bytes there are. As `whenModeChanges`.
+  public nonisolated(unsafe) var whenContentChanges: (@Sendable (InodeNumber, [Range<UInt64>]) -> Void)?
   /// The same of a name in a directory: what it stands for, or that it is there, changed.
   public nonisolated(unsafe) var whenNameChanges: (@Sendable ([UInt8], InodeNumber) -> Void)?
   /// A node that was looked up outlives its last name until `forget`. Set before the vault is used.
