@@ -36,15 +36,15 @@ let package = Package(
     system("CZstd", "libzstd", apt: "libzstd-dev"),
     system("CDeflate", "libdeflate", apt: "libdeflate-dev"),
 
-    .systemLibrary(name: "CXattr"),
+    .systemLibrary(name: "CGlibc"),
 
     .target(name: "Printable", swiftSettings: strict),
     .target(name: "FuseBridge", dependencies: ["CFuse3", "Printable"], swiftSettings: touchesC),
     .target(
       name: "VaultFS",
-      dependencies: ["CSQLite", "CLZ4", "CZstd", "CDeflate", "Printable", .product(name: "Crypto", package: "swift-crypto")],
+      dependencies: ["CGlibc", "CSQLite", "CLZ4", "CZstd", "CDeflate", "Printable", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: touchesC),
-    .target(name: "VaultClient", dependencies: ["VaultFS", "Printable", "CXattr"], swiftSettings: touchesC),
+    .target(name: "VaultClient", dependencies: ["VaultFS", "Printable", "CGlibc"], swiftSettings: touchesC),
     .target(name: "VaultMount", dependencies: ["VaultFS", "FuseBridge"], swiftSettings: touchesC),
     .target(
       name: "CommandSupport",

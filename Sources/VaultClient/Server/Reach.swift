@@ -1,7 +1,7 @@
 // Whether a peer could come to a mount at all: the directories above it may keep them out, and then the socket for
 // everyone must not let them in.
 
-import CXattr
+import CGlibc
 import Glibc
 import VaultFS
 

@@ -18,6 +18,7 @@ final class Metadata {
   private var clock: UInt64 = 0
   private static let evictionStep = Limits.nodeCacheCount / 4
   private var evictionDue = Limits.nodeCacheCount + evictionStep
+  private var hasEvicted = false
   private(set) var inTransaction = false
   private(set) var operationsSinceCommit = 0
   var state: State
@@ -303,6 +304,7 @@ final class Metadata {
   /// two objects that know nothing of each other.
   private func evict() {
     guard nodes.count > evictionDue else { return }
+    hasEvicted = true
     // Every use has a tick of its own, so no more than the limit were used since this one.
     let old = clock - min(clock, UInt64(Limits.nodeCacheCount))
     var idle: [UInt64] = []
@@ -312,5 +314,17 @@ final class Metadata {
       nodes[inode] = node
     }
     evictionDue = max(nodes.count, Limits.nodeCacheCount) + Self.evictionStep
+  }
+
+  /// There are more nodes in memory than stay when the vault is at rest.
+  var isCrowded: Bool { nodes.count > Limits.nodeCacheCount + Self.evictionStep }
+
+  /// Nobody needs the vault now: what a storm of open files left is forgotten.
+  /// - Returns: whether there may be memory to give back since this was asked last.
+  func rest() -> Bool {
+    evictionDue = Limits.nodeCacheCount + Self.evictionStep
+    evict()
+    defer { hasEvicted = false }
+    return hasEvicted
   }
 }

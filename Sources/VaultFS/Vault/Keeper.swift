@@ -2,6 +2,7 @@
 // checkpoints the database, watches the disk's space, and tells the optimiser when nobody needs the computer. It sleeps
 // without a timeout while there is nothing to do, so an idle vault costs no processor time and no disk traffic.
 
+import CGlibc
 import Glibc
 import Synchronization
 
@@ -131,6 +132,8 @@ final class Keeper: @unchecked Sendable {
     try vault.checkpoint()
     let isNew = vault.lock.withLock { vault.journal.lastLSN == lastLSN && vault.failure == nil }
     if isNew { try vault.mark() }
+    // The C library keeps what was freed.
+    if vault.lock.withLock({ vault.metadata.rest() }) { malloc_trim(0) }
     quiet = 0
     if isNew { optimiser.begin() }
   }

@@ -99,6 +99,7 @@ extension Vault {
       node.openCount -= 1
       guard node.openCount == 0 else { return false }
       if node.unsaved == nil { node.draft = nil }
+      if metadata.isCrowded { keeper?.wake() }
       return unsafe !awaitsForget || node.isForgotten
     }
     if isLast { try? dropOrphan(inode) }
