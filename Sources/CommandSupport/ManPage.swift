@@ -43,7 +43,7 @@ struct CommandDefinition: Decodable {
   var arguments: [ArgumentDefinition]?
 
   var fullName: String { ((superCommands ?? []) + [commandName]).joined(separator: " ") }
-  var shown: [ArgumentDefinition] { (arguments ?? []).filter { $0.shouldDisplay && !["help", "version"].contains($0.valueName ?? "") } }
+  var shown: [ArgumentDefinition] { (arguments ?? []).filter { $0.shouldDisplay && !($0.kind == "flag" && ["help", "version"].contains($0.valueName ?? "")) } }
   /// Below this one, at any depth, those that do something.
   var leaves: [CommandDefinition] {
     let below = (subcommands ?? []).filter { $0.shouldDisplay != false && $0.commandName != "help" }

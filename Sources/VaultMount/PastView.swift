@@ -247,7 +247,7 @@ struct PastView: Sendable {
         add(snapshot.name, snapshot.moment, .place(.past(InodeNumber(snapshot.directory), LSN(snapshot.moment))))
       }
     // What a user deleted (administrators: everybody), each under its name, or with its number where several had it.
-    case .trash: for item in try vault.trash() where viewer.isAdministrator || item.user == viewer.user { add(item.name, item.id, .trashed(item)) }
+    case .trash: for item in try vault.trash(of: viewer.isAdministrator ? nil : viewer.user, tellsPaths: false) { add(item.name, item.id, .trashed(item)) }
     // `2026-11-21T10:00:00~1234`: when it began, and its number.
     case .versions(let file):
       for version in try vault.versions(named: file.name, in: file.parent, for: viewer) {

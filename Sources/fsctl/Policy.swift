@@ -12,7 +12,7 @@ extension Versions {
       abstract: "Show or set what of the past is kept, and for how long. For root and the vault's owner.",
       discussion: """
         Everything is kept for a while, then what stood at the end of each hour, of each day, of each week. Ages are such as 12h, \
-        "30 days", 1y. With a limit the oldest goes before its age where the past alone needs more (`fsctl stats` says how much it does). Snapshots and pinned versions are kept in any case. What is shortened is forgotten with the next `fsctl gc`, or within an hour in which the vault is used.
+        "30 days", 1y. With a limit the oldest goes before its age where the past alone needs more (`fsctl stats` says how much it does). Snapshots and pinned versions are kept in any case. What is shortened is forgotten at once, and its space comes back within a minute or so.
         """)
     @OptionGroup var address: VaultAddress
     @Option(help: "Keep everything for so long.") var all: String?

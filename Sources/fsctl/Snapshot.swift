@@ -73,8 +73,9 @@ struct SnapshotCommand: ParsableCommand {
       // The working directory only says which vault is meant.
       let given = address.path.flatMap { _ in vault.place }
       guard let directory = snapshot.path else {
-        if let given { return (given, nil) }
-        throw Failure("the snapshot `\(printable(snapshot.name))` is of \(snapshot.place); give the PATH that it had when the snapshot was made, and where it shall come with --to")
+        // All of it, wherever it was.
+        if let given { return (given, .init(directory: snapshot.directory, depth: given.names.count)) }
+        throw Failure("the snapshot `\(printable(snapshot.name))` is of \(snapshot.place); give the PATH where all of it shall come back")
       }
       let path = given ?? directory
       guard path.names.starts(with: directory.names) else {

@@ -12,7 +12,7 @@ struct Stats: ParsableCommand {
     discussion: """
       logical is what the files hold; unique what is left of it when everything that is there more than once counts once; \
       compressed what that takes; stored all that the vault has on disk. Content that no file has any more stays in unique \
-      and what follows. history and reclaimable are as the last collection found them, twice a minute where something changes. Where PATH is a directory, what is below it is told too, and with --user or --group what they own: as limits \
+      and what follows. history and reclaimable are as the last collection found them: twice a minute where something may have become free, or history has a limit and something changes. Where PATH is a directory, what is below it is told too, and with --user or --group what they own: as limits \
       count it, and as quickly however much it is. Others than root and the vault's owner are shown what df(1) shows them, what is theirs, and directories that they may read.
       """)
 

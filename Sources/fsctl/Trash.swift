@@ -71,12 +71,17 @@ struct Trash: ParsableCommand {
   }
 
   struct Empty: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Forget what was deleted, but for what a snapshot or a pin holds. For root and the vault's owner.")
+    static let configuration = CommandConfiguration(
+      abstract: "Forget all that was deleted in a vault, but for what a snapshot or a pin holds. For root and the vault's owner.",
+      discussion: "It is all or nothing: what was deleted in one directory alone cannot be forgotten apart from the rest.")
     @OptionGroup var address: VaultAddress
     @Flag(help: "Only say how many it would be.") var dryRun = false
     @Flag(help: "One JSON object: how many `items`.") var json = false
     func run() throws {
       try address.ask("trash empty") { vault in
+        if let path = address.path, let place = vault.place, place != .root {
+          throw Failure("\(path) is a directory in a vault, and all of the vault's trash would be emptied; give the vault's mount point if you mean that", code: 2)
+        }
         let answer = try vault.service.ask(EmptyTrashRequest(isDry: dryRun))
         try say(json ? asJSON(answer) : "\(answer.items) \(dryRun ? "would be forgotten" : "forgotten")")
       }

@@ -65,6 +65,22 @@ extension MountTests {
       }
     }
 
+    @Test func `a snapshot of a directory that is gone brings back that one and no other`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("mkdir \(p)/d; echo 1 > \(p)/d/f; \(fsctl) snapshot create s \(p)/d; rm -r \(p)/d; echo new > \(p)/other")
+        try fails("\(fsctl) snapshot restore s \(p)", saying: "is there already")
+        #expect(try succeed("cat \(p)/other") == "new\n")
+        try succeed("\(fsctl) snapshot restore s \(p)/d")
+        #expect(try succeed("cat \(p)/d/f; cat \(p)/other") == "1\nnew\n")
+        // It is of what was made of the directory, too.
+        try succeed("echo 2 > \(p)/d/f; cd \(p); \(fsctl) snapshot restore s")
+        #expect(try succeed("cat \(p)/d/f") == "1\n")
+        try fails("\(fsctl) trash empty \(p)/d", code: 2, saying: "all of the vault's trash")
+        #expect(try succeed("\(fsctl) man-page").replacingOccurrences(of: "\\fI", with: "").contains("VERSION"))
+      }
+    }
+
     @Test func `a snapshot of a directory says which, and restores that, whatever it is called now`() throws {
       try run { home in
         let p = home.point

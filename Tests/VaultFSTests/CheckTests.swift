@@ -235,12 +235,12 @@ struct CheckTests {
     }
   }
 
-  @Test func `a damaged archive is found`() throws {
+  @Test(arguments: [false, true]) func `a damaged archive is found, also the last`(isLast: Bool) throws {
     try Home.run { home in
       _ = try Ward(home)
       try home.optimise()
       try home.close()
-      let archive = try #require(try containers(home.path, .archive).first)
+      let archives = try containers(home.path, .archive), archive = try #require(isLast ? archives.last : archives.first)
       try flip(archive, at: try stored(archive).count / 2)
       let found = try Vault.check(at: home.path)
       #expect(found.kinds == [.journalSegment] && archive.hasSuffix(found.findings.first?.file ?? "?"), "\(found.text)")

@@ -495,29 +495,87 @@ struct HistoryTests {
     }
   }
 
-  @Test func `the policy is applied by itself, once an hour and not before`() throws {
+  /// Versions of a file that a policy which keeps everything for a second lets go of, once it is applied.
+  private func withOldVersions(_ body: (Vault, InodeNumber, HistoryPolicy) throws -> Void) throws {
     try Home.run { home in
       let vault = home.vault
       try vault.keepEverything()
       let inode = try vault.makeFile("f", [0])
       for value in 1..<5 { try vault.rewrite("f", [UInt8](repeating: UInt8(value), count: value + 1)) }
+      #expect(try vault.versions(of: inode).count >= 5)
+      sleep(2)
+      var policy = HistoryPolicy()
+      (policy.window, policy.all, policy.hourly, policy.daily, policy.weekly) = (0, 1, 0, 0, 0)
+      try body(vault, inode, policy)
+    }
+  }
+
+  private func expectForgotten(_ vault: Vault, _ inode: InodeNumber, at location: SourceLocation = #_sourceLocation) throws {
+    for _ in 0..<200 where try vault.versions(of: inode).count > 1 {
+      usleep(50_000)
+      vault.keeper?.wake()
+    }
+    #expect(try vault.versions(of: inode).count == 1, sourceLocation: location)
+  }
+
+  @Test func `a file that takes the name of one just made was not there before`() throws {
+    try Home.run { home in
+      let vault = home.vault, secret = try vault.makeDirectory("private"), file = try vault.makeFile("f", in: secret, [1])
+      let young = try vault.makeFile("f", [2]), moment = vault.present
+      try vault.put([3], in: file)
+      try vault.rename([UInt8]("f"), in: secret, to: [UInt8]("f"), in: .root, mode: .replace)
+      let then = try #require(try vault.lookup([UInt8]("f"), in: .root, at: moment))
+      #expect(then.inode == young)
+      let open = try vault.openPast(then.inode, at: moment)
+      defer { vault.close(open) }
+      #expect(try vault.read(open, count: 10) == [2])
+      #expect(try vault.contents(of: file) == [3])
+    }
+  }
+
+  @Test func `an emptied trash is empty, also of what was taken back and deleted again`() throws {
+    try Home.run { home in
+      let vault = home.vault
+      _ = try vault.makeFile("f", in: try vault.makeDirectory("d"), [1])
+      for _ in 0..<2 {
+        let d = try #require(try vault.find("d")).inode
+        try vault.unlink([UInt8]("f"), in: d)
+        try vault.removeDirectory([UInt8]("d"), in: .root)
+        let item = try #require(try vault.trash().first)
+        try vault.revive(InodeNumber(item.inode), at: try vault.momentBefore(item), as: [UInt8]("d"), in: .root)
+      }
+      let d = try #require(try vault.find("d")).inode
+      try vault.unlink([UInt8]("f"), in: d)
+      try vault.removeDirectory([UInt8]("d"), in: .root)
+      let count = try vault.emptyTrash(isDry: true)
+      #expect(try vault.emptyTrash() == count)
+      #expect(try vault.trash().isEmpty && vault.emptyTrash(isDry: true) == 0)
+    }
+  }
+
+  @Test func `a policy that is changed is applied at once`() throws {
+    try withOldVersions { vault, inode, policy in
+      try vault.setHistoryPolicy(policy)
+      try expectForgotten(vault, inode)
+    }
+  }
+
+  @Test func `the policy is applied by itself, once an hour or by how soon it lets go, and not before`() throws {
+    try withOldVersions { vault, inode, policy in
       try vault.expire()
       let now = Timestamp.now.seconds
       #expect(!vault.isExpiryDue(now: now + 3500) && vault.isExpiryDue(now: now + 3700) && vault.isExpiryDue(now: now - 100), "a clock that was set back ends no expiry")
-      #expect(try vault.versions(of: inode).count >= 5)
-      // As if an hour had passed.
-      try vault.expire(now: now - 7200)
-      let all = try vault.versions(of: inode).count
-      var policy = HistoryPolicy()
-      policy.isOn = false
+      // What changes the policy applies it; what is applied then is too young.
       try vault.setHistoryPolicy(policy)
+      try expectForgotten(vault, inode)
+      for value in 1..<5 { try vault.rewrite("f", [UInt8](repeating: UInt8(value), count: value + 1)) }
+      try vault.expire(now: now - 30)
+      #expect(try vault.versions(of: inode).count >= 4 && !vault.isExpiryDue(now: now) && vault.isExpiryDue(now: now + 31))
+      // As if a minute had passed.
+      sleep(2)
+      try vault.expire(now: now - 60)
       vault.keeper?.expiryDue.store(0, ordering: .relaxed)
-      for _ in 0..<200 where try vault.versions(of: inode).count == all {
-        usleep(50_000)
-        vault.keeper?.wake()
-      }
-      #expect(try vault.versions(of: inode).count < all)
-      #expect(!vault.isExpiryDue())
+      try expectForgotten(vault, inode)
     }
   }
 }

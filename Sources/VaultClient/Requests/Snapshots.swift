@@ -58,13 +58,13 @@ public struct SnapshotReport: Codable, Sendable {
   /// Seconds since 1970.
   public var second: Int64
   public var directory: UInt64
-  /// nil where it is not there any more, or not for whoever asks to know.
+  /// Where it is, or what was made of it when it was taken back; nil where it is not there any more, or not for whoever asks to know.
   public var path: VaultPath?
 
   init(_ snapshot: Snapshot, in vault: Vault, for peer: Peer) throws {
     (name, moment, second, directory) = (snapshot.name, snapshot.moment, snapshot.second, snapshot.directory)
-    guard let path = try vault.path(of: InodeNumber(directory)).flatMap({ VaultPath($0) }) else { return }
-    if peer.isAdministrator || (try? peer.find(path, in: vault, followingLast: false))?.inode.value == directory { self.path = path }
+    guard let living = try vault.living(InodeNumber(directory)), let path = try vault.path(of: living).flatMap({ VaultPath($0) }) else { return }
+    if peer.isAdministrator || (try? peer.find(path, in: vault, followingLast: false))?.inode == living { self.path = path }
   }
 }
 
@@ -76,8 +76,8 @@ public struct TrashRequest: VaultRequest {
     var mayKnow: [UInt64: Bool] = [:], next: UInt64? = .max
     // Page by page: whoever reads slowly keeps nobody waiting.
     while let before = next {
-      let page = try host.vault.trash(before: before)
-      for var item in page.items where peer.isAdministrator || item.user == peer.user {
+      let page = try host.vault.trash(before: before, of: peer.isAdministrator ? nil : peer.user)
+      for var item in page.items {
         let isKnown = try mayKnow[item.parent] ?? peer.mayKnowPlace(of: item, in: host.vault)
         mayKnow[item.parent] = isKnown
         if !isKnown { item.place = nil }
@@ -106,6 +106,7 @@ extension Peer {
       guard info.user == user else {
         throw ServiceError(.notPermitted, "others' files are in it, which are not yours to bring back; root and the vault's owner can, or copy what you may read from .vaultfs/trash at the root of the mount")
       }
+      try mustBeGiveable(inode, at: moment, in: vault)
       guard info.mode & S_IFMT == S_IFDIR else { continue }
       try eachPage { cookie throws(VaultError) in try vault.list(inode, after: cookie, count: Self.entriesPerPage, at: moment) } body: { waiting += $0.map(\.inode) }
     }

@@ -74,7 +74,7 @@ public struct StatsReport: Codable, Sendable {
   /// What that takes in frames.
   public var compressedBytes: Int64?
   /// What of `uniqueBytes` only the past needs, and, beside it, what nothing needs any more and is on disk still; as the last
-  /// collection found them (twice a minute where something changes).
+  /// collection found them (twice a minute where something may have become free, or history has a limit and something changes).
   public var historyBytes: UInt64?
   public var reclaimableBytes: UInt64?
   /// All that the vault has on disk.

@@ -141,13 +141,13 @@ public struct RestoreRequest: VaultRequest {
     }
     let version = try fileVersion(at: moment, vault, peer), inode = InodeNumber(version.inode), id = LSN(version.id)
     try peer.mustOwn(version.user, path)
+    try peer.mustBeGiveable(inode, at: id, in: vault)
     if let target { return try peer.revive(inode, at: id, to: target, in: vault) }
     guard let now = try? peer.find(path, in: vault, followingLast: false) else { return try peer.revive(inode, at: id, to: path, in: vault) }
     guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
     try peer.mustOwn(now.user, path)
     do throws(VaultError) {
-      try vault.restore(now.inode, from: inode, at: id)
-      try peer.dropPrivileges(of: now.inode, in: vault)
+      try vault.restore(now.inode, from: inode, at: id, keepsPrivileges: peer.isAdministrator)
     } catch { throw ServiceError(error, of: "\(path)", in: vault) }
     return Restored(nodes: 1)
   }
@@ -195,28 +195,17 @@ extension Peer {
     let protection = try vault.protection(of: parent.inode)
     guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
     var restored = Restored()
-    do throws(VaultError) { try dropPrivileges(of: try vault.revive(inode, at: moment, as: name, in: parent.inode, &restored), in: vault) } catch {
+    do throws(VaultError) { try vault.revive(inode, at: moment, as: name, in: parent.inode, keepsPrivileges: isAdministrator, &restored) } catch {
       if case .alreadyExists = error { throw ServiceError(.alreadyExists, "\(target) exists already; nothing was changed") }
       throw ServiceError(error, of: "\(target)", in: vault)
     }
     return restored
   }
 
-  /// Of what comes back for others than administrators, and all below it: who may give a file its set-user-ID and
-  /// set-group-ID bits today is for chmod(2) to say.
-  func dropPrivileges(of inode: InodeNumber, in vault: Vault) throws(VaultError) {
-    if isAdministrator { return }
-    var waiting = [try vault.info(inode)]
-    while let info = waiting.popLast() {
-      let privileges = S_ISUID | S_ISGID
-      if info.mode & S_IFMT == S_IFDIR {
-        try eachPage { cookie throws(VaultError) in try vault.list(info.inode, after: cookie, count: Self.entriesPerPage, withInfo: true) } body: { waiting += $0.compactMap(\.info) }
-      } else if info.mode & S_IFMT == S_IFREG, info.mode & privileges != 0 {
-        var change = AttributeChange()
-        change.mode = info.mode & 0o7777 & ~privileges
-        _ = try vault.change(info.inode, change)
-      }
-    }
+  /// Who may give a file the powers that root gave it once is for root to say, today.
+  func mustBeGiveable(_ inode: InodeNumber, at moment: LSN, in vault: Vault) throws {
+    guard try !isAdministrator && vault.wasRootsToGive(inode, at: moment) else { return }
+    throw ServiceError(.notPermitted, "there is a device, or a file with attributes that only root can give (such as capabilities); root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
   }
 
   static let entriesPerPage = 500

@@ -158,10 +158,15 @@ final class ContainerStore: Sendable {
   func remove(_ number: ContainerNumber) throws(VaultError) {
     let kind = state.withLock { state in
       state.open[number] = nil
-      state.sizes.forget(number, state.kinds[number])
-      return state.kinds.removeValue(forKey: number)
+      return state.kinds[number]
     }
-    if let kind { try disk.remove(Self.path(number, kind)) }
+    guard let kind else { return }
+    try disk.remove(Self.path(number, kind))
+    state.withLock { state in
+      state.open[number] = nil
+      state.sizes.forget(number, kind)
+      state.kinds[number] = nil
+    }
   }
 
   /// Those of `numbers` that there are.

@@ -125,7 +125,7 @@ final class PackWriter: Sendable {
   var bytesUnsynced: UInt64 { state.withLock { $0.bytesUnsynced } }
 
   /// Makes everything appended so far durable.
-  /// - Returns: the pack being written: those before it are durable as a whole.
+  /// - Returns: the pack being written, or the next: those before it are durable as a whole.
   @discardableResult
   func sync() throws(VaultError) -> ContainerNumber {
     let (files, directory, number) = takeUnsynced()
@@ -137,7 +137,7 @@ final class PackWriter: Sendable {
   func beginBatch() -> Batch {
     state.withLock { state in
       state.nextBatch += 1
-      state.batches[state.nextBatch] = Position(container: state.number, offset: state.end)
+      state.batches[state.nextBatch] = end(of: state)
       return Batch(number: state.nextBatch)
     }
   }
@@ -155,8 +155,12 @@ final class PackWriter: Sendable {
   /// Whether every frame appended so far is in the view.
   var isQuiet: Bool { state.withLock { $0.batches.isEmpty } }
 
-  var settled: Position {
-    state.withLock { state in state.batches.values.min() ?? Position(container: state.number, offset: state.end) }
+  /// Where nothing is being written, that is beyond all packs, also those that others wrote: recovery need not look at them.
+  var settled: Position { state.withLock { state in state.batches.values.min() ?? end(of: state) } }
+
+  /// Where the next frame would be; where no pack is being written, no pack begun from here on has a smaller number.
+  private func end(of state: borrowing State) -> Position {
+    state.file == nil ? Position(container: ContainerNumber(containers.next), offset: 0) : Position(container: state.number, offset: state.end)
   }
 
   func append(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws(VaultError) -> Position {
@@ -196,7 +200,7 @@ final class PackWriter: Sendable {
         state.bytesUnsynced = 0
         state.unsyncedDirectory = false
       }
-      return (state.unsynced, state.unsyncedDirectory, state.number)
+      return (state.unsynced, state.unsyncedDirectory, end(of: state).container)
     }
   }
 

@@ -71,8 +71,9 @@ public enum Limits {
   static let syncBytes: UInt64 = 48 << 20
   /// Between two looks for what nothing refers to any more, while there is work.
   static let collectionDelay: Duration = .seconds(30)
-  /// Between two applications of the history policy, while there is work; the first comes so long after opening.
-  static let expiryDelay: Duration = .seconds(3600)
+  /// Between two applications of the history policy, while there is work: seconds, by how soon it lets go. The first comes so
+  /// long after opening, or with a change of the policy.
+  static let expiryDelays: ClosedRange<Int64> = 60...3600
   static let firstExpiryDelay: Duration = .seconds(600)
   /// The database's log is checkpointed beyond this many pages (4 KiB each).
   static let checkpointPages = 4096

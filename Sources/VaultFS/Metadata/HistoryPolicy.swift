@@ -19,6 +19,9 @@ public struct HistoryPolicy: Hashable, Sendable, Codable {
   public var limit: UInt64 = 0
   public init() {}
 
+  /// How often it is to be applied, seconds: no age is exceeded by much of itself.
+  var expiryDelay: Int64 { min(max(Int64(all) / 8, Limits.expiryDelays.lowerBound), Limits.expiryDelays.upperBound) }
+
   var numbers: [UInt32] {
     get { [isOn ? 1 : 0, window, all, hourly, daily, weekly] }
     set { (isOn, window, all, hourly, daily, weekly) = (newValue[0] != 0, newValue[1], newValue[2], newValue[3], newValue[4], newValue[5]) }

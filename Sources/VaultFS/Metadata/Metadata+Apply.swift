@@ -193,7 +193,8 @@ extension Metadata {
     if let old = try entry(newName, in: newParent.inode) {
       born = try succeed(old, of: newParent.inode, by: node, lsn)
       try deleteEntry(old, in: newParent)
-      try release(try self.node(old.inode), old.cookie, from: newParent, drops: drops, time, lsn, isDeleted: false)
+      // Where the name stays in the past, what it led to does.
+      try release(try self.node(old.inode), old.cookie, from: newParent, drops: drops, time, lsn, isDeleted: born == lsn)
     }
     try keep(row, of: parent.inode, endingWith: lsn, isDeleted: false)
     try deleteEntry(row, in: parent)

@@ -19,6 +19,8 @@ extension Metadata {
       if found.count > Self.differencesMax { return all }
       at = window.upperBound
     }
+    // Where a file ends is in the kernel's pages, too.
+    if a.size != b.size { found.append(min(a.size, b.size)..<Limits.fileBytesMax) }
     return found
   }
 }

@@ -104,9 +104,9 @@ extension Metadata {
   /// had the name from then on: a name that was always there is in no moment's tree missing.
   /// - Returns: since when `node` has it.
   func succeed(_ row: EntryRow, of parent: InodeNumber, by node: Node, _ lsn: LSN) throws(VaultError) -> LSN {
-    if try keep(row, of: parent, endingWith: lsn, isDeleted: false) || !state.history.isOn { return lsn }
-    // What it was before shows where it is that old; else it is as if it had been made then.
-    guard node.since > row.born, try !hasPast(node.inode) else { return row.born }
+    // One that was something before is not shown as if it had been there: the old one stays, however young.
+    let hasPast = try hasPast(node.inode), wasElsewhere = hasPast || node.since <= row.born
+    if try keep(row, of: parent, endingWith: lsn, isDeleted: wasElsewhere) || !state.history.isOn { return lsn }
     node.since = row.born
     for backdate in [statements.backdatePages, statements.backdateXattrs] {
       backdate.bind(1, node.inode.value)

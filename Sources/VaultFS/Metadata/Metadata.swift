@@ -304,7 +304,7 @@ final class Metadata {
   /// two objects that know nothing of each other.
   private func evict() {
     guard nodes.count > evictionDue else { return }
-    hasEvicted = true
+    let before = nodes.count
     // Every use has a tick of its own, so no more than the limit were used since this one.
     let old = clock - min(clock, UInt64(Limits.nodeCacheCount))
     var idle: [UInt64] = []
@@ -313,6 +313,7 @@ final class Metadata {
       guard var node = nodes.removeValue(forKey: inode), !isKnownUniquelyReferenced(&node) else { continue }
       nodes[inode] = node
     }
+    if nodes.count < before { hasEvicted = true }
     evictionDue = max(nodes.count, Limits.nodeCacheCount) + Self.evictionStep
   }
 

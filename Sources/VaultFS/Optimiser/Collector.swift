@@ -8,9 +8,9 @@
 // What must stay true:
 // 1. Nothing is forgotten that a row, a save under way or an open file of the past refers to; no clock decides.
 // 2. The operations that ended the references are durable, and attested in the journal, before a byte goes; the new
-//    frames are durable before the view points to them, and that is durable before the old pack goes, as is that the
-//    view knows nothing of it any more: else a power cut would bring back a note of what is not there. To make the view
-//    durable is what others wait for longest, so several packs go at once.
+//    frames are durable before the view points to them, and that is durable before the old pack goes. The view forgets a
+//    pack when it is gone: a note of what is not there heals itself at the next opening, a pack without a note would stay.
+//    To make the view durable is what others wait for longest, so several packs go at once.
 // 3. The vault's lock is held for a thousand rows that are read at a time, or a hundred that are written.
 // In the optimiser's thread, one at a time.
 
@@ -62,24 +62,33 @@ final class Collector {
     (self.vault, self.mayGoOn, self.isQuiet) = (vault, mayGoOn, isQuiet)
   }
 
-  /// Whether references may have ended since the last collection.
-  static func isDue(_ vault: Vault) -> Bool { vault.lock.withLock { vault.metadata.state.lapses != vault.metadata.state.collected } }
+  /// Whether references may have ended since the last collection, or history may have come to its limit.
+  static func isDue(_ vault: Vault) -> Bool {
+    vault.lock.withLock {
+      let state = vault.metadata.state
+      return state.lapses != state.collected || state.history.limit > 0 && state.applied != vault.historyWeighed
+    }
+  }
 
   /// - Parameter isDry: nothing changes; says what would go.
   func run(isDry: Bool = false) throws(VaultError) -> Collection {
     var done = Collection()
     guard !vault.isReadOnly || isDry else { return done }
+    var weighed = LSN.zero
     let lapses = vault.lock.withLock {
       vault.metadata.marks = ChunkMarks(count: vault.metadata.state.counters.chunks)
+      weighed = vault.metadata.state.applied
       return vault.metadata.state.lapses
     }
     defer { vault.lock.withLock { vault.metadata.marks = nil } }
     guard waitForSaves(), let present = try mark(), let sweep = try sweep(isDry: isDry, present) else { return done }
     (done.chunks, done.bytes, done.history) = (sweep.chunks, sweep.bytes, sweep.history)
     if isDry { return done }
-    try vault.changeView { metadata in (metadata.state.collected, metadata.state.historyBytes) = (lapses, sweep.history) }
-    vault.lock.withLock { vault.metadata.marks = nil }
+    try vault.changeView { metadata in metadata.state.historyBytes = sweep.history }
+    vault.lock.withLock { (vault.metadata.marks, vault.historyWeighed) = (nil, weighed) }
     try reclaim(sweep.live, &done)
+    // What was left undone is due still.
+    if mayGoOn() { try vault.changeView { metadata in metadata.state.collected = lapses } }
     return done
   }
 
@@ -159,9 +168,7 @@ final class Collector {
         if vault.lock.withLock({ vault.failure != nil }) { throw error }
         vault.log("\(ContainerStore.path(pack, .pack)) keeps what nobody needs of it: \(error)")
       }
-      if let first = emptied.first, monotonicNanoseconds() - first.since >= Self.emptiedDelayMax || emptied.reduce(0, { $0 + $1.size }) >= Self.emptiedBytesMax {
-        try removeEmptied(&done)
-      }
+      if isEmptiedDue { try removeEmptied(&done) }
     }
     try removeEmptied(&done)
   }
@@ -183,28 +190,56 @@ final class Collector {
     emptied.append(Emptied(pack: pack, dependents: dependents, size: size, frames: frames, added: added))
   }
 
+  /// A pack that cannot be removed keeps no other from it; the next collection tries again.
   private func removeEmptied(_ done: inout Collection) throws(VaultError) {
     let all = emptied
     emptied = []
     if all.isEmpty { return }
+    // That nothing is read from them any more.
+    try vault.checkpoint()
+    var gone: [Emptied] = []
+    for one in all where isStillEmpty(one) {
+      uncache(one)
+      do throws(VaultError) { try vault.containers.remove(one.pack) } catch {
+        vault.log("\(ContainerStore.path(one.pack, .pack)), which nobody needs, cannot be removed: \(error)")
+        continue
+      }
+      gone.append(one)
+      done.packs += 1
+      done.reclaimed += one.size - one.added
+    }
     try vault.changeView { metadata in
-      for one in all {
+      for one in gone {
         metadata.state.containers.forget(one.pack)
         for dependent in one.dependents { metadata.state.containers.removeBase(one.pack, of: dependent) }
         metadata.state.counters.frameBytes &-= Int64(one.frames)
       }
     }
-    try vault.checkpoint()
-    for one in all {
-      let file = try vault.containers.file(one.pack)
-      for start in stride(from: 0, to: UInt64(one.size), by: Int(Self.uncachedBytes)) {
-        file.uncache(start..<start + Self.uncachedBytes)
-        pause()
-      }
-      try vault.containers.remove(one.pack)
-      done.packs += 1
-      done.reclaimed += one.size - one.added
+  }
+
+  /// A repair may have found a use for it meanwhile.
+  private func isStillEmpty(_ one: Emptied) -> Bool {
+    vault.lock.withLock {
+      let uses = vault.metadata.state.containers
+      return uses.chunks(in: one.pack) == 0 && Set(uses.dependents(of: one.pack)).isSubset(of: one.dependents)
     }
+  }
+
+  private func uncache(_ one: Emptied) {
+    guard let file = try? vault.containers.file(one.pack) else { return }
+    for start in stride(from: 0, to: UInt64(one.size), by: Int(Self.uncachedBytes)) {
+      file.uncache(start..<start + Self.uncachedBytes)
+      pause()
+    }
+  }
+
+  /// Whether what waits to go should go now.
+  private var isEmptiedDue: Bool {
+    guard let first = emptied.first else { return false }
+    let bytes = emptied.reduce(0) { $0 + $1.size }
+    if bytes >= Self.emptiedBytesMax || monotonicNanoseconds() - first.since >= Self.emptiedDelayMax { return true }
+    guard let space = try? vault.reserve.space() else { return true }
+    return space.available < Limits.reserveBytes + 2 * UInt64(bytes)
   }
 
   /// - Returns: bytes of the new pack; nil where something could not be moved.

@@ -48,6 +48,9 @@ final class Keeper: @unchecked Sendable {
     lock.withLock { changed.signalAll() }
   }
 
+  /// The history policy has changed.
+  func applyHistory() { optimiser.expire() }
+
   func stop() {
     lock.withLock {
       isStopping = true

@@ -117,15 +117,16 @@ extension Vault {
     }
   }
 
-  /// Most of the database's log reaches the disk while nobody waits for it. (What is wrong with it, the checkpoint finds.)
+  /// Most of the database's log reaches the disk while nobody waits for it.
   private func syncLog() throws(VaultError) {
     try lock.withLock { () throws(VaultError) in
       do throws(VaultError) { try commit() } catch { throw fail(error) }
     }
     let name = "\(path)/\(Self.databaseName)-wal"
     guard let log = try? PlainFile.open(name, O_RDONLY, place: name) else { return }
-    fdatasync(log)
-    Glibc.close(log)
+    defer { Glibc.close(log) }
+    // Told once, and to this descriptor only.
+    if fdatasync(log) != 0 { throw lock.withLock { fail(.disk(operation: "sync", path: name, code: errno)) } }
   }
 
   /// Attests in the journal what is durable, and makes that durable.

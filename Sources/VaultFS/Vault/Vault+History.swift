@@ -146,9 +146,12 @@ extension Vault {
   public var historyPolicy: HistoryPolicy { lock.withLock { metadata.state.history } }
 
   public func setHistoryPolicy(_ policy: HistoryPolicy) throws(VaultError) {
-    try lock.withLock { () throws(VaultError) in
-      if policy != metadata.state.history { try perform(.setHistory(policy)) }
+    let isNew = try lock.withLock { () throws(VaultError) in
+      guard policy != metadata.state.history else { return false }
+      try perform(.setHistory(policy))
+      return true
     }
+    if isNew { keeper?.applyHistory() }
   }
 
   /// Forgets all that was of a node but what a snapshot or a pin holds.
@@ -170,14 +173,17 @@ extension Vault {
     }
   }
 
+  /// After the policy was applied, so many times as long passes at least.
+  private static let expiryRest: Int64 = 20
   /// Nodes whose past is looked at in one operation.
   private static let nodesPerExpiry = 2000
 
-  /// Whether the policy was not applied for an hour, and there is a past that it may end. (Where the clock was set back, it is, too.)
+  /// Whether the policy was not applied for long, and there is a past that it may end. (Where the clock was set back, it is, too.)
   func isExpiryDue(now: Int64 = Timestamp.now.seconds) -> Bool {
     lock.withLock {
       let last = metadata.state.expired
-      guard failure == nil, !isReadOnly, now < last || now - last >= Int64(Limits.expiryDelay.components.seconds) else { return false }
+      let delay = max(metadata.state.history.expiryDelay, Self.expiryRest * expirySeconds)
+      guard failure == nil, !isReadOnly, now < last || now - last >= delay else { return false }
       return (try? metadata.nextToExpire(from: 0, count: 1)) ?? nil != nil
     }
   }
@@ -185,7 +191,8 @@ extension Vault {
   /// Forgets what the policy does not keep.
   /// - Parameter now: seconds since 1970; nil: by the journal's clock. An age decides what the past is good for, never whether data is referred to.
   public func expire(now: Int64? = nil) throws(VaultError) {
-    let now = now ?? lock.withLock { Int64(journal.now() / 1_000_000_000) }
+    let now = now ?? lock.withLock { Int64(journal.now() / 1_000_000_000) }, start = monotonicNanoseconds()
+    defer { lock.withLock { expirySeconds = Int64((monotonicNanoseconds() - start) / 1_000_000_000) } }
     try eachPastOfNodes { nodes throws(VaultError) in try perform(.expire(nodes: nodes, now: now)) }
   }
 

@@ -18,7 +18,8 @@ public struct Restored: Sendable, Hashable, Codable {
 
 extension Vault {
   /// A file becomes what it, or another one, was at a moment: content, attributes, mode and owner.
-  public func restore(_ inode: InodeNumber, from source: InodeNumber, at moment: LSN) throws(VaultError) {
+  /// - Parameter keepsPrivileges: false: without the set-user-ID and set-group-ID bits it had.
+  public func restore(_ inode: InodeNumber, from source: InodeNumber, at moment: LSN, keepsPrivileges: Bool = true) throws(VaultError) {
     try checkSpace()
     let file = try open(inode)
     defer { close(file) }
@@ -29,14 +30,28 @@ extension Vault {
         guard past.isRegular else { throw .notSupported }
         try checkQuotas(for: file.node, becoming: past)
         changed = try metadata.differences(between: file.node, and: past)
-        try perform(.restore(inode, from: source, moment: moment, attributes: attributes(of: past)))
+        try perform(.restore(inode, from: source, moment: moment, attributes: attributes(of: past, keepsPrivileges)))
       }
     } }
     unsafe whenContentChanges?(inode, changed)
   }
 
-  private func attributes(of past: Node) -> AttributeSet {
-    AttributeSet(mode: past.mode & 0o7777, user: past.user, group: past.group, accessed: past.accessed, modified: past.modified, changed: Self.now())
+  private func attributes(of past: Node, _ keepsPrivileges: Bool = true) -> AttributeSet {
+    AttributeSet(mode: mode(of: past, keepsPrivileges) & 0o7777, user: past.user, group: past.group, accessed: past.accessed, modified: past.modified, changed: Self.now())
+  }
+
+  private func mode(of past: Node, _ keepsPrivileges: Bool) -> UInt32 {
+    past.isRegular && !keepsPrivileges ? past.mode & ~(S_ISUID | S_ISGID) : past.mode
+  }
+
+  /// Whether a node had what only root can give: it was a device, or had attributes as file capabilities are.
+  public func wasRootsToGive(_ inode: InodeNumber, at moment: LSN) throws(VaultError) -> Bool {
+    try lock.withLock { () throws(VaultError) in
+      guard let past = try metadata.node(inode, at: moment) else { return false }
+      if [S_IFCHR, S_IFBLK].contains(past.mode & S_IFMT) { return true }
+      guard past.hasXattrs else { return false }
+      return try metadata.xattrNames(of: past).contains { name in ["security.", "trusted."].contains { name.starts(with: $0.utf8) } }
+    }
   }
 
   /// Makes a node anew, with all below it, as it was at a moment.
@@ -47,19 +62,21 @@ extension Vault {
     return try revive(source, at: moment, as: name, in: parent, &restored)
   }
 
+  /// - Parameter keepsPrivileges: false: files come without the set-user-ID and set-group-ID bits they had.
   /// - Parameter restored: what came back.
   @discardableResult
-  public func revive(_ source: InodeNumber, at moment: LSN, as name: [UInt8], in parent: InodeNumber, _ restored: inout Restored) throws(VaultError) -> InodeNumber {
+  public func revive(_ source: InodeNumber, at moment: LSN, as name: [UInt8], in parent: InodeNumber, keepsPrivileges: Bool = true,
+                     _ restored: inout Restored) throws(VaultError) -> InodeNumber {
     try checkName(name)
     try checkSpace()
     defer { unsafe whenNameChanges?(name, parent) }
     let isDirectory = try info(source, at: moment).mode & S_IFMT == S_IFDIR
     try lock.withLock { () throws(VaultError) in try metadata.checkFree(name, in: parent) }
     restored = Restored(nodes: 1)
-    guard isDirectory else { return try reviveOne(source, moment, name, parent) }
+    guard isDirectory else { return try reviveOne(source, moment, name, parent, keepsPrivileges: keepsPrivileges) }
     let staging = Self.stagingName()
     do throws(VaultError) {
-      var revival = Revival(moment: moment)
+      var revival = Revival(moment: moment, keepsPrivileges: keepsPrivileges)
       let inode = try revive(source, as: staging, in: parent, &revival)
       try rename(staging, in: parent, to: name, in: parent, mode: .noReplace)
       restored = revival.done
@@ -100,8 +117,10 @@ extension Vault {
         // A directory's limit ends with it, and was not meant to.
         for (was, now) in revival.made { if let entry = metadata.state.quotas[.tree(was)], now != tree { try perform(.setQuota(.tree(now), entry.limits)) } }
       } }
+      try restoreOwn(directory, from: source, at: moment)
       for name in old.subtracting(restored) { try removeTree(name, in: directory) }
       try removeTree(staging, in: directory)
+      // Removing changed its times.
       try restoreOwn(directory, from: source, at: moment)
       return revival.done
     } catch {
@@ -127,17 +146,17 @@ extension Vault {
   static func stagingName() -> [UInt8] { Metadata.stagingPrefix + Array("\(UInt64.random(in: 0 ... .max))".utf8) }
 
   /// - Parameter isFree: no limit is asked.
-  func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber, isFree: Bool = false) throws(VaultError) -> InodeNumber {
+  func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber, isFree: Bool = false, keepsPrivileges: Bool = true) throws(VaultError) -> InodeNumber {
     try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       guard let past = try metadata.node(source, at: moment) else { throw .notFound }
       let directory = try metadata.directory(parent)
       if directory.links == 0 { throw .notFound }
       try metadata.checkFree(name, in: parent)
-      let node = NewNode(inode: try metadata.nextInode, mode: past.mode, user: past.user, group: past.group,
+      let node = NewNode(inode: try metadata.nextInode, mode: mode(of: past, keepsPrivileges), user: past.user, group: past.group,
                          device: past.device, target: past.target, xattrs: [])
       if !isFree { try checkQuotas(user: past.user, group: past.group, home: parent, adding: Usage(bytes: past.allocated, nodes: 1)) }
       try beginEpoch()
-      try perform(.revive(node, parent: parent, name: name, from: source, moment: moment, attributes: attributes(of: past)))
+      try perform(.revive(node, parent: parent, name: name, from: source, moment: moment, attributes: attributes(of: past, keepsPrivileges)))
       return node.inode
     } }
   }

@@ -24,27 +24,27 @@ public struct TrashItem: Sendable, Hashable, Codable {
 /// Where directories of deleted things are now. Guarded by the vault's lock; good for one look.
 private struct Whereabouts {
   enum Standing: Equatable {
-    /// It, or what was made of it later, is there.
-    case at([UInt8])
+    /// It, or what was made of it later, is there; its path, where that is asked for and not too long to tell.
+    case at([UInt8]?)
     /// It was deleted, and can be taken back with all that was in it.
     case deleted
     /// Something took its place.
     case replaced
   }
   private let metadata: Metadata
+  private let tellsPaths: Bool
   private var known: [InodeNumber: Standing] = [:]
-  init(_ metadata: Metadata) { self.metadata = metadata }
+  init(_ metadata: Metadata, tellsPaths: Bool) { (self.metadata, self.tellsPaths) = (metadata, tellsPaths) }
 
   mutating func standing(of directory: InodeNumber) throws(VaultError) -> Standing {
-    var chain: [InodeNumber] = [], at = directory, end: Standing?
+    var chain: Set<InodeNumber> = [], at = directory, end: Standing?
     while end == nil {
       if let found = known[at] {
         end = found
-      } else if let living = try metadata.isNamed(at) ? at : metadata.successor(of: at), let path = try metadata.path(of: living) {
-        end = .at(path)
+      } else if let living = try metadata.living(at) {
+        end = .at(tellsPaths ? try metadata.path(of: living) : nil)
         known[at] = end
-      } else if let parent = try parentOfDeleted(at), !chain.contains(at) {
-        chain.append(at)
+      } else if let parent = try parentOfDeleted(at), chain.insert(at).inserted {
         at = parent
       } else {
         end = .replaced
@@ -79,10 +79,11 @@ extension Vault {
   private static let rowsPerHold = 500
 
   /// What was deleted and can be taken back, newest first.
-  public func trash() throws(VaultError) -> [TrashItem] {
+  /// - Parameter user: only what was this user's; nil: everybody's.
+  public func trash(of user: UInt32? = nil, tellsPaths: Bool = true) throws(VaultError) -> [TrashItem] {
     var items: [TrashItem] = [], next: UInt64? = .max
     while let before = next {
-      let page = try trash(before: before)
+      let page = try trash(before: before, of: user, tellsPaths: tellsPaths)
       items += page.items
       next = page.next
     }
@@ -91,17 +92,18 @@ extension Vault {
 
   /// Some of what was deleted before the operation `id`, newest first.
   /// - Returns: also where to go on; nil at the end.
-  public func trash(before id: UInt64) throws(VaultError) -> (items: [TrashItem], next: UInt64?) {
+  public func trash(before id: UInt64, of user: UInt32? = nil, tellsPaths: Bool = true) throws(VaultError) -> (items: [TrashItem], next: UInt64?) {
     try lock.withLock { () throws(VaultError) in
       let select = try metadata.database.prepare("SELECT died, inode, parent, name, second FROM trash WHERE died < ? ORDER BY died DESC LIMIT \(Self.rowsPerHold)")
       select.bind(1, min(id, UInt64(Int64.max)))
-      var whereabouts = Whereabouts(metadata), items: [TrashItem] = [], rows = 0, last = id
+      var whereabouts = Whereabouts(metadata, tellsPaths: tellsPaths), items: [TrashItem] = [], rows = 0, last = id
       while try select.step() {
         rows += 1
         last = select.unsigned(0)
         let parent = InodeNumber(select.unsigned(2)), inode = InodeNumber(select.unsigned(1))
+        guard let node = try metadata.node(inode, at: LSN(last &- 1)), user == nil || node.user == user else { continue }
         let (kind, place) = try whereabouts.kind(of: inode, in: parent, deletedBy: LSN(last))
-        guard kind == .item, let node = try metadata.node(inode, at: LSN(last &- 1)) else { continue }
+        guard kind == .item else { continue }
         items.append(TrashItem(id: last, inode: inode.value, name: select.bytes(3), parent: parent.value, place: place,
                                second: select.integer(4), mode: node.mode, size: node.info.size, user: node.user))
       }
@@ -115,13 +117,19 @@ extension Vault {
   public func emptyTrash(isDry: Bool = false) throws(VaultError) -> Int {
     let gone = try lock.withLock { () throws(VaultError) -> Set<InodeNumber> in
       let select = try metadata.database.prepare("SELECT inode, parent, died FROM trash ORDER BY died DESC")
-      var whereabouts = Whereabouts(metadata), gone: Set<InodeNumber> = []
+      var whereabouts = Whereabouts(metadata, tellsPaths: false), gone: Set<InodeNumber> = []
       while try select.step() {
         let inode = InodeNumber(select.unsigned(0))
         // What has another name still is not gone.
         if gone.contains(inode) { continue }
         if try metadata.isNamed(inode) { continue }
-        let (kind, _) = try whereabouts.kind(of: inode, in: InodeNumber(select.unsigned(1)), deletedBy: LSN(select.unsigned(2)))
+        let died = LSN(select.unsigned(2))
+        // What was taken back, and deleted again as what it had become, would be told again once that is forgotten.
+        if try metadata.wasTakenBack(inode, after: died) {
+          if try metadata.successor(of: inode) == nil { gone.insert(inode) }
+          continue
+        }
+        let (kind, _) = try whereabouts.kind(of: inode, in: InodeNumber(select.unsigned(1)), deletedBy: died)
         if kind != .version { gone.insert(inode) }
       }
       return gone
@@ -194,24 +202,36 @@ extension Vault {
     return (deletions, change)
   }
 
-  /// The path of a directory from the root, with a slash at its beginning and none at its end; nil where it is not there.
+  /// The path of a directory from the root, with a slash at its beginning and none at its end; nil where it is not there, or
+  /// too long to be told.
   public func path(of directory: InodeNumber) throws(VaultError) -> [UInt8]? {
     try lock.withLock { () throws(VaultError) in try metadata.path(of: directory) }
+  }
+
+  /// The directory, or what was made of it when it was taken back, where that is there.
+  public func living(_ directory: InodeNumber) throws(VaultError) -> InodeNumber? {
+    try lock.withLock { () throws(VaultError) in try metadata.living(directory) }
   }
 }
 
 extension Metadata {
-  /// More than any path has.
-  private static let depthMax = 100_000
+  /// The longest path that is told, bytes: twice what a program can name. Trees may be deeper.
+  private static let pathBytesMax = 8 << 10
+
+  func living(_ directory: InodeNumber) throws(VaultError) -> InodeNumber? {
+    if directory == .root { return directory }
+    return try isNamed(directory) ? directory : successor(of: directory)
+  }
 
   func path(of directory: InodeNumber) throws(VaultError) -> [UInt8]? {
     let select = try database.prepare("SELECT parent, name FROM entry WHERE inode = ? AND type = 16384")
-    var parts: [[UInt8]] = [], at = directory
+    var parts: [[UInt8]] = [], bytes = 0, at = directory
     while at != .root {
       select.bind(1, at.value)
       defer { select.reset() }
-      guard parts.count < Self.depthMax, try select.step() else { return nil }
+      guard bytes < Self.pathBytesMax, try select.step() else { return nil }
       parts.append(select.bytes(1))
+      bytes += parts[parts.count - 1].count + 1
       at = InodeNumber(select.unsigned(0))
     }
     return Array(parts.reversed().map { [0x2F] + $0 }.joined())

@@ -8,13 +8,15 @@ struct Revival {
   let moment: LSN
   /// No limit is asked: it takes the place of something.
   var isFree = false
+  /// Files come back with the set-user-ID and set-group-ID bits they had.
+  var keepsPrivileges = true
   /// The new nodes, by what they were made from.
   var made: [InodeNumber: InodeNumber] = [:]
   var done = Restored()
 
   private static let namesMax = 10
 
-  init(moment: LSN, isFree: Bool = false) { (self.moment, self.isFree) = (moment, isFree) }
+  init(moment: LSN, isFree: Bool = false, keepsPrivileges: Bool = true) { (self.moment, self.isFree, self.keepsPrivileges) = (moment, isFree, keepsPrivileges) }
 
   mutating func miss(_ name: [UInt8]) {
     done.missing += 1
@@ -51,7 +53,7 @@ extension Vault {
   }
 
   private func make(_ source: InodeNumber, _ name: [UInt8], _ parent: InodeNumber, _ revival: inout Revival) throws(VaultError) -> InodeNumber {
-    let inode = try reviveOne(source, revival.moment, name, parent, isFree: revival.isFree)
+    let inode = try reviveOne(source, revival.moment, name, parent, isFree: revival.isFree, keepsPrivileges: revival.keepsPrivileges)
     revival.made[source] = inode
     revival.done.nodes += 1
     return inode
@@ -103,9 +105,12 @@ extension Vault {
     }
   }
 
+  /// So often somebody may make something in a directory that is about to go.
+  private static let turnsMax = 1000
+
   /// Deletes a node and all below it. Whoever has a file of it open goes on with that.
   func removeTree(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
-    var waiting = [(name: name, parent: parent)]
+    var waiting = [(name: name, parent: parent)], turns = 0
     while let next = waiting.last {
       guard let info = try lookup(next.name, in: next.parent) else {
         waiting.removeLast()
@@ -113,13 +118,18 @@ extension Vault {
       }
       let isDirectory = info.mode & S_IFMT == S_IFDIR
       let entries = isDirectory ? try list(info.inode, after: 0, count: Self.entriesPerList, withInfo: false) : []
-      if entries.isEmpty {
-        try remove(next.name, in: next.parent, directory: isDirectory, isOurs: true)
-        waiting.removeLast()
-        continue
-      }
-      for entry in entries {
-        if entry.type == S_IFDIR { waiting.append((entry.name, info.inode)) } else { try remove(entry.name, in: info.inode, directory: false, isOurs: true) }
+      // Others may be at work in it: what they have taken away is gone, what they have made goes, too.
+      do throws(VaultError) {
+        if entries.isEmpty { try remove(next.name, in: next.parent, directory: isDirectory, isOurs: true) }
+        for entry in entries {
+          if entry.type == S_IFDIR { waiting.append((entry.name, info.inode)) } else { try remove(entry.name, in: info.inode, directory: false, isOurs: true) }
+        }
+      } catch {
+        switch error {
+        case .notFound, .isADirectory, .notADirectory: break
+        case .directoryNotEmpty where turns < Self.turnsMax: turns += 1
+        default: throw error
+        }
       }
     }
   }

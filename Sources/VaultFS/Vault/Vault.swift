@@ -50,6 +50,10 @@ public final class Vault: @unchecked Sendable {
   var isClosedForDamage = false
   var hasEpoch = false
   var reported: Set<String> = []
+  /// The last operation before the last collection: what history holds is known up to there.
+  var historyWeighed = LSN.zero
+  /// How long it took to apply the history policy last.
+  var expirySeconds: Int64 = 0
   /// The volume that holds the vault has less than the reserve left: only what frees space goes on.
   let diskIsFull = Atomic<Bool>(false)
   var keeper: Keeper?

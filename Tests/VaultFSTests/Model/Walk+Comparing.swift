@@ -96,7 +96,9 @@ extension Walk {
     for item in found {
       // A part of a directory that came back without it is told by itself from then on.
       guard let expected = history.trash[item.id] else {
-        try require(tree.nodes[InodeNumber(item.inode)]?.links ?? 0 == 0, "node \(item.inode) is in the trash and was not deleted")
+        // (Of a node with several names, each is.)
+        let place = ModelTree.Place(directory: InodeNumber(item.parent), name: item.name)
+        try require(tree[place]?.value != item.inode, "the name `\(String(decoding: item.name, as: UTF8.self))` of node \(item.inode) is in the trash and was not deleted")
         continue
       }
       try require(expected.inode.value == item.inode && expected.place == ModelTree.Place(directory: InodeNumber(item.parent), name: item.name), "another node is in the trash")

@@ -71,7 +71,8 @@ final class JournalWalk {
       broken(.journalSequence, number, 0, "the segment begins with operation \(header.firstLSN.value), and \(last.next.value) to \(header.firstLSN.value - 1) are missing")
     }
     last = max(last, LSN(header.firstLSN.value - min(header.firstLSN.value, 1)))
-    try read(segment, firstOfNext: try next.flatMap { try open($0).header?.firstLSN })
+    // What is wrong with the next one is told when it is its turn.
+    try read(segment, firstOfNext: next.flatMap { (try? open($0))?.header?.firstLSN })
   }
 
   private func read(_ segment: Segment, firstOfNext: LSN?) throws {

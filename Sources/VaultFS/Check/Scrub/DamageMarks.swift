@@ -21,39 +21,10 @@ final class DamageMarks {
     verifier = FrameVerifier(vault.containers, bases: FrameCache(bytesMax: Limits.frameCacheBytes))
   }
 
-  /// Doubts containers that are not there, or end before something that is read from them: nobody could read what is missing.
-  private func doubtWhatIsShort() throws(VaultError) {
-    var sizes: [ContainerNumber: UInt64] = [:], next: UInt64? = 0
-    func size(_ number: ContainerNumber) -> UInt64 {
-      if let known = sizes[number] { return known }
-      let found = (try? vault.containers.file(number).size()) ?? 0
-      sizes[number] = found
-      return found
-    }
+  /// Gives all chunks, some at a time, to `take`, which holds no lock.
+  private func eachBatch(_ take: ([StoredChunk]) throws(VaultError) -> Void) throws(VaultError) {
+    var next: UInt64? = 0
     while let first = next, !shared.cancellation.isCancelled {
-      next = nil
-      try vault.lock.withLock { () throws(VaultError) in
-        try vault.checkWhole()
-        let select = try vault.metadata.database.prepare("SELECT \(StoredChunk.columns) FROM chunk WHERE number >= ? ORDER BY number LIMIT ?")
-        select.bind(1, first)
-        select.bind(2, Self.rowsPerHold)
-        while try select.step() {
-          next = select.unsigned(0) + 1
-          guard let chunk = StoredChunk(select), !chunk.isNowhere, case let frame = chunk.place.frame,
-            frame.offset + UInt64(frame.length) > size(frame.container) else { continue }
-          shared.doubt(frame.container)
-        }
-      }
-    }
-  }
-
-  /// - Returns: how many chunks were noted as damaged.
-  func look() throws(VaultError) -> Int {
-    try doubtWhatIsShort()
-    let doubtful = shared.counts.withLock { $0.doubtful }
-    guard !doubtful.isEmpty else { return 0 }
-    var marked = 0, next: UInt64? = 0
-    while let first = next {
       var rows: [StoredChunk] = []
       next = nil
       try vault.lock.withLock { () throws(VaultError) in
@@ -63,10 +34,35 @@ final class DamageMarks {
         select.bind(2, Self.rowsPerHold)
         while try select.step() {
           next = select.unsigned(0) + 1
-          if let chunk = StoredChunk(select), doubtful.contains(chunk.place.frame.container) { rows.append(chunk) }
+          if let chunk = StoredChunk(select) { rows.append(chunk) }
         }
       }
-      for chunk in rows { if let trouble = trouble(with: chunk), try note(chunk, trouble) { marked += 1 } }
+      try take(rows)
+    }
+  }
+
+  /// Doubts containers that are not there, or end before something that is read from them: nobody could read what is missing.
+  private func doubtWhatIsShort() throws(VaultError) {
+    var sizes: [ContainerNumber: UInt64] = [:]
+    func size(_ number: ContainerNumber) -> UInt64 {
+      if let known = sizes[number] { return known }
+      let found = (try? vault.containers.file(number).size()) ?? 0
+      sizes[number] = found
+      return found
+    }
+    try eachBatch { rows in
+      for frame in rows.lazy.filter({ !$0.isNowhere }).map(\.place.frame) where frame.offset + UInt64(frame.length) > size(frame.container) { shared.doubt(frame.container) }
+    }
+  }
+
+  /// - Returns: how many chunks were noted as damaged.
+  func look() throws(VaultError) -> Int {
+    try doubtWhatIsShort()
+    let doubtful = shared.counts.withLock { $0.doubtful }
+    guard !doubtful.isEmpty else { return 0 }
+    var marked = 0
+    try eachBatch { rows throws(VaultError) in
+      for chunk in rows where doubtful.contains(chunk.place.frame.container) { if let trouble = trouble(with: chunk), try note(chunk, trouble) { marked += 1 } }
     }
     return marked
   }
