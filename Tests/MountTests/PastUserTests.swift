@@ -91,6 +91,18 @@ struct PastUserTests {
     }
   }
 
+  @Test func `what only root can give does not come back by users`() throws {
+    try run { mounted in
+      let point = mounted.point, pub = "\(mounted.point)/pub"
+      let id = try succeed("cd \(pub); echo 1 > f; chown 4002 f; setfattr -n trusted.x -v 1 f; sleep 1.1; \(fsctl) versions list f | head -n 1 | cut -f 1").trimmingCharacters(in: .newlines)
+      try succeed("cd \(pub); setfattr -x trusted.x f; mknod dev c 1 3; chown 4002 dev; rm dev")
+      for target in ["", "--to \(pub)/g"] { try fails("\(bob) \(fsctl) versions restore \(pub)/f \(id) \(target)", saying: "only root can give") }
+      try fails("\(bob) sh -c 'cd \(point); \(fsctl) trash restore pub/dev'", saying: "only root can give")
+      #expect(try succeed("cd \(pub); ls; getfattr -m - f") == "f\n")
+      try succeed("\(fsctl) versions restore \(pub)/f \(id); getfattr -n trusted.x \(pub)/f")
+    }
+  }
+
   @Test func `no answer tells of where one may not look`() throws {
     try run { mounted in
       let point = mounted.point, pub = "\(mounted.point)/pub"

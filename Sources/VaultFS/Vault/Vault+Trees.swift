@@ -105,7 +105,7 @@ extension Vault {
     }
   }
 
-  /// So often somebody may make something in a directory that is about to go.
+  /// So often somebody may change a directory that is about to go.
   private static let turnsMax = 1000
 
   /// Deletes a node and all below it. Whoever has a file of it open goes on with that.
@@ -125,11 +125,8 @@ extension Vault {
           if entry.type == S_IFDIR { waiting.append((entry.name, info.inode)) } else { try remove(entry.name, in: info.inode, directory: false, isOurs: true) }
         }
       } catch {
-        switch error {
-        case .notFound, .isADirectory, .notADirectory: break
-        case .directoryNotEmpty where turns < Self.turnsMax: turns += 1
-        default: throw error
-        }
+        guard error.isOfOthersAtWork, turns < Self.turnsMax else { throw error }
+        turns += 1
       }
     }
   }
@@ -137,6 +134,15 @@ extension Vault {
   /// Removes what owners that were killed left of trees they were taking back.
   func removeAbandoned(while mayGoOn: () -> Bool) throws(VaultError) {
     for place in abandoned where mayGoOn() { try removeTree(place.name, in: place.parent) }
+  }
+}
+
+extension VaultError {
+  fileprivate var isOfOthersAtWork: Bool {
+    switch self {
+    case .notFound, .isADirectory, .notADirectory, .directoryNotEmpty: true
+    default: false
+    }
   }
 }
 
