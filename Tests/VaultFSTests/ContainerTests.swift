@@ -234,7 +234,7 @@ struct ContainerTests {
     let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), 
                               after: JournalReader.End(lastLSN: metadata.state.applied, durable: metadata.state.applied, stamp: 0))
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,
-                      packs: PackWriter(containers: containers, vault: configuration.id, settled: ContainerNumber(containers.next)),
+                      packs: PackWriter(containers: containers, vault: configuration.id),
                       owner: try OwnerLock(vault: path, purpose: "tested"), isReadOnly: false, log: { _ in })
     defer { try? vault.shutDown() }
     try body(vault, disk)

@@ -106,14 +106,11 @@ final class PackWriter: Sendable {
   private let vault: NodeID
   private let bytesMax: UInt64
 
-  /// - Parameter settled: every frame of every container before this one is in the view.
   /// - Parameter unsynced: older packs that no flush may have covered.
   /// - Parameter bytesMax: where one pack ends and the next begins.
-  init(containers: ContainerStore, vault: NodeID, settled: ContainerNumber = ContainerNumber(0), unsynced: [any DiskFile] = [],
-       bytesMax: UInt64 = Limits.packBytes) {
+  init(containers: ContainerStore, vault: NodeID, unsynced: [any DiskFile] = [], bytesMax: UInt64 = Limits.packBytes) {
     (self.containers, self.vault, self.bytesMax) = (containers, vault, bytesMax)
     state.withLock { state in
-      state.number = settled
       state.unsynced = unsynced
       state.unsyncedDirectory = !unsynced.isEmpty
     }

@@ -59,7 +59,7 @@ extension Vault {
     end.stamp = max(end.stamp, metadata.state.stamp)
     let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: end,
                               unsynced: try containers.files(recovered.unsyncedSegments))
-    let packs = PackWriter(containers: containers, vault: configuration.id, settled: ContainerNumber(containers.next), unsynced: recovered.unsyncedPacks)
+    let packs = PackWriter(containers: containers, vault: configuration.id, unsynced: recovered.unsyncedPacks)
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,
                       packs: packs, owner: owner, isReadOnly: readOnly, log: log)
     do throws(VaultError) {
