@@ -11,6 +11,7 @@ extension ParsableCommand {
   /// What every command stands on; first of all.
   public static func settle() {
     Program.name = _commandName
+    Program.hasOutput = fcntl(1, F_GETFD) >= 0
     // Files opened later must not become standard input or output.
     while case let descriptor = unsafe open("/dev/null", O_RDWR), descriptor >= 0 {
       if descriptor > 2 {
@@ -26,12 +27,41 @@ extension ParsableCommand {
   /// The names of the commands below this one that people are told of.
   public static var commands: [String] { configuration.subcommands.filter { $0.configuration.shouldDisplay }.map { $0._commandName } }
 
-  /// What ArgumentParser would answer without a hint.
+  /// What ArgumentParser would answer without a hint: a command that there is none of.
   /// - Returns: an exit code, where that was said.
   public static func misnamed(_ arguments: [String]) -> Int32? {
-    guard arguments.first == "help", arguments.count > 1, !arguments[1].hasPrefix("-"), !commands.contains(arguments[1]) else { return nil }
-    complain("there is no command `\(printable(arguments[1].utf8))`; there are \(commands.joined(separator: ", "))")
-    return 2
+    var level: any ParsableCommand.Type = self, path = _commandName
+    for word in arguments.first == "help" ? arguments.dropFirst() : arguments[...] {
+      let all = level.configuration.subcommands
+      guard !all.isEmpty, !word.hasPrefix("-") else { return nil }
+      if let next = all.first(where: { $0._commandName == word }) {
+        (level, path) = (next, "\(path) \(word)")
+        continue
+      }
+      let names = level.commands, near = names.filter { distance(word, $0) <= 2 }
+      // A letter is sooner left out than put in.
+      let nearest = near.min { (distance(word, $0), $1.utf8.count) < (distance(word, $1), $0.utf8.count) }
+      let hint = nearest.map { "did you mean `\(path) \($0)`?" } ?? "there are \(names.joined(separator: ", "))"
+      complain("there is no command `\(printable("\(path) \(word)".utf8))`; \(hint)")
+      return 2
+    }
+    return nil
+  }
+
+  /// How many letters lie between two words, two that changed places counting as one (optimal string alignment).
+  private static func distance(_ one: String, _ other: String) -> Int {
+    let (a, b) = (Array(one.utf8.prefix(32)), Array(other.utf8))
+    var rows = [Array(0...b.count)]
+    for i in a.indices {
+      var row = [i + 1]
+      for j in b.indices {
+        var least = min(rows[i][j] + (a[i] == b[j] ? 0 : 1), rows[i][j + 1] + 1, row[j] + 1)
+        if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { least = min(least, rows[i - 1][j - 1] + 1) }
+        row.append(least)
+      }
+      rows.append(row)
+    }
+    return rows[a.count][b.count]
   }
 
   /// Parses and runs.

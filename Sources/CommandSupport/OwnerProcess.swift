@@ -26,11 +26,22 @@ public struct OwnerProcess {
   /// Who serves `mount`; nil where nobody does, or nobody whom this user may see.
   public static func serving(_ mount: MountEntry, in mounts: [MountEntry] = MountTable.read()) -> OwnerProcess? {
     // It names the place where it mounted; the same file system may be bound to others.
-    let ends = mounts.filter { $0.device == mount.device }.map { ", mounted on \($0.point)" }
-    func serves(_ words: String) -> Bool { ends.contains(where: words.hasSuffix) }
+    func isNamed(_ other: MountEntry, by words: String) -> Bool { words.hasSuffix(", mounted on \(other.point)") }
+    func serves(_ words: String) -> Bool { mounts.contains { $0.device == mount.device && isNamed($0, by: words) } }
     let named = (try? mount.source.ofVault).flatMap { Vault.owner(of: $0) }
     if let named, serves(named) { return OwnerProcess(words: named, folder: mount.source) }
-    return holder(mount.user, serves) ?? named.map { OwnerProcess(words: $0, folder: mount.source) }
+    if let holder = holder(mount.user, serves) { return holder }
+    // The vault's owner may have been killed, and the next one has mounted it elsewhere.
+    guard let named, !mounts.contains(where: { $0.isVault && $0.device != mount.device && isNamed($0, by: named) }) else { return nil }
+    let owner = OwnerProcess(words: named, folder: mount.source)
+    // Whoever mounted it can write into that file what he likes.
+    if let user = mount.user, let process = owner.id, let its = userOf(process), its != user { return nil }
+    return owner
+  }
+
+  private static func userOf(_ process: pid_t) -> UInt32? {
+    var info = stat()
+    return unsafe stat("/proc/\(process)", &info) == 0 ? info.st_uid : nil
   }
 
   /// The process whose file `owner` says what is looked for, wherever that file is by now. Others may write such files, too:
@@ -43,7 +54,7 @@ public struct OwnerProcess {
       for (name, file) in links {
         let deleted = " (deleted)".utf8, isDeleted = file.bytes.suffix(deleted.count).elementsEqual(deleted)
         let place = isDeleted ? Path(file.bytes.dropLast(deleted.count)) : file
-        guard place.name?.elementsEqual("owner".utf8) == true, let words = contents(of: "/proc/\(process)/fd/\(name)")?.split(separator: 10).first else { continue }
+        guard place.name?.elementsEqual("owner".utf8) == true, let words = contents(of: "/proc/\(process)/fd/\(name)", atMost: 512)?.split(separator: 10).first else { continue }
         let said = String(decoding: words, as: UTF8.self)
         guard said.hasPrefix("process \(process) "), serves(said) else { continue }
         // The file may have been deleted alone: the owner has the directory open, too.

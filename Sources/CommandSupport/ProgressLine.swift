@@ -4,6 +4,7 @@
 // What must stay true: standard output never sees any of it.
 
 import Glibc
+import Printable
 import Synchronization
 public import VaultClient
 

@@ -23,6 +23,12 @@ public struct Failure: Error, CustomStringConvertible {
 /// The command that runs; set once, before anything is said.
 enum Program {
   private static let current = Mutex("vaultfs")
+  private static let output = Atomic<Bool>(true)
+  /// Whether there was a standard output when it began.
+  static var hasOutput: Bool {
+    get { output.load(ordering: .relaxed) }
+    set { output.store(newValue, ordering: .relaxed) }
+  }
   static var name: String {
     get { current.withLock { $0 } }
     set { current.withLock { $0 = newValue } }
@@ -31,6 +37,7 @@ enum Program {
 
 /// A line for standard output, or text of several.
 public func say(_ text: String, end: String = "\n") throws {
+  if !Program.hasOutput { throw Failure.writing(EBADF) }
   var rest = Array("\(text)\(end)".utf8)[...]
   while !rest.isEmpty {
     let count = unsafe rest.withUnsafeBytes { unsafe write(1, $0.baseAddress, $0.count) }
@@ -47,21 +54,6 @@ public func complain(_ message: String, prefix: String? = nil, end: String = "\n
 }
 
 public func systemWords(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }
-
-/// Bytes for people, in binary units.
-public func human(_ bytes: UInt64) -> String {
-  var value = Double(bytes), unit = 0
-  let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
-  while value >= 1024, unit < units.count - 1 { (value, unit) = (value / 1024, unit + 1) }
-  return unit == 0 ? "\(bytes) B" : "\(decimal(value, places: value < 10 ? 2 : 1)) \(units[unit])"
-}
-
-/// A positive number with so many digits behind the point.
-public func decimal(_ value: Double, places: Int) -> String {
-  var digits = String(UInt64((value * pow(10, Double(places))).rounded()))
-  digits = String(repeating: "0", count: max(places + 1 - digits.count, 0)) + digits
-  return "\(digits.dropLast(places)).\(digits.suffix(places))"
-}
 
 /// One line.
 public func asJSON(_ value: some Encodable) -> String {

@@ -56,7 +56,7 @@ extension MountEntry {
   }
 
   private func unmount(lazily: Bool) -> Refusal? {
-    if unsafe point.withCString({ unsafe umount2($0, Int32(lazily ? MNT_DETACH : 0)) }) == 0 { return nil }
+    if unsafe point.withCString({ unsafe umount2($0, Int32(lazily ? MNT_DETACH : 0) | Int32(UMOUNT_NOFOLLOW)) }) == 0 { return nil }
     return errno == EBUSY ? .busy : .other("\(Errno.current)")
   }
 

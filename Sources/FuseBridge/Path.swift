@@ -39,8 +39,9 @@ extension Path: CustomStringConvertible {
   public var description: String { printable(bytes) }
 }
 
-/// A file of /proc or a small one of ours, whole; nil where it cannot be read.
-public func contents(of file: String) -> [UInt8]? {
+/// A file of /proc or a small one of ours; nil where it cannot be read.
+/// - Parameter limit: bytes; what is beyond is left out.
+public func contents(of file: String, atMost limit: Int = 64 << 20) -> [UInt8]? {
   // Not waiting: what has the name of a file may be a pipe.
   let descriptor = unsafe open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
   guard descriptor >= 0 else { return nil }
@@ -50,6 +51,7 @@ public func contents(of file: String) -> [UInt8]? {
     let count = unsafe read(descriptor, &buffer, buffer.count)
     if count < 0 && errno == EINTR { continue }
     if count <= 0 { return count < 0 ? nil : bytes }
-    bytes += buffer[0..<count]
+    bytes += buffer[0..<min(count, limit - bytes.count)]
+    if bytes.count == limit { return bytes }
   }
 }

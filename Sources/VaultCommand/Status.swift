@@ -22,7 +22,7 @@ struct Status: ParsableCommand {
     if let mount, let words = owner?.displacement(of: mount) { throw Failure(words) }
     if let mount, geteuid() != 0, mount.user != geteuid(), (try? RemoteService(device: mount.device).ping()) != nil {
       let others = mount.user.flatMap { $0 == 0 ? nil : " and \(Account.name(ofUser: $0))" } ?? ""
-      throw Failure("what the vault \(mount.source) costs is for root\(others) to know; `fsctl stats \((self.path ?? mount.point).quoted)` shows what is for everyone")
+      throw Failure("what the vault \(mount.source) costs is for root\(others) to know; `fsctl stats \((path == mount.source ? mount.point : self.path ?? mount.point).quoted)` shows what is for everyone")
     }
     var report = try report(of: mount?.source ?? path, owner)
     (report.mount, report.live, report.pid) = (mount?.point.description, mount?.isDead(owner).map { !$0 }, owner?.id)
@@ -70,13 +70,13 @@ extension StatusReport {
     let unique = dedupRatio < 1 ? "stored content, also of files deleted since: history keeps them for a while" : "after deduplication" + ratio(dedupRatio)
     var lines = [
       "vault        \(printable(vault.utf8)) (\(printable(name.utf8)))",
-      "mounted      \(place ?? owner.map { "no; in use by \(printable($0.utf8))" } ?? "no")",
+      "mounted      \(place ?? owner.map { "no; in use by \(printable($0.utf8))\($0.contains(", mounted on ") ? ": files are open there, or another mount namespace has it" : "")" } ?? "no")",
       "nodes        \(nodes)",
       "logical      \(size(logicalBytes))   what the files hold",
       "unique       \(size(uniqueBytes))   \(unique)",
       "compressed   \(size(compressedBytes))   after compression\(ratio(compressionRatio))",
       "stored       \(size(storedBytes))   on disk: packs \(size(packBytes)), journal \(size(journalBytes)), database \(size(databaseBytes))",
-      "available    \(size(availableBytes))   for content, on the volume that holds the vault",
+      "available    \(size(availableBytes))   for content: what the volume and the limits leave",
     ]
     if unsavedBytes > 0 { lines.append("unsaved      \(size(unsavedBytes))   being written now") }
     if let damage { lines.append("damage       \(printable(damage.utf8)) (\(vault)/log has all that was met)") }

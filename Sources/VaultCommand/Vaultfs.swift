@@ -31,15 +31,6 @@ struct Vaultfs: ManualHaving {
     var arguments = Arguments.given
     let program = arguments.isEmpty ? "" : arguments.removeFirst()
     if let translated = MountHelper.arguments(program, arguments, commands: commands) { Glibc.exit(MountHelper.exitCode(run(translated))) }
-    Glibc.exit(hinted(arguments) ?? run(arguments))
-  }
-
-  /// What ArgumentParser would let pass, or answer without a hint.
-  private static func hinted(_ arguments: [String]) -> Int32? {
-    if arguments.first == "umount" {
-      complain("there is no command `umount`; did you mean `vaultfs unmount`?")
-      return 2
-    }
-    return misnamed(arguments)
+    Glibc.exit(misnamed(arguments) ?? run(arguments))
   }
 }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CommandSupport
+import Printable
 import VaultClient
 import VaultFS
 

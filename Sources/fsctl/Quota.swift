@@ -108,12 +108,12 @@ struct QuotaCommand: ParsableCommand {
 
     func run() throws {
       try address.ask("quota list") { vault in
-        var table = Table(["OF", "BYTES", "SOFT", "HARD", "%", "INODES", "SOFT", "HARD", "%", "GRACE"])
+        var list = Listing(["OF", "BYTES", "SOFT", "HARD", "%", "INODES", "SOFT", "HARD", "%", "GRACE"], left: [0])
         _ = try vault.service.ask(QuotasRequest(), Receiver(item: { report in
           let line = QuotaLine(report)
-          if json { try say(asJSON(line)) } else { table.add(line.row(inBytes: bytes)) }
+          if json { try say(asJSON(line)) } else { try list.add(line.row(inBytes: bytes)) }
         }))
-        if !json { try say(table.text) }
+        if !json { try list.end() }
       }
     }
   }

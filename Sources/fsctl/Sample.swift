@@ -2,6 +2,7 @@
 
 import CommandSupport
 import FoundationEssentials
+import Printable
 import VaultClient
 
 struct Sample: Encodable {

@@ -7,6 +7,7 @@ import Testing
 extension MountTests {
   @Suite(.serialized) struct CommandOwnerTests {
     private let vaultfs = MountedVault.program
+    private let fsctl = MountedVault.fsctl
 
     @Test func `unmount names an owner that is stopped, and says how to go on`() throws {
       try MountedVault.run { home in
@@ -87,6 +88,22 @@ extension MountTests {
         }
         #expect(try mount()["live"] as? Bool == false)
         #expect(try succeed("\(vaultfs) status --json").contains(#""live":false,"mount":"\#(home.point)""#))
+      }
+    }
+
+    @Test func `a mount whose owner was killed is dead also when the vault is mounted elsewhere`() throws {
+      try MountedVault.run { home in
+        let elsewhere = home.directory + "/elsewhere"
+        try succeed("mkdir \(elsewhere)")
+        try home.killOwner()
+        try succeed("\(vaultfs) mount \(home.vault) \(elsewhere)")
+        defer { _ = try? succeed("\(vaultfs) unmount \(elsewhere)") }
+        let list = try succeed("\(vaultfs) status").split(separator: "\n")
+        #expect(list.contains { $0.hasPrefix(home.point + " ") && $0.contains("dead") })
+        #expect(list.contains { $0.hasPrefix(elsewhere + " ") && !$0.contains("dead") })
+        try fails("\(fsctl) stats \(home.point)", saying: "\(home.point) is dead")
+        try succeed("timeout 4 \(vaultfs) unmount \(home.point)")
+        try succeed("\(fsctl) stats \(elsewhere)")
       }
     }
 

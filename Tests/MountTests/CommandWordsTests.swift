@@ -7,6 +7,7 @@ import Testing
 extension MountTests {
   @Suite(.serialized) struct CommandWordsTests {
     private let vaultfs = MountedVault.program
+    private let fsctl = MountedVault.fsctl
 
     @Test func `a directory that is gone is not taken for the root`() throws {
       try MountedVault.run(mounted: false) { home in
@@ -108,6 +109,10 @@ extension MountTests {
         try fails("\(vaultfs) help nonsense", code: 2, saying: "nonsense", "unmount")
         try succeed("\(vaultfs) help mount")
         try fails("\(vaultfs) umount \(home.point)", code: 2, saying: "vaultfs unmount")
+        try fails("\(vaultfs) unmuont \(home.point)", code: 2, saying: "no command `vaultfs unmuont`", "did you mean `vaultfs unmount`?")
+        try fails("\(fsctl) versions lst a", code: 2, saying: "no command `fsctl versions lst`", "did you mean `fsctl versions list`?")
+        try fails("\(vaultfs) status \(home.vault) >&-", saying: "standard output")
+        try fails("\(fsctl) help snapshot nonsense", code: 2, saying: "nonsense", "restore")
         try fails("\(vaultfs) mount \(home.vault) \(home.point) -o nonsense", code: 2, saying: "`nonsense`", "strictatime", "nofail", "noexec", "context=", "x-")
         try fails("\(vaultfs) mount \(home.vault) \(home.point) -o remount,ro", saying: "remount", "unmount")
       }

@@ -17,7 +17,7 @@ extension MountTests {
       try MountedVault.run(mounted: false) { home in
         // Other users pass through it.
         try succeed("chmod 755 \(home.directory)")
-        let said = try succeed("TMPDIR=\(home.directory) VAULTFS=\(MountedVault.program) FSCTL=\(MountedVault.program.replacingOccurrences(of: "/vaultfs", with: "/fsctl", options: .backwards)) \(repository)/Examples/home-with-quotas/run --demo")
+        let said = try succeed("TMPDIR=\(home.directory) VAULTFS=\(MountedVault.program) FSCTL=\(MountedVault.fsctl) \(repository)/Examples/home-with-quotas/run --demo")
         #expect(said.contains("home-with-quotas: done"))
         #expect(try succeed("find \(home.directory) -mindepth 1 -name 'home-with-quotas*'") == "")
       }

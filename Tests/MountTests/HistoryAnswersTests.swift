@@ -9,7 +9,7 @@ import Testing
 extension MountTests {
   @Suite(.serialized) struct HistoryAnswersTests {
     private let vaultfs = MountedVault.program
-    private let fsctl = MountedVault.program.replacingOccurrences(of: "/vaultfs", with: "/fsctl", options: .backwards)
+    private let fsctl = MountedVault.fsctl
 
     /// A mount on which each closing makes a version, however soon.
     private func run(_ body: (MountedVault) throws -> Void) throws {

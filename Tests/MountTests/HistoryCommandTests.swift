@@ -5,7 +5,7 @@ import Glibc
 import Testing
 
 struct HistoryCommandTests {
-  private var fsctl: String { MountedVault.program.replacingOccurrences(of: "/vaultfs", with: "/fsctl") }
+  private let fsctl = MountedVault.fsctl
 
   /// A mount on which each closing makes a version, however soon.
   private func run(_ body: (MountedVault) throws -> Void) throws {

@@ -106,9 +106,11 @@ final class MountedVault {
   var vault: String { directory + "/vault" }
   var point: String { directory + "/m" }
 
-  /// The program, built beside the test bundle.
-  static var program: String {
-    URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent("vaultfs").path
+  /// The programs, built beside the test bundle.
+  static var program: String { built("vaultfs") }
+  static var fsctl: String { built("fsctl") }
+  private static func built(_ name: String) -> String {
+    URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent(name).path
   }
 
   /// Makes a vault, mounts it, calls `body`, and cleans up.

@@ -71,7 +71,7 @@ struct PastTests {
 
   @Test func `a listing ends although nothing in it can be read, and shows what follows what it does not show`() throws {
     try MountedVault.run { mounted in
-      let point = mounted.point, fsctl = MountedVault.program.replacingOccurrences(of: "/vaultfs", with: "/fsctl")
+      let point = mounted.point, fsctl = MountedVault.fsctl
       // The name is kept, what it led to is not.
       let moment = try succeed("""
         cd \(point); mkdir d; echo 1 > d/f; sleep 1.1; date +@%s; sleep 1.1; rm d/f; \(fsctl) versions prune d/f
@@ -85,7 +85,7 @@ struct PastTests {
 
   @Test func `a file that was just written and then replaced is in the past as it was`() throws {
     try MountedVault.run { mounted in
-      let point = mounted.point, fsctl = MountedVault.program.replacingOccurrences(of: "/vaultfs", with: "/fsctl")
+      let point = mounted.point, fsctl = MountedVault.fsctl
       // The name is old enough to be kept when its file is replaced, the file's last version is not.
       let moment = try succeed("""
         \(fsctl) versions policy --window 8s \(point) > /dev/null; cd \(point); mkdir d; echo 1 > d/f; sleep 9; echo 2 >> d/f; sleep 1.1

@@ -5,7 +5,7 @@ import Glibc
 import Testing
 
 struct PastUserTests {
-  private let fsctl = MountedVault.program.replacingOccurrences(of: "/vaultfs", with: "/fsctl")
+  private let fsctl = MountedVault.fsctl
   private let bob = "setpriv --reuid=4002 --regid=4002 --clear-groups", mallory = "setpriv --reuid=4003 --regid=4003 --clear-groups"
 
   /// A mount on which each closing makes a version, however soon, in a directory where all may write.

@@ -116,6 +116,65 @@ import Testing
     }
   }
 
+  @Test func `a full disk gets its room back also where every pack has survivors`() throws {
+    try SmallDisk.run(mebibytes: 300) { disk in
+      let home = disk.home
+      var random = Random(seed: 6), count = 0
+      while try home.vault.reserve.space().available > Limits.reserveBytes + 2 << 20 {
+        try home.vault.makeFile("file-\(count)", random.bytes(1 << 20))
+        count += 1
+      }
+      for index in 0..<count where index % 10 > 0 { try home.vault.unlink([UInt8]("file-\(index)"), in: .root) }
+      try home.forgetEverything()
+      let done = try home.collect()
+      let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap { try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)") }
+      #expect(!open.contains { $0.hasPrefix(home.path + "/packs/") && $0.hasSuffix("(deleted)") }, "what has gone is not held open: its room is free")
+      #expect(done.reclaimed > 200 << 20, "of a disk of 300 MiB, nine tenths of it deleted")
+      try home.vault.makeFile("after", random.bytes(64 << 20))
+      try expectSound(home.vault)
+    }
+  }
+
+  @Test func `filled by others while nobody looked, it still shows what it holds, and goes on when there is room`() throws {
+    try SmallDisk.run { disk in
+      let home = disk.home, vault = home.vault, file = try vault.makeFile("file", [1, 2, 3])
+      try vault.syncAll()
+      while vault.lock.withLock({ vault.metadata.operationsSinceCommit }) > 0 { usleep(50_000) }
+      sleep(2)
+      // On a large volume there would be none.
+      _ = vault.reserve.giveUp()
+      disk.fillUp()
+      _ = vault.reserve.giveUp()
+      vault.accessTimes = .always
+      #expect(try vault.contents(of: file) == [1, 2, 3])
+      #expect { try vault.unlink([UInt8]("file"), in: .root) } throws: { isFull($0) }
+      #expect(try vault.contents(of: file) == [1, 2, 3])
+      #expect(vault.status().readOnlyReason == nil)
+      disk.free()
+      try vault.unlink([UInt8]("file"), in: .root)
+      try expectSound(vault)
+    }
+  }
+
+  @Test func `a rename does not put what cannot be saved in the place of what is whole`() throws {
+    try SmallDisk.run { disk in
+      let home = disk.home, vault = home.vault
+      var random = Random(seed: 7)
+      let whole = random.bytes(300_000)
+      try vault.makeFile("good", whole)
+      try vault.syncAll()
+      let inode = try vault.make("new").inode, open = try vault.open(inode)
+      try vault.write(random.bytes(700_000), to: open, at: 0)
+      try disk.fill(leaving: -1)
+      #expect { try vault.rename([UInt8]("new"), in: .root, to: [UInt8]("good"), in: .root, mode: .replace) } throws: { isFull($0) }
+      #expect(try vault.find("good").map { try vault.contents(of: $0.inode) } == whole)
+      // Where nothing gives way, names change.
+      try vault.rename([UInt8]("new"), in: .root, to: [UInt8]("other"), in: .root, mode: .replace)
+      disk.free()
+      vault.close(open)
+    }
+  }
+
   @Test func `names and attributes change where nothing can be saved`() throws {
     try SmallDisk.run(mebibytes: 200) { disk in
       let home = disk.home

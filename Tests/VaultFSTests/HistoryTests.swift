@@ -246,6 +246,31 @@ struct HistoryTests {
     }
   }
 
+  @Test func `what a restore replaces can be taken back, however young it is`() throws {
+    try Home.run { home in
+      let vault = home.vault, file = try vault.makeFile("file", [1])
+      let tree = try vault.makeDirectory("tree")
+      try vault.makeFile("replaced", in: tree, [1])
+      try vault.syncAll()
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment)
+      // All of this is within the window, in which a writer's changes make one version.
+      try vault.put([2, 2], at: 0, in: file)
+      try vault.unlink([UInt8]("replaced"), in: tree)
+      try vault.makeFile("replaced", in: tree, [2, 2])
+      try vault.syncAll()
+      let young = vault.present
+      try vault.restore(file, from: file, at: then)
+      try vault.restoreTree(tree, at: then)
+      #expect(try vault.contents(of: file) == [1])
+      #expect(try vault.find("replaced", in: tree).map { try vault.contents(of: $0.inode) } == [1])
+      #expect(try vault.versions(of: file).map(\.size).sorted() == [1, 1, 2])
+      try vault.restore(file, from: file, at: young)
+      try vault.restoreTree(tree, at: young)
+      #expect(try vault.contents(of: file) == [2, 2])
+      #expect(try vault.find("replaced", in: tree).map { try vault.contents(of: $0.inode) } == [2, 2])
+    }
+  }
+
   @Test func `a directory that is taken back changes in one step, with its own attributes, and what was killed in it goes`() throws {
     try Home.run { home in
       let vault = home.vault

@@ -136,7 +136,7 @@ struct HostileDatabaseTests {
   @Test func `epochs end before their number does`() throws {
     try Home.run { home in
       try home.close()
-      try alter(home.path) { try $0.execute("UPDATE state SET value = \(Int64.max - 1) WHERE key = 'epoch'; UPDATE state SET value = \(Int64.max - 1) WHERE key = 'next_inode'") }
+      try alter(home.path) { try $0.execute("UPDATE state SET value = \(Int64.max - 1) WHERE key = 'epoch'; UPDATE state SET value = \(Metadata.inodeEnd - 1) WHERE key = 'next_inode'") }
       try opening(home.path) { vault throws in
         _ = try? vault.make("last")
         #expect { _ = try vault.make("one too many") } throws: { isDamage($0) }

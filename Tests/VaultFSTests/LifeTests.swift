@@ -149,6 +149,20 @@ struct LifeTests {
     #expect(try names() == before, "an unknown format is refused before anything is touched")
   }
 
+  @Test func `nobody else comes in where the owner's file is gone, nor after a check`() throws {
+    try Home.run { home in
+      #expect(try home.vault.check().isClean)
+      #expect(try Scrub(home.vault, ScrubOptions()).run().isClean)
+      var info = stat()
+      #expect(stat(home.path + "/metadata.db", &info) == 0)
+      let locks = try String(contentsOfFile: "/proc/locks", encoding: .utf8).split(separator: "\n")
+      #expect(locks.contains { $0.contains("POSIX") && $0.contains(" \(getpid()) ") && $0.contains(":\(info.st_ino) ") }, "SQLite has its lock still")
+      #expect(unlink(home.path + "/owner") == 0)
+      #expect { _ = try Vault.open(at: home.path, purpose: "too many", log: { _ in }) } throws: { "\($0)".contains("in use by another process") }
+      try home.vault.make("after")
+    }
+  }
+
   @Test func `a database of a newer schema is refused and left alone`() throws {
     try Home.run { home in
       try home.close()

@@ -167,6 +167,7 @@ struct OptimiserTests {
       #expect(try Data(contentsOf: URL(fileURLWithPath: segment)) == damaged)
       #expect(!home.vault.containers.disk.exists(segment.replacing(".log", with: ".ops")))
       #expect(home.messages.all.count { $0.contains("cannot be read to its end") } == 1, "\(home.messages.all)")
+      #expect(home.vault.damageMet?.contains(segment) == true)
       // Once it is mended nothing is lost.
       try flipInPlace(segment, at: before.count / 2)
       try expectContents(home, expected)

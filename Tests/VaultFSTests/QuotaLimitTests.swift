@@ -236,6 +236,26 @@ struct QuotaLimitTests {
     }
   }
 
+  @Test func `a tree that is taken back from the trash has its limit again, and a copy of one that is there has none`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)
+      try vault.keepEverything()
+      try vault.makeFile("f", in: inner, full(60_000))
+      // Below what is used: what was there comes back all the same.
+      try vault.setQuota(.bytes(50_000), for: .tree(inner))
+      let copy = try vault.revive(tree, at: vault.present, as: [UInt8]("copy"), in: .root)
+      #expect(try vault.quota(of: .tree(try #require(try vault.find("i", in: copy)).inode)) == nil)
+      try vault.removeTree([UInt8]("t"), in: .root)
+      try home.reopen()
+      let item = try #require(try home.vault.trash().first { $0.name == [UInt8]("t") })
+      let again = try home.vault.revive(InodeNumber(item.inode), at: home.vault.momentBefore(item), as: [UInt8]("t"), in: .root)
+      let limited = try #require(try home.vault.find("i", in: again)).inode
+      #expect(try home.vault.quota(of: .tree(limited))?.limits.bytes.hard == 50_000)
+      refused(.quotaExceeded(.tree(limited))) { try home.vault.makeFile("g", in: limited, full(10)) }
+      #expect(try home.vault.quota(of: .tree(inner)) == nil)
+    }
+  }
+
   @Test func `a user over the limit is given nothing`() throws {
     try Home.run { home in
       let vault = home.vault, file = try vault.makeFile("f", full(5000)), small = try vault.makeFile("g", full(10))
@@ -310,7 +330,7 @@ struct QuotaLimitTests {
       refused(.quotaExceeded(.tree(tree)), "the hard one holds in the grace too") { try home.vault.make("d", in: tree) }
       try home.vault.unlink([UInt8]("c"), in: tree)
       let told = home.messages.all.filter { $0.contains("quota of /t\\x0a: ") }
-      #expect(told.count == 2 && told.contains { $0.contains("1400 bytes") } && told.contains { $0.contains("2 nodes") }, "\(told)")
+      #expect(told.count == 2 && told.contains { $0.contains("1.37 KiB") } && told.contains { $0.contains("2 nodes") }, "\(told)")
       #expect(home.vault.status().quotaWarnings.count == 2, "\(home.vault.status().quotaWarnings)")
       usleep(1_200_000)
       refused(.quotaExceeded(.tree(tree))) { try home.vault.write(full(1), to: file, at: 5000) }

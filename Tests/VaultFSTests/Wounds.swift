@@ -225,7 +225,7 @@ extension Wound {
 
   private static let database = [
     Wound(.journalEpoch) { _, db in try db.execute("UPDATE epoch SET key = key + 1 WHERE number = 1") },
-    Wound(.databaseSchema) { _, db in try db.execute("CREATE TABLE stranger (a)") },
+    Wound(.databaseStructure) { _, db in try db.execute("CREATE TRIGGER stranger AFTER INSERT ON entry BEGIN SELECT 1; END") },
     Wound(.databaseStructure) { _, db in
       // Each index where the other one was.
       try db.execute(

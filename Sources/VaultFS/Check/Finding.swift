@@ -74,7 +74,6 @@ public struct Finding: Codable, Hashable, Sendable {
     // Database
     case databasePage = "database-page"
     case databaseStructure = "database-structure"
-    case databaseSchema = "database-schema"
     case viewStale = "view-stale"
     // What is found in the bytes themselves (a scrub)
     case configuration
@@ -140,7 +139,7 @@ extension Finding.Kind {
       .links, .directoryLinks, .directoryEntries, .orphan, .xattrFlag, .manifestEnd, .manifestAllocated, .linkHome: .tree
     case .nodeRecord, .nodeNumber, .nodeEpoch, .rootMissing, .xattrOwner, .manifestPage, .manifestOrder, .manifestChunk, .manifestPart, .pageOwner, .chunkNumber,
       .pastInterval, .pastOverlap, .pastRecord, .pastOwner, .pastChunk, .journalPosition, .journalEpoch, .quotaTree,
-      .databasePage, .databaseStructure, .databaseSchema, .viewStale: .rebuild
+      .databasePage, .databaseStructure, .viewStale: .rebuild
     case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .usageTree, .usageOwner, .containerChunks, .containerMissing, .containerNumber: .count
     case .chunkPlace, .chunkFrame, .chunkNamed, .frameBase, .chunkContent: .mark
     case .baseKept, .baseNoted, .frameDamaged: .keep

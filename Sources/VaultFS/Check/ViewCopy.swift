@@ -19,7 +19,7 @@ final class ViewCopy {
   /// - Throws: `.databaseDamaged` where a page cannot be read.
   init(of work: CheckWork) throws {
     let vault = work.vault, path = "\(vault.path)/\(Self.file)"
-    let bytes = (try? vault.containers.disk.open(Vault.databaseName, .read).size()) ?? 0
+    let bytes = vault.databaseBytes
     // The copy, and half as much again for its index.
     try vault.checkRoom(for: Int(clamping: bytes + bytes / 2))
     nameKey = vault.configuration.nameKey

@@ -201,6 +201,12 @@ final class PackWriter: Sendable {
     }
   }
 
+  /// The pack is gone: it needs no flush, and its bytes are free when nobody has it open.
+  func forget(_ pack: ContainerNumber) {
+    let path = ContainerStore.path(pack, .pack)
+    state.withLock { state in state.unsynced.removeAll { $0.path.hasSuffix(path) } }
+  }
+
   /// Ends the pack being written, if any.
   func seal() throws(VaultError) {
     let error: VaultError? = state.withLock { state in

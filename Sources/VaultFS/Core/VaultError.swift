@@ -1,6 +1,7 @@
 // Everything that can go wrong in a vault, in the engine's words. Numbers for the kernel and sentences for people
 // are made at the edges (VaultMount, the commands) and in `description`, which names the object and the next step.
 
+import Glibc
 import Printable
 
 public enum VaultError: Error, Sendable {
@@ -78,7 +79,7 @@ extension VaultError: CustomStringConvertible {
     case .readOnly(let reason): "the vault is read-only: \(reason)"
     case .diskFull: "the disk that holds the vault is full: less than \(Limits.reserveBytes >> 20) MiB are left there, which are kept back so that deleting goes on; delete something there or give it more space"
     case .quotaExceeded(let subject): "the quota of \(subject) is used up; delete something there, or raise the limit (`fsctl quota set`)"
-    case .disk(let operation, let path, let code): "cannot \(operation) \(path): \(systemMessage(code))"
+    case .disk(let operation, let path, let code): "cannot \(operation) \(path): \(systemMessage(code))\(Self.wayOut(of: code))"
     case .chunkDamaged(let detail): "stored data is damaged: \(detail)"
     case .journalDamaged(let detail): "the journal is damaged: \(detail)"
     case .journalBehind(let vault, let journal, let database): Self.behind(vault, journal, database)
@@ -98,6 +99,16 @@ extension VaultError: CustomStringConvertible {
 }
 
 extension VaultError {
+  /// What to do where the system's words leave it open.
+  private static func wayOut(of code: Int32) -> String {
+    switch code {
+    case EACCES, EPERM: "; it must be this user's: run this as the one it belongs to, or as root"
+    case ENOSPC, EDQUOT: "; delete something on that disk, or give it more space"
+    case EROFS: "; make that file system writable, or choose another place"
+    default: ""
+    }
+  }
+
   private static func behind(_ vault: String, _ journal: UInt64, _ database: UInt64) -> String {
     let end = journal == 0 ? "ends before operation \(database), which" : "ends with operation \(journal), and operation \(database) is what"
     return """

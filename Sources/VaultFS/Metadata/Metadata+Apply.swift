@@ -84,7 +84,7 @@ extension Metadata {
     case .dropSnapshot(let name):
       try dropSnapshot(name)
     case .restore(let inode, let source, let moment, let set):
-      try restore(try update(inode, set, lsn), from: source, at: moment)
+      try restore(try update(inode, set, lsn, isRestored: true), from: source, at: moment)
     case .revive(let new, let parent, let name, let source, let moment, let set):
       let parent = try directory(parent)
       try change(parent, lsn)
@@ -136,10 +136,11 @@ extension Metadata {
     return node
   }
 
+  /// - Parameter isRestored: what it is now becomes a version, however young: taking back can be taken back.
   @discardableResult
-  private func update(_ inode: InodeNumber, _ set: AttributeSet, _ lsn: LSN) throws(VaultError) -> Node {
+  private func update(_ inode: InodeNumber, _ set: AttributeSet, _ lsn: LSN, isRestored: Bool = false) throws(VaultError) -> Node {
     let node = try node(inode)
-    if !set.isAccessOnly { try change(node, lsn, continues: set.continues) }
+    if !set.isAccessOnly { try change(node, lsn, continues: set.continues, isRestored: isRestored) }
     changeOwners(of: node, set.user ?? node.user, set.group ?? node.group)
     node.set(set)
     touch(node)
@@ -216,20 +217,21 @@ extension Metadata {
       for row in rows {
         if let other = try entry(row.name, in: target.inode) {
           guard other.inode != row.inode else { throw .journalDamaged(detail: "operation \(lsn.value) moves node \(row.inode.value) onto itself") }
-          try exchange(row.name, in: source, with: row.name, in: target, time, lsn)
+          try exchange(row.name, in: source, with: row.name, in: target, time, lsn, isRestored: true)
         } else { try rename(row.name, in: source, to: row.name, in: target, drops: false, time, lsn) }
       }
       last = end.cookie
     }
   }
 
+  /// - Parameter isRestored: what had the second name stays in the past, however young.
   private func exchange(_ name: [UInt8], in parent: Node, with newName: [UInt8], in newParent: Node,
-                        _ time: Timestamp, _ lsn: LSN) throws(VaultError) {
+                        _ time: Timestamp, _ lsn: LSN, isRestored: Bool = false) throws(VaultError) {
     let first = try existing(name, in: parent, lsn), second = try existing(newName, in: newParent, lsn)
     let a = try node(first.inode), b = try node(second.inode)
     for changed in [a, b, parent, newParent] { try change(changed, lsn) }
     for (row, directory, node) in [(first, parent, b), (second, newParent, a)] {
-      let born = try succeed(row, of: directory.inode, by: node, lsn)
+      let born = try succeed(row, of: directory.inode, by: node, lsn, isRestored: isRestored && node === a)
       let update = statements.retargetEntry
       update.bind(1, node.inode.value)
       update.bind(2, UInt64(node.mode & S_IFMT))

@@ -51,9 +51,11 @@ extension Metadata {
 
   /// The operation `lsn` is about to change `node`: what it was goes to the past, unless the change belongs to the same version.
   /// - Parameter continues: the writer that made this version is still at it.
-  func change(_ node: Node, _ lsn: LSN, continues: Bool = false) throws(VaultError) {
+  /// - Parameter isRestored: it becomes what it was before: no version goes on over that.
+  func change(_ node: Node, _ lsn: LSN, continues: Bool = false, isRestored: Bool = false) throws(VaultError) {
     guard node.since != lsn else { return }
-    let isCut = state.history.isOn && !continues && state.second &- node.sinceSeconds >= Int64(state.history.window)
+    let isOld = !continues && state.second &- node.sinceSeconds >= Int64(state.history.window)
+    let isCut = state.history.isOn && (isOld || isRestored)
     if isCut || isInSnapshot(node.since) { try cut(node, lsn) }
   }
 
@@ -102,11 +104,12 @@ extension Metadata {
 
   /// `node` takes the name of `row` with the operation `lsn`. Where that is not remembered, because it began a moment ago, `node`
   /// had the name from then on: a name that was always there is in no moment's tree missing.
+  /// - Parameter isRestored: it gives way to what was there before, and is remembered however young.
   /// - Returns: since when `node` has it.
-  func succeed(_ row: EntryRow, of parent: InodeNumber, by node: Node, _ lsn: LSN) throws(VaultError) -> LSN {
+  func succeed(_ row: EntryRow, of parent: InodeNumber, by node: Node, _ lsn: LSN, isRestored: Bool = false) throws(VaultError) -> LSN {
     // One that was something before is not shown as if it had been there: the old one stays, however young.
     let hasPast = try hasPast(node.inode), wasElsewhere = hasPast || node.since <= row.born
-    if try keep(row, of: parent, endingWith: lsn, isDeleted: wasElsewhere) || !state.history.isOn { return lsn }
+    if try keep(row, of: parent, endingWith: lsn, isDeleted: wasElsewhere || isRestored) || !state.history.isOn { return lsn }
     node.since = row.born
     for backdate in [statements.backdatePages, statements.backdateXattrs] {
       backdate.bind(1, node.inode.value)

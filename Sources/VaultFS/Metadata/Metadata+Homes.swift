@@ -25,7 +25,7 @@ extension Metadata {
     if node.isDirectory || node.links <= 1 {
       if let home = home(of: node) { try chargeTrees(weight(of: node).negated, from: home) }
       notePlacement(of: node)
-      if node.isDirectory { state.quotas.remove(.tree(node.inode)) }
+      if node.isDirectory { try endQuota(of: node) }
       return
     }
     if try hasLink(node, place) { return try deleteLink(node, place) }

@@ -131,6 +131,9 @@ extension Metadata {
     DELETE FROM origin WHERE inode >= ?1 AND inode < ?2
       AND NOT EXISTS (SELECT 1 FROM node WHERE node.inode = origin.inode) AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = origin.inode)
     """,
+    """
+    DELETE FROM past_quota WHERE inode >= ?1 AND inode < ?2 AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = past_quota.inode)
+    """,
   ]
 
   /// The end of the next nodes whose past is looked at in one operation; nil where no node from `first` on has one.

@@ -25,8 +25,8 @@ extension Metadata {
     }
   }
 
-  /// Numbers of nodes are below this: what SQLite can hold, with room for one more.
-  static let inodeEnd = UInt64(Int64.max)
+  /// Numbers of nodes are below this: beyond it, a mount numbers what it shows of the past.
+  static let inodeEnd: UInt64 = 1 << 62
   private static let numberEnd = UInt64(Int64.max), containerEnd = ContainerStore.numbersEnd
 
   private static let fields = [

@@ -86,6 +86,29 @@ extension Metadata {
     state.quotas.set(limits, for: subject)
   }
 
+  /// The directory's name goes, and its limit with it, to come back with what is made of its past.
+  func endQuota(of directory: Node) throws(VaultError) {
+    guard let limits = state.quotas[.tree(directory.inode)]?.limits else { return }
+    state.quotas.remove(.tree(directory.inode))
+    guard try hasPast(directory.inode) else { return }
+    let insert = try database.prepare("INSERT OR REPLACE INTO past_quota (inode, limits) VALUES (?, ?)")
+    var w = ByteWriter(capacity: 64)
+    w.quotaLimits(limits)
+    insert.bind(1, directory.inode.value)
+    insert.bind(2, copying: w.bytes)
+    try insert.run()
+  }
+
+  /// The limits of a tree that was deleted, or those it has.
+  func lastLimits(ofTree inode: InodeNumber) throws(VaultError) -> QuotaLimits? {
+    if let entry = state.quotas[.tree(inode)] { return entry.limits }
+    let select = try database.prepare("SELECT limits FROM past_quota WHERE inode = ?")
+    select.bind(1, inode.value)
+    guard try select.step() else { return nil }
+    var reader = unsafe ByteReader(select.raw(0))
+    do throws(Malformed) { return try reader.quotaLimits() } catch { throw damaged("the past limits of directory \(inode.value)") }
+  }
+
   /// The operation with `stamp` is done: soft limits may be crossed, in one direction or the other.
   func settleQuotas(_ stamp: UInt64) throws(VaultError) {
     if state.quotas.isEmpty { return }

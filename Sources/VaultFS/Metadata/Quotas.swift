@@ -3,7 +3,7 @@
 // What must stay true:
 // 1. A limit's `since` is there exactly while the usage is above it, between two operations; it is the stamp of the
 //    operation that crossed it, or that set it below the usage. No clock is asked: a replay finds the same moment.
-// 2. The limit of a tree ends with the directory's name.
+// 2. The limit of a tree ends with the directory's name, and comes back with what is made of its past.
 // Part of the view's state: in memory as a whole, written with every commit.
 
 struct Quotas {

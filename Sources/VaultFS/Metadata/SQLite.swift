@@ -15,6 +15,7 @@ import Printable
   init(path: String) throws(VaultError) {
     self.path = path
     for suffix in ["-wal", "-shm", "-journal"] { try PlainFile.check(path + suffix) }
+    if unsafe access(path, R_OK | W_OK) != 0, errno == EACCES { throw .disk(operation: "open", path: path, code: EACCES) }
     guard try PageChecksums.isProtected(path) else { throw .databaseDamaged(detail: "\(path): its header is damaged") }
     try open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
     var reserved = PageChecksums.reservedBytes
@@ -38,6 +39,7 @@ import Printable
     unsafe sqlite3_extended_result_codes(handle, 1)
     // The log enters the database when we say so (`checkpoint`), never because someone looked and left.
     unsafe vaultfs_no_checkpoint_on_close(handle)
+    unsafe vaultfs_no_code_in_database(handle)
   }
 
   /// Lets go of the file and its locks. Whatever is asked afterwards, also of a statement, throws that it is closed.

@@ -8,10 +8,11 @@ enum Schema {
   static let applicationID: Int64 = 0x5646_536D
 
   /// Databases with fewer migrations are made anew from the journal: nothing in them is worth carrying over by hand.
-  static let versionMin = 6
+  static let versionMin = 7
 
   private static let migrations = [
-    // 1 to 5: of databases that are made anew.
+    // 1 to 6: of databases that are made anew.
+    "",
     "",
     "",
     "",
@@ -41,6 +42,9 @@ enum Schema {
     CREATE TABLE account (
       kind INTEGER NOT NULL, id INTEGER NOT NULL, bytes INTEGER NOT NULL, nodes INTEGER NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
     CREATE TABLE quota (kind INTEGER NOT NULL, id INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
+
+    -- Limits that trees had when they were deleted: they have them again when they are taken back.
+    CREATE TABLE past_quota (inode INTEGER PRIMARY KEY, limits BLOB NOT NULL) STRICT;
 
     -- Manifest pages of nodes whose manifest is too long for the row: extents from `start` up to the next page.
     CREATE TABLE page (
@@ -105,6 +109,24 @@ enum Schema {
     """,
   ]
 
+  /// The tables and indexes that are not what they should be. Who could add some to a database could have it compute whatever
+  /// he likes, for as long as he likes.
+  static func strangers(in database: Database) throws(VaultError) -> [(name: String, what: String)] {
+    let model = try Database(path: ":memory:")
+    for migration in migrations { try model.execute(migration) }
+    let expected = try statements(of: model), found = try statements(of: database)
+    return Set(expected.keys).union(found.keys).sorted().filter { expected[$0] != found[$0] }.map { name in
+      (name, found[name] == nil ? "is missing" : expected[name] == nil ? "is not known" : "is another than it should be")
+    }
+  }
+
+  private static func statements(of database: Database) throws(VaultError) -> [String: String] {
+    var all: [String: String] = [:]
+    let select = try database.prepare("SELECT type || ' ' || name, ifnull(sql, '') FROM sqlite_schema")
+    while try select.step() { all[String(decoding: select.bytes(0), as: UTF8.self)] = String(decoding: select.bytes(1), as: UTF8.self) }
+    return all
+  }
+
   /// Brings `database` to the newest schema; a new one gets all of it.
   static func prepare(_ database: Database) throws(VaultError) {
     // Exclusive before the log is looked at: its index is then in memory, and no file. No page leaves memory before a
@@ -126,6 +148,9 @@ enum Schema {
     guard version >= 0 else { throw .databaseDamaged(detail: "\(database.path): its schema has version \(version)") }
     guard version <= migrations.count else {
       throw .formatUnknown(path: database.path, detail: "its schema is version \(version), this program knows up to \(migrations.count); use a newer vaultfs")
+    }
+    if tables > 0, version == migrations.count, let stranger = try strangers(in: database).first {
+      throw .databaseDamaged(detail: "\(database.path): \(stranger.name) in it \(stranger.what)")
     }
     for number in version..<migrations.count {
       try database.execute("BEGIN IMMEDIATE; \(migrations[number]); PRAGMA application_id = \(applicationID); PRAGMA user_version = \(number + 1); COMMIT")

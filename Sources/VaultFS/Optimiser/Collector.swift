@@ -37,8 +37,8 @@ final class Collector {
   /// While others need the vault, it rests as long as it has worked, and no longer than this at once, nanoseconds.
   private static let restMax: UInt64 = 20_000_000
   private var rested: UInt64 = 0
-  /// A pack is rewritten when this share of it is dead, in parts of 100.
-  private static let deadShareMin: UInt64 = 5
+  /// A pack is rewritten when this share of it is dead.
+  private static let deadShareMin = 0.05
   /// Saves that were under way at the beginning end within this, in steps of 10 ms; else the next collection tries again.
   private static let patience = 3000
   /// Bytes of packs that wait to go together, and how long the first of them does, nanoseconds.
@@ -144,16 +144,35 @@ final class Collector {
   // MARK: Reclaiming
 
   private func reclaim(_ live: [ContainerNumber: UInt64], _ done: inout Collection) throws(VaultError) {
-    let due = vault.lock.withLock {
-      vault.metadata.state.containers.withDead.filter { number in
-        let dead = vault.metadata.state.containers.dead(in: number), all = dead + (live[number] ?? 0)
-        return vault.containers.kind(number) == .pack && dead * 100 >= all * Self.deadShareMin
-      }
-    }
+    var due = packsDue(live)
     guard !due.isEmpty else { return }
     // What ended the references is durable and attested before anything goes.
     try vault.checkpoint()
     try vault.mark()
+    while true {
+      let before = done.packs
+      due = try reclaim(due, &done)
+      // On a full disk what has gone may be the room that the next one needs.
+      guard !due.isEmpty, mayGoOn() else { return }
+      if done.packs == before { throw .diskFull }
+    }
+  }
+
+  /// What gives most for the room it takes comes first.
+  private func packsDue(_ live: [ContainerNumber: UInt64]) -> [ContainerNumber] {
+    let shares: [(pack: ContainerNumber, dead: Double)] = vault.lock.withLock {
+      let containers = vault.metadata.state.containers
+      return containers.withDead.filter { vault.containers.kind($0) == .pack }.map { number in
+        let dead = containers.dead(in: number)
+        return (number, Double(dead) / Double(dead + (live[number] ?? 0)))
+      }
+    }
+    return shares.filter { $0.dead >= Self.deadShareMin }.sorted { ($1.dead, $0.pack.value) < ($0.dead, $1.pack.value) }.map(\.pack)
+  }
+
+  /// - Returns: those for which there is no room.
+  private func reclaim(_ due: [ContainerNumber], _ done: inout Collection) throws(VaultError) -> [ContainerNumber] {
+    var waiting: [ContainerNumber] = []
     for pack in due {
       guard mayGoOn() else { break }
       do throws(VaultError) {
@@ -164,13 +183,15 @@ final class Collector {
           try empty(pack)
         }
       } catch {
-        if case .diskFull = error { throw error }
         if vault.lock.withLock({ vault.failure != nil }) { throw error }
-        vault.log("\(ContainerStore.path(pack, .pack)) keeps what nobody needs of it: \(error)")
+        if case .diskFull = error { waiting.append(pack) } else {
+          vault.log("\(ContainerStore.path(pack, .pack)) keeps what nobody needs of it: \(error)")
+        }
       }
       if isEmptiedDue { try removeEmptied(&done) }
     }
     try removeEmptied(&done)
+    return waiting
   }
 
   /// Moves what is read from `pack`, or needs a base in it, elsewhere.
@@ -182,8 +203,7 @@ final class Collector {
     let (chunks, dependents) = vault.lock.withLock { (vault.metadata.state.containers.chunks(in: pack), vault.metadata.state.containers.dependents(of: pack)) }
     var added: Int64 = 0, frames = 0
     if chunks > 0 || !dependents.isEmpty {
-      guard let moved = try move(from: pack, file, dependents) else { return }
-      added = moved
+      added = try move(from: pack, dependents)
     }
     guard vault.lock.withLock({ vault.metadata.state.containers.chunks(in: pack) == 0 }) else { return }
     _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, _, _ in frames += header.totalLength }
@@ -204,6 +224,7 @@ final class Collector {
         vault.log("\(ContainerStore.path(one.pack, .pack)), which nobody needs, cannot be removed: \(error)")
         continue
       }
+      vault.packs.forget(one.pack)
       gone.append(one)
       done.packs += 1
       done.reclaimed += one.size - one.added
@@ -242,23 +263,17 @@ final class Collector {
     return space.available < Limits.reserveBytes + 2 * UInt64(bytes)
   }
 
-  /// - Returns: bytes of the new pack; nil where something could not be moved.
-  private func move(from pack: ContainerNumber, _ file: any DiskFile, _ dependents: [ContainerNumber]) throws(VaultError) -> Int64? {
-    let room = try file.size()
-    try vault.checkRoom(for: Int(clamping: room))
+  /// - Returns: bytes of the new pack.
+  private func move(from pack: ContainerNumber, _ dependents: [ContainerNumber]) throws(VaultError) -> Int64 {
+    let frames = try framesInUse(of: pack, dependents)
+    try vault.makeRoom(moving: frames.reduce(0) { $0 + $1.survivingBytes })
     let writer = PackWriter(containers: vault.containers, vault: vault.configuration.id, bytesMax: .max)
     let builder = FrameBuilder(vault, pack: writer, index: SimilarityIndex())
     var origins: [ChunkID: ContainerNumber] = [:]
     do throws(VaultError) {
-      for container in [pack] + dependents {
-        let source = try vault.containers.file(container)
-        var frames: [(FrameHeader, UInt64)] = []
-        _ = try PackScanner.frames(of: source, from: 0, verifyPayload: false) { header, at, _ in
-          if container == pack || header.base?.container == pack { frames.append((header, at)) }
-        }
-        for (header, at) in frames {
-          if try add(header, at, in: container, source, to: builder, &origins) { pause() }
-        }
+      for frame in frames {
+        try add(frame, to: builder, &origins)
+        pause()
       }
       try builder.finish()
       try writer.seal()
@@ -282,20 +297,49 @@ final class Collector {
     do throws(VaultError) { try vault.containers.remove(number) } catch { vault.log("a superfluous pack is left: \(error)") }
   }
 
-  /// Adds the chunks of a frame that are read from it.
-  /// - Returns: whether there are any.
-  private func add(_ header: FrameHeader, _ offset: UInt64, in container: ContainerNumber, _ file: any DiskFile, to builder: FrameBuilder,
-                   _ origins: inout [ChunkID: ContainerNumber]) throws(VaultError) -> Bool {
-    let place = FramePlace(container: container, offset: offset, length: UInt32(header.totalLength))
-    let wanted = try vault.lock.withLock { () throws(VaultError) in
+  /// A frame with chunks that are read from it.
+  private struct FrameInUse {
+    let place: FramePlace
+    let chunks: [FrameChunk]
+    /// Which of them.
+    let wanted: [Bool]
+    /// About what they take elsewhere.
+    let survivingBytes: Int
+  }
+
+  /// Those of `pack`, and those elsewhere that are compressed against frames of it.
+  private func framesInUse(of pack: ContainerNumber, _ dependents: [ContainerNumber]) throws(VaultError) -> [FrameInUse] {
+    var found: [FrameInUse] = []
+    for container in [pack] + dependents {
+      var frames: [(header: FrameHeader, place: FramePlace)] = []
+      _ = try PackScanner.frames(of: try vault.containers.file(container), from: 0, verifyPayload: false) { header, at, _ in
+        guard container == pack || header.base?.container == pack else { return }
+        frames.append((header, FramePlace(container: container, offset: at, length: UInt32(header.totalLength))))
+      }
+      for (header, place) in frames {
+        let wanted = try wanted(header, at: place)
+        guard wanted.contains(true) else { continue }
+        let plain = zip(header.chunks, wanted).reduce(0) { $0 + ($1.1 ? Int($1.0.length) : 0) }
+        // Without its base it may take all of them.
+        let bytes = header.base == nil ? header.storedLength * plain / max(header.plainLength, 1) : plain
+        found.append(FrameInUse(place: place, chunks: header.chunks, wanted: wanted, survivingBytes: bytes))
+      }
+    }
+    return found
+  }
+
+  private func wanted(_ header: FrameHeader, at place: FramePlace) throws(VaultError) -> [Bool] {
+    try vault.lock.withLock { () throws(VaultError) in
       var wanted: [Bool] = []
       for chunk in header.chunks { wanted.append(try vault.metadata.frame(of: chunk.id) == place) }
       return wanted
     }
-    guard wanted.contains(true) else { return false }
-    let decoded = try vault.frame(at: place, in: file)
+  }
+
+  private func add(_ frame: FrameInUse, to builder: FrameBuilder, _ origins: inout [ChunkID: ContainerNumber]) throws(VaultError) {
+    let container = frame.place.container, decoded = try vault.frame(at: frame.place, in: try vault.containers.file(container))
     var within: UInt32 = 0
-    for (chunk, isWanted) in zip(header.chunks, wanted) {
+    for (chunk, isWanted) in zip(frame.chunks, frame.wanted) {
       if isWanted {
         let added: Result<Void, VaultError>? = unsafe decoded.withChunk(chunk.id, at: within) { plain in
           do throws(VaultError) { return unsafe .success(try builder.add(chunk, plain)) } catch { return .failure(error) }
@@ -305,7 +349,6 @@ final class Collector {
       }
       within += chunk.length
     }
-    return true
   }
 }
 

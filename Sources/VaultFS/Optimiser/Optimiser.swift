@@ -67,6 +67,7 @@ final class Optimiser {
 
   private func improve(_ container: ContainerNumber) throws(VaultError) {
     guard let contents = try ContainerContents(of: container, in: vault) else {
+      noteIfJournal(container)
       return try keep(container, because: "it cannot be read to its end; it is damaged, or its owner was killed")
     }
     if !contents.isSegment, !(try isWorthIt(contents)) { return try keep(container) }
@@ -74,6 +75,15 @@ final class Optimiser {
     try settle(builder, from: container)
     index = builder.index
     try retire(contents)
+  }
+
+  /// A finished segment goes on to where the next one begins, but for damage; of a pack a killed owner may have left a part.
+  private func noteIfJournal(_ container: ContainerNumber) {
+    guard vault.containers.kind(container) == .segment else { return }
+    let file = "\(vault.path)/\(ContainerStore.path(container, .segment))"
+    vault.lock.withLock {
+      vault.noteDamage("operations in \(file) cannot be read. The database has them, so keep that, and put this file back from a copy: a rebuild ends there")
+    }
   }
 
   /// Leaves a container alone from now on.

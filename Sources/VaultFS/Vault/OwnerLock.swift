@@ -1,5 +1,6 @@
 // One process owns a vault. The file `owner` is locked for as long as it does, and says who it is.
-// The lock is the kernel's (flock(2)): it ends with the process, however that ends; what the file says is for people.
+// The lock is the kernel's (flock(2)): it ends with the process, however that ends; what the file says is for people. The vault's
+// folder is locked, too: it is still the same one where somebody takes the file away.
 // Whoever only looks at a vault that nobody owns shares the lock for that moment (`Visit`), and writes nothing.
 
 import Glibc
@@ -11,6 +12,7 @@ final class OwnerLock: Sendable {
   fileprivate static let patienceMax = 500
 
   private let descriptor: Int32
+  private let directory: Int32
   private let isHeld = Atomic<Bool>(true)
 
   /// - Throws: `.owned`, naming the owner, where there is one.
@@ -20,6 +22,7 @@ final class OwnerLock: Sendable {
       if case .disk(_, _, EROFS) = error { throw Self.onReadOnlyVolume(path) }
       throw error
     }
+    directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     var patience = Self.patienceMax
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
       let code = errno
@@ -35,24 +38,28 @@ final class OwnerLock: Sendable {
       // `deinit` runs for what a throwing initialiser made, too: it must not close a number that is someone else's by then.
       isHeld.store(false, ordering: .relaxed)
       close(descriptor)
+      if directory >= 0 { close(directory) }
       throw code == EWOULDBLOCK ? .owned(path: path, by: owner) : .disk(operation: "lock", path: file, code: code)
     }
-    waitForVisitors(path)
+    if !takeDirectory() {
+      release()
+      throw .owned(path: path, by: "another process, whose file \(file) was taken away")
+    }
     let text = "process \(getpid()) on \(Self.host), \(purpose)\n"
     _ = ftruncate(descriptor, 0)
     _ = unsafe text.withCString { unsafe pwrite(descriptor, $0, strlen($0), 0) }
   }
   deinit { release() }
 
-  /// One that came before there was a file to lock has the directory. Whoever comes later finds the file.
-  private func waitForVisitors(_ path: String) {
-    let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard directory >= 0 else { return }
-    defer { close(directory) }
+  /// A visitor that came before there was a file to lock has the directory for a moment. Whoever comes later finds the file.
+  /// - Returns: false where somebody keeps it.
+  private func takeDirectory() -> Bool {
     for _ in 0..<Self.patienceMax {
-      if flock(directory, LOCK_EX | LOCK_NB) == 0 { return }
+      // (There are file systems on which directories cannot be locked.)
+      if directory < 0 || flock(directory, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK { return true }
       usleep(10_000)
     }
+    return false
   }
 
   static func onReadOnlyVolume(_ path: String) -> VaultError {
@@ -65,6 +72,7 @@ final class OwnerLock: Sendable {
     guard held else { return }
     _ = ftruncate(descriptor, 0)
     close(descriptor)
+    if directory >= 0 { close(directory) }
   }
 
   /// Who owns the vault now; nil if nobody does.

@@ -11,7 +11,7 @@ final class Reserve: Sendable {
   static let name = "reserve"
   static let bytes: UInt64 = 32 << 20
   /// What a commit of the view may need; the reserve is given up for it, and not before: others would take it.
-  private static let needed: UInt64 = 16 << 20
+  static let needed: UInt64 = 16 << 20
   /// Not needed on a volume with this much available.
   private static let plenty: UInt64 = 16 << 30
 
@@ -36,9 +36,10 @@ final class Reserve: Sendable {
   }
 
   /// Gives way where the volume is too full for what must go on now.
-  func makeRoom() {
+  /// - Parameter bytes: what must go on needs beside a commit.
+  func makeRoom(beside bytes: UInt64 = 0) {
     isHeld.withLock { isHeld in
-      if isHeld, let space = try? disk.space(), space.available < Self.needed { giveUp(&isHeld) }
+      if isHeld, let space = try? disk.space(), space.available < Self.needed + bytes { giveUp(&isHeld) }
     }
   }
 

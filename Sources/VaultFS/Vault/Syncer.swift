@@ -129,10 +129,19 @@ extension Vault {
     if fdatasync(log) != 0 { throw lock.withLock { fail(.disk(operation: "sync", path: name, code: errno)) } }
   }
 
+  /// What must go on where others have taken the last of the disk.
+  private func withReserve(_ body: () throws(VaultError) -> Void) throws(VaultError) {
+    do throws(VaultError) { try body() } catch {
+      guard case .diskFull = error, reserve.giveUp() else { throw error }
+      try body()
+    }
+  }
+
   /// Attests in the journal what is durable, and makes that durable.
   func mark() throws(VaultError) {
     try lock.withLock { () throws(VaultError) in
-      do throws(VaultError) { try journal.mark() } catch { throw fail(error) }
+      // (On a full disk nothing has been written, and the next mark says what this one would have.)
+      do throws(VaultError) { try withReserve { () throws(VaultError) in try journal.mark() } } catch { if case .diskFull = error { throw error } else { throw fail(error) } }
     }
     try flush()
   }
@@ -146,9 +155,10 @@ extension Vault {
       try commit()
     } catch { throw fail(error) }
     do throws(VaultError) {
-      if !disk.exists(Self.checkpointName) { _ = try disk.open(Self.checkpointName, .create) }
+      if !disk.exists(Self.checkpointName) { try withReserve { () throws(VaultError) in _ = try disk.open(Self.checkpointName, .create) } }
     } catch {
-      // Nothing has happened yet, and the next checkpoint may find a descriptor.
+      // Nothing has happened yet, and the next checkpoint may find room, or a descriptor.
+      if case .diskFull = error { throw error }
       if case .disk(_, _, EMFILE) = error { throw error }
       if case .disk(_, _, ENFILE) = error { throw error }
       throw fail(error)

@@ -125,14 +125,17 @@ extension Vault {
     try checkName(name)
     try checkName(newName)
     // Without an fsync a rename over a file must still give the old content or the new, whole (promise 2).
-    let moved = try lock.withLock { () throws(VaultError) in
-      [try metadata.entry(name, in: parent), mode == .exchange ? try metadata.entry(newName, in: newParent) : nil].map { $0?.inode }
+    let (moved, other) = try lock.withLock { () throws(VaultError) in
+      (try metadata.entry(name, in: parent)?.inode, try metadata.entry(newName, in: newParent)?.inode)
     }
-    if let inode = moved[0] {
-      // On a full disk names still change; what could not be saved stays in memory, and its writer hears of it.
-      do throws(VaultError) { try save(inode) } catch { if case .diskFull = error {} else { throw error } }
+    if let moved {
+      do throws(VaultError) { try save(moved) } catch {
+        // On a full disk names still change, where nothing whole gives way to what cannot be saved: that stays in memory, and
+        // its writer hears of it.
+        guard case .diskFull = error, other == nil || mode == .exchange else { throw error }
+      }
     }
-    let ended = try withinQuotas(moved.compactMap { $0 }) { () throws(VaultError) in try lock.withLock { () throws(VaultError) -> InodeNumber? in
+    let ended = try withinQuotas([moved, mode == .exchange ? other : nil].compactMap { $0 }) { () throws(VaultError) in try lock.withLock { () throws(VaultError) -> InodeNumber? in
       let from = try metadata.directory(parent), to = try metadata.directory(newParent)
       guard let row = try metadata.entry(name, in: parent) else { throw .notFound }
       if to.links == 0 { throw .notFound }

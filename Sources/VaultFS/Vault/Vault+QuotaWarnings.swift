@@ -2,6 +2,7 @@
 // status whoever is above a soft limit or at a hard one.
 
 import Glibc
+import Printable
 
 extension Vault {
   /// Says which soft limits the last operation crossed. `lock` is held.
@@ -27,12 +28,14 @@ extension Metadata {
 
   func quotaWarning(_ subject: QuotaSubject, _ resource: QuotaResource) throws(VaultError) -> String? {
     guard let entry = state.quotas[subject] else { return nil }
-    let used = try usage(of: subject)[resource], limit = entry.limits[resource], what = resource == .bytes ? "bytes" : "nodes"
+    let used = try usage(of: subject)[resource], limit = entry.limits[resource]
+    func shown(_ amount: UInt64) -> String { resource == .bytes ? human(amount) : "\(amount)" }
+    let all = shown(used) + (resource == .bytes ? "" : " nodes")
     if let hard = limit.hard, used >= hard, used > 0 {
-      return "\(try words(for: subject)): \(used) \(what), the hard limit is \(hard): nothing more can be stored there"
+      return "\(try words(for: subject)): \(all), the hard limit is \(shown(hard)): nothing more can be stored there"
     }
     guard let soft = limit.soft, let since = entry[since: resource], let end = entry.end(of: resource) else { return nil }
-    return "\(try words(for: subject)): \(used) \(what), above the soft limit of \(soft) since \(text(since)): from \(text(end)) on nothing more can be stored there"
+    return "\(try words(for: subject)): \(all), above the soft limit of \(shown(soft)) since \(text(since)): from \(text(end)) on nothing more can be stored there"
   }
 
   func words(for subject: QuotaSubject) throws(VaultError) -> String {

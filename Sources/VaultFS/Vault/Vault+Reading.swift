@@ -215,7 +215,10 @@ extension Vault {
     if at < target.count { unsafe memset(target.baseAddress! + at, 0, target.count - at) }
   }
 
-  private func copy(_ piece: Piece, into target: UnsafeMutableRawBufferPointer, at offset: UInt64, of inode: InodeNumber) throws(VaultError) {
+  /// A chunk may move this often while it is being read.
+  private static let movesMax = 3
+
+  private func copy(_ piece: Piece, into target: UnsafeMutableRawBufferPointer, at offset: UInt64, of inode: InodeNumber, moves: Int = 0) throws(VaultError) {
     do throws(VaultError) {
       let file = try piece.file.get(), frame = try self.frame(at: piece.place.frame, in: file)
       let copied: Void? = unsafe frame.withChunk(piece.id, at: piece.place.offsetInFrame) { plain in
@@ -227,9 +230,22 @@ extension Vault {
         throw .chunkDamaged(detail: "the frame at \(piece.place.frame.offset) of \(file.path) holds another chunk")
       }
     } catch {
+      // What it was compressed against may have gone since it was looked up: then it is somewhere else itself.
+      if moves < Self.movesMax, let moved = moved(piece) { return try unsafe copy(moved, into: target, at: offset, of: inode, moves: moves + 1) }
       suspect(piece.id, because: error)
       report(error, reading: piece.start..<piece.start + UInt64(piece.count), of: inode)
       throw error
+    }
+  }
+
+  /// Where a piece comes from now; nil where that is the same place.
+  private func moved(_ piece: Piece) -> Piece? {
+    lock.withLock {
+      guard let number = try? metadata.chunk(piece.id), let place = try? metadata.place(of: number).place, place != piece.place,
+        let file = try? containers.file(place.frame.container) else { return nil }
+      var moved = piece
+      (moved.place, moved.file) = (place, .success(file))
+      return moved
     }
   }
 

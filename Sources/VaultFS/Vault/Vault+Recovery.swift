@@ -89,6 +89,22 @@ extension Vault {
     return try Database(path: file)
   }
 
+  /// The file of the database, beside SQLite. It stays open for as long as the vault is: closing any descriptor of a file ends all of a
+  /// process's locks on it (fcntl(2)), and SQLite's are such.
+  func databaseFile() throws(VaultError) -> any DiskFile {
+    try lock.withLock { () throws(VaultError) in
+      if let openedDatabase { return openedDatabase }
+      let file = try containers.disk.open(Self.databaseName, .read)
+      openedDatabase = file
+      return file
+    }
+  }
+
+  var databaseBytes: UInt64 {
+    var info = stat()
+    return unsafe lstat("\(path)/\(Self.databaseName)", &info) == 0 ? UInt64(info.st_size) : 0
+  }
+
   static func isViewOutdated(_ path: String) throws(VaultError) -> Bool {
     do throws(VaultError) { try Schema.prepare(try openDatabase(path)) } catch {
       if case .databaseOutdated = error { return true }

@@ -78,6 +78,7 @@ extension Vault {
     do throws(VaultError) {
       var revival = Revival(moment: moment, keepsPrivileges: keepsPrivileges)
       let inode = try revive(source, as: staging, in: parent, &revival)
+      try lock.withLock { () throws(VaultError) in try limitAgain(revival.made, onlyOfGone: true) }
       try rename(staging, in: parent, to: name, in: parent, mode: .noReplace)
       restored = revival.done
       return inode
@@ -114,8 +115,7 @@ extension Vault {
       try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
         try checkQuotas(for: taken.sums, inPlaceOf: given.sums, in: directory)
         try perform(.moveEntries(from: tree, to: directory, time: Self.now()))
-        // A directory's limit ends with it, and was not meant to.
-        for (was, now) in revival.made { if let entry = metadata.state.quotas[.tree(was)], now != tree { try perform(.setQuota(.tree(now), entry.limits)) } }
+        try limitAgain(revival.made.filter { $0.value != tree })
       } }
       try restoreOwn(directory, from: source, at: moment)
       for name in old.subtracting(restored) { try removeTree(name, in: directory) }
@@ -126,6 +126,17 @@ extension Vault {
     } catch {
       try? removeTree(staging, in: directory)
       throw error
+    }
+  }
+
+  /// A tree's limit ended, or is about to end, with a directory that goes on as another one. `lock` is held.
+  /// - Parameter made: what goes on from what.
+  /// - Parameter onlyOfGone: a copy of what is there has no limit.
+  private func limitAgain(_ made: [InodeNumber: InodeNumber], onlyOfGone: Bool = false) throws(VaultError) {
+    for (was, now) in made {
+      guard let limits = try metadata.lastLimits(ofTree: was) else { continue }
+      if onlyOfGone, try metadata.isNamed(was) { continue }
+      try perform(.setQuota(.tree(now), limits))
     }
   }
 

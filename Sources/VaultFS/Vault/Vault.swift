@@ -32,6 +32,8 @@ public final class Vault: @unchecked Sendable {
   let saved: Condition
   let owner: OwnerLock
   let reserve: Reserve
+  /// Guarded by `lock`; see `databaseFile`.
+  var openedDatabase: (any DiskFile)?
   /// Nodes with unsaved bytes.
   var unsaved: [InodeNumber: Node] = [:]
   /// The optimiser, or a collection, is at work: one at a time. Taken before any other lock.
@@ -43,6 +45,8 @@ public final class Vault: @unchecked Sendable {
   var growthSums = GrowthSums()
   /// Nodes without a name that somebody may still hold.
   var orphans: Set<InodeNumber> = []
+  /// When the room on the volume was looked at before an operation, by the monotonic clock; of `lock`.
+  var lastLook: UInt64 = 0
   var failure: String?
   /// The first damage that was met since the vault was opened.
   var damage: String?
@@ -88,6 +92,7 @@ public final class Vault: @unchecked Sendable {
   @discardableResult
   func perform(_ operation: Operation, frames: [Journal.InlineFrame] = [], known: [ChunkID: ChunkNumber] = [:]) throws(VaultError) -> LSN {
     try checkWritable()
+    try lookAfterSilence()
     let lsn: LSN, places: [UInt64]
     do throws(VaultError) { (lsn, places) = try append(operation, frames) } catch {
       // Others have taken the last of the disk: what frees space must go on.
@@ -146,12 +151,32 @@ public final class Vault: @unchecked Sendable {
     if diskIsFull.load(ordering: .relaxed) { try checkRoom(for: 0) }
   }
 
+  /// The first operation of a commit needs this much, bytes, and its followers.
+  private static let commitBytes: UInt64 = 8 << 20
+  private static let silence: UInt64 = 1_000_000_000
+
+  /// Others may have filled the disk while nobody looked, on a volume so large that there is no reserve: then nothing begins that the
+  /// view could not take. `lock` is held.
+  private func lookAfterSilence() throws(VaultError) {
+    guard metadata.operationsSinceCommit == 0, case let now = monotonicNanoseconds(), now - lastLook > Self.silence, let space = try? reserve.space() else { return }
+    diskIsFull.store(space.available < Limits.reserveBytes, ordering: .relaxed)
+    if space.available < Self.commitBytes { throw .diskFull }
+    lastLook = now
+  }
+
   /// Looks how much room the volume has, and refuses `wanted` bytes more where that would eat into the reserve.
   func checkRoom(for wanted: Int) throws(VaultError) {
     guard let space = try? reserve.space() else { return }
     let isFull = space.available < Limits.reserveBytes
     diskIsFull.store(isFull, ordering: .relaxed)
     if isFull || space.available - Limits.reserveBytes < UInt64(wanted) { throw .diskFull }
+  }
+
+  /// Room for moving what survives in a pack that goes: out of what is kept back from everybody else, for it gives more back.
+  func makeRoom(moving bytes: Int) throws(VaultError) {
+    guard let space = try? reserve.space() else { return }
+    if space.available < Reserve.needed + UInt64(bytes) { throw .diskFull }
+    reserve.makeRoom(beside: UInt64(bytes))
   }
 
   /// From here on the vault is read-only. `lock` is held.

@@ -13,6 +13,8 @@ struct ModelLimits {
     }
   }
   private(set) var entries: [QuotaSubject: Entry] = [:]
+  /// Those that ended with their directories.
+  private var ended: [InodeNumber: QuotaLimits] = [:]
 
   var hasSoftOnes: Bool { entries.values.contains { $0.limits.bytes.soft != nil || $0.limits.nodes.soft != nil } }
 
@@ -21,6 +23,9 @@ struct ModelLimits {
     entries[subject, default: Entry(limits: limits)].limits = limits
   }
 
+  /// The limits of a tree, or those it had when it was deleted.
+  func last(ofTree inode: InodeNumber) -> QuotaLimits? { entries[.tree(inode)]?.limits ?? ended[inode] }
+
   /// Something has changed: soft limits are crossed, and those of directories without a name are gone.
   mutating func settle(_ tree: ModelTree, at second: Int64) {
     if entries.isEmpty { return }
@@ -28,6 +33,7 @@ struct ModelLimits {
     for (subject, entry) in entries {
       if case .tree(let inode) = subject, tree.nodes[inode]?.links ?? 0 == 0 {
         entries[subject] = nil
+        ended[inode] = entry.limits
         continue
       }
       for resource in QuotaResource.allCases {

@@ -100,6 +100,7 @@ extension Walk {
     var known: [InodeNumber: InodeNumber] = [:]
     try graft(source, of: past, as: made, at: place, &known)
     history.takenBack.formUnion(known.keys)
+    for (old, new) in known where tree.nodes[old]?.links ?? 0 == 0 { if let last = limits.last(ofTree: old) { limits.set(last, for: .tree(new)) } }
     try findHomes(of: known)
   }
 
@@ -155,7 +156,7 @@ extension Walk {
     history.takenBack.formUnion(known.keys)
     let was = past[directory]
     (tree[directory].mode, tree[directory].user, tree[directory].group, tree[directory].xattrs) = (was.mode, was.user, was.group, was.xattrs)
-    for (old, new) in known { if let entry = limits.entries[.tree(old)] { limits.set(entry.limits, for: .tree(new)) } }
+    for (old, new) in known { if let last = limits.last(ofTree: old) { limits.set(last, for: .tree(new)) } }
     try findHomes(of: known)
     try noteDeleted(before, since: earlier)
   }

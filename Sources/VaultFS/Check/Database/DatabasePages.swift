@@ -9,7 +9,7 @@ enum DatabasePages {
 
   /// - Parameter pace: called with the bytes just read.
   static func look(_ vault: Vault, _ found: (Finding) -> Void, pace: (Int) throws -> Void) throws {
-    let file = try vault.containers.disk.open(Vault.databaseName, .read), buffer = Buffer(capacity: batch * pageBytes)
+    let file = try vault.databaseFile(), buffer = Buffer(capacity: batch * pageBytes)
     defer { withExtendedLifetime(buffer) {} }
     var at: UInt64 = 0
     let size = try file.size()

@@ -49,7 +49,7 @@ final class Scrub {
   func run() throws -> ScrubReport {
     let numbers = (vault.containers.numbers(.pack) + vault.containers.journal).filter { $0.value >= position.next }.sorted()
     for number in numbers { total += (try? vault.containers.file(number).size()) ?? 0 }
-    total += (try? vault.containers.disk.open(Vault.databaseName, .read).size()) ?? 0
+    total += vault.databaseBytes
     try scrubConfiguration()
     do {
       try DatabasePages.look(vault, { shared.found($0) }) { bytes in
