@@ -3,8 +3,9 @@
 # What the build needs, and what it takes to mount: Debian's package names.
 build_packages=(git pkg-config fuse3 libfuse3-dev libsqlite3-dev liblz4-dev libzstd-dev libdeflate-dev)
 
-# One configuration for everything, so that nothing is compiled twice. `-enable-testing` lets tests see internals.
-build_flags=(-c release -Xswiftc -enable-testing)
+# One configuration for everything, so that nothing is compiled twice. `-enable-testing` lets tests see internals; what a target
+# imports, it depends on.
+build_flags=(-c release -Xswiftc -enable-testing --explicit-target-dependency-import-check error)
 
 say() { printf '%s: %s\n' "$me" "$*"; }
 fail() { printf '%s: %s\n' "$me" "$*" >&2; exit 1; }

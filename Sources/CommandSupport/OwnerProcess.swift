@@ -92,19 +92,30 @@ public struct OwnerProcess {
 
   /// Why nothing goes on, and how it could.
   public var silence: String {
-    let process = id.map { "\($0)" } ?? "PROCESS"
+    let who = "\(printable(words.utf8)), which owns it, does not answer", process = id.map { "\($0)" } ?? "PROCESS"
+    if !isStopped, let folder, RemoteService(vault: folder.bytes).isDeserted {
+      let next = mountPoint.map { ", or `vaultfs unmount \($0.quoted)` and mount it again" } ?? ""
+      return "\(who): nobody listens on \(folder)/\(VaultServer.socketName), which was removed, or the owner is just beginning or ending; try again in a moment\(next)"
+    }
     return """
-      \(printable(words.utf8)), which owns it, does not answer\(isStopped ? ": it is stopped" : ""). `kill -CONT \(process)` lets a stopped process go on; \
+      \(who)\(isStopped ? ": it is stopped" : ""). `kill -CONT \(process)` lets a stopped process go on; \
       as the last resort `kill -KILL \(process)` ends it: what was saved is safe, and the next mount recovers
       """
+  }
+
+  /// As it names it.
+  private var mountPoint: Path? {
+    guard let end = words.firstRange(of: ", mounted on ")?.upperBound else { return nil }
+    return Path(String(words[end...]))
   }
 
   /// What has become of the folder that `mount` names as its source; nil where it is in its place.
   public func displacement(of mount: MountEntry) -> String? {
     guard folder != mount.source else { return nil }
     let next = "`vaultfs unmount \(mount.point.quoted)`"
-    guard let folder else {
-      return "the folder \(mount.source) of the vault mounted on \(mount.point) was deleted; copy from there what can still be read, then \(next)"
+    // (A disk that was taken away lazily leaves a path that leads nowhere.)
+    guard let folder, (try? folder.ofVault).map({ Vault.owner(of: $0) == words }) == true else {
+      return "the folder \(mount.source) of the vault mounted on \(mount.point) is not there any more: it was deleted, or its disk was taken away; copy from there what can still be read, then \(next)"
     }
     return "the folder \(mount.source) of the vault mounted on \(mount.point) was moved, and is \(folder) now; \(next), and mount it from there"
   }
@@ -123,13 +134,22 @@ extension [MountEntry] {
   /// The mount of the vault at `path`, or the one that `path` lies in.
   public func ofVault(_ path: Path) -> MountEntry? {
     if let around = holding(path), around.isVault { return around }
-    return last { $0.isVault && $0.source == path }
+    return ofFolder(path)
   }
 
-  /// Refuses `path` where the vault that is mounted from there is not there any more.
+  /// The mount of the vault whose folder `path` is, or was when it was mounted.
+  public func ofFolder(_ path: Path) -> MountEntry? {
+    if let mount = last(where: { $0.isVault && $0.source == path }) { return mount }
+    guard let words = (try? path.ofVault).flatMap({ Vault.owner(of: $0) }) else { return nil }
+    return last { $0.isVault && words.hasSuffix(", mounted on \($0.point)") && OwnerProcess.serving($0, in: self)?.folder == path }
+  }
+
+  /// Refuses `path` where its vault is mounted and was moved since, from there or to there; or nobody can answer for it, because its
+  /// owner is stopped.
   public func refuseDisplaced(_ path: Path) throws {
-    guard let mount = last(where: { $0.isVault && $0.source == path }), let owner = OwnerProcess.serving(mount, in: self) else { return }
+    guard let mount = ofFolder(path), let owner = OwnerProcess.serving(mount, in: self) else { return }
     if let words = owner.displacement(of: mount) { throw Failure(words) }
+    if owner.isStopped { throw Failure("the vault \(mount.source) is mounted on \(mount.point), and \(owner.silence)") }
   }
 }
 

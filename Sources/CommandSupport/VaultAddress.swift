@@ -108,10 +108,9 @@ public struct ReachedVault {
   fileprivate static func folder(_ given: Path) throws -> (path: Path, text: String) {
     let mounts = MountTable.read(), path = try given.resolved(mounts), text = try path.ofVault
     if let mount = mounts.holding(path), mount.isVault { throw Failure("\(path) is a path inside the mount of the vault \(mount.source); name it without --vault") }
-    if let mount = mounts.last(where: { $0.isVault && $0.source == path }), let owner = OwnerProcess.serving(mount, in: mounts), let words = owner.displacement(of: mount) {
-      throw Failure(words)
-    }
-    _ = try Vault.readConfiguration(text)
+    try mounts.refuseDisplaced(path)
+    // Root may ask everybody's, by who owns it.
+    if geteuid() != 0 || Vault.owner(of: text) == nil { _ = try Vault.readConfiguration(text) }
     return (path, text)
   }
 
@@ -140,8 +139,7 @@ public struct ReachedVault {
     if owner.isStopped { throw Failure(owner.silence) }
     do { try service.ping() } catch let error as ServiceError {
       switch error.code {
-      case .silent: throw Failure(owner.silence)
-      case .unreachable: throw Failure("\(printable(owner.words.utf8)) owns the vault and does not listen: it is just beginning or ending, or it is another command; try again in a moment")
+      case .silent, .unreachable: throw Failure(owner.silence)
       default: throw error
       }
     }

@@ -40,6 +40,14 @@ public final class RemoteService: VaultService {
   }
   private var isReachable: Bool { (try? connect()) != nil }
 
+  /// Whether nobody listens: the socket is gone, or whoever made it.
+  public var isDeserted: Bool {
+    do {
+      _ = try connect()
+      return false
+    } catch { return (error as? ServiceError)?.code == .unreachable }
+  }
+
   public func ask<Request: VaultRequest>(_ request: Request, _ receiver: Receiver<Request.Item>) throws -> Request.Answer {
     let question = Array(try JSONEncoder().encode(Question(request)))
     guard question.count <= FrameKind.request.lengthMax else { throw ServiceError(.invalidArgument, "the request `\(Request.name)` is longer than \(FrameKind.request.lengthMax) bytes") }

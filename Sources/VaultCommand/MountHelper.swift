@@ -9,9 +9,9 @@ enum MountHelper {
   /// - Returns: the arguments of `vaultfs mount`, where it was mount(8) that called `program`.
   static func arguments(_ program: String, _ given: [String], commands: [String]) -> [String]? {
     if program.split(separator: "/").last?.hasPrefix("mount.") == true { return translate(given) }
-    // No command has a slash.
-    guard let source = given.first, source.contains("/"), !source.hasPrefix("-"), given.count > 1, !commands.contains(source) else { return nil }
-    return translate(given)
+    // A command has no slash, and no `-o` behind it but `mount`.
+    guard let source = given.first, !source.hasPrefix("-"), given.count > 1, !commands.contains(source), source != "help" else { return nil }
+    return source.contains("/") || given.count > 3 && given[2] == "-o" ? translate(given) : nil
   }
 
   /// mount(8) has its own: 1 wrongly called, 32 mount failed.

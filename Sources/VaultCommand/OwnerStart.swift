@@ -72,7 +72,7 @@ struct OwnerStart {
     guard directory >= 0 else { throw Failure("cannot open \(settings.vault): \(systemWords(errno))") }
     defer { close(directory) }
     let log = unsafe openat(directory, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0o600)
-    let misplaced = "\(settings.vault)/log is not a plain file; remove it: the owner makes a new one"
+    let misplaced = "\(settings.vault)/log is not a plain file of its own; remove it: the owner makes a new one"
     guard log >= 0 else {
       let failure = errno
       switch failure {
@@ -83,7 +83,7 @@ struct OwnerStart {
       }
     }
     var info = stat()
-    guard unsafe fstat(log, &info) == 0, info.st_mode & S_IFMT == S_IFREG else {
+    guard unsafe fstat(log, &info) == 0, info.st_mode & S_IFMT == S_IFREG, info.st_nlink == 1 else {
       close(log)
       throw Failure(misplaced)
     }

@@ -22,9 +22,11 @@ struct Rebuild: ParsableCommand {
         `vaultfs unmount \(mount.point.quoted) && vaultfs rebuild \(mount.source.quoted)`
         """)
     }
+    try mounts.refuseDisplaced(resolved)
     let path = try resolved.ofVault
     let onTerminal = isatty(2) == 1
-    let untouched = "The present database is untouched"
+    let hasDatabase = unsafe access("\(path)/metadata.db", F_OK) == 0
+    let untouched = hasDatabase ? "The present database is untouched" : "There is no database, and nothing was changed"
     // What the journal has lost, the present database may still know.
     if let file = Vault.missingSegment(of: path) {
       throw Failure("""
@@ -41,7 +43,7 @@ struct Rebuild: ParsableCommand {
       guard case .journalDamaged(let detail) = error else { throw error }
       throw Failure("""
         cannot rebuild \(path), because its journal is damaged: \(detail). \(untouched). Put what is missing or damaged in \(path)/journal back from a copy \
-        of the vault; or, where the present database is sound, `vaultfs mount \(resolved.quoted) DIR` (or with --read-only) shows what it knows
+        of the vault\(hasDatabase ? "; or, where the present database is sound, `vaultfs mount \(resolved.quoted) DIR` (or with --read-only) shows what it knows" : ", or `metadata.db`")
         """)
     }
     for note in notes { complain("warning: \(note)") }

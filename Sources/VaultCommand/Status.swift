@@ -9,7 +9,8 @@ import VaultClient
 import VaultFS
 
 struct Status: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Show what a vault holds and what it costs; without an argument, the vaults mounted here.")
+  static let configuration = CommandConfiguration(abstract: "Show what a vault holds and what it costs; without an argument, the vaults mounted here.",
+    discussion: "It ends with status 1 where a mount is dead: its owner was killed.")
 
   @Argument(help: "A vault, or a directory inside a mounted one.", completion: .directory, transform: Path.argument) var path: Path?
   @Flag(help: "One JSON object, sizes in bytes.") var json = false
@@ -27,6 +28,7 @@ struct Status: ParsableCommand {
     var report = try report(of: mount?.source ?? path, owner)
     (report.mount, report.live, report.pid) = (mount?.point.description, mount?.isDead(owner).map { !$0 }, owner?.id)
     try say(json ? asJSON(report) : report.text(inBytes: bytes))
+    if report.live == false { throw ExitCode.failure }
   }
 
   private func report(of vault: Path, _ owner: OwnerProcess?) throws -> StatusReport {
@@ -52,12 +54,12 @@ struct Status: ParsableCommand {
       let owner = OwnerProcess.serving(mount, in: all)
       return (mount, owner, Listed(mount: "\(mount.point)", vault: "\(mount.source)", live: mount.isDead(owner).map { !$0 }, pid: owner?.id))
     }
-    if json { return try say(asJSON(found.map(\.2))) }
-    if mounts.isEmpty { try say("No vault is mounted here. `vaultfs mount VAULT DIR` mounts one.") }
-    for (mount, owner, listed) in found {
+    if json { try say(asJSON(found.map(\.2))) } else if mounts.isEmpty { try say("No vault is mounted here. `vaultfs mount VAULT DIR` mounts one.") }
+    for (mount, owner, listed) in found where !json {
       let trouble = listed.live == false ? deathNotice(mount.point, mount.source) : owner?.displacement(of: mount) ?? (owner?.isStopped == true ? owner!.silence : nil)
       try say("\(mount.point)  (vault \(mount.source))\(trouble.map { "  \($0)" } ?? "")")
     }
+    if found.contains(where: { $0.2.live == false }) { throw ExitCode.failure }
   }
 }
 
@@ -80,6 +82,7 @@ extension StatusReport {
     ]
     if unsavedBytes > 0 { lines.append("unsaved      \(size(unsavedBytes))   being written now") }
     if let damage { lines.append("damage       \(printable(damage.utf8)) (\(vault)/log has all that was met)") }
+    if let loss { lines.append("lost         \(printable(loss.utf8)) (\(vault)/log has all)") }
     for warning in quotaWarnings { lines.append("quota        \(printable(warning.utf8))") }
     if let readOnlyReason { lines.append("read-only    \(printable(readOnlyReason.utf8))") }
     return lines.joined(separator: "\n")

@@ -26,7 +26,8 @@ struct Unmount: ParsableCommand {
       throw Failure("\(entry.point) was mounted by \(name); run this as \(name): `vaultfs unmount \(entry.point.quoted)`")
     }
     // Asked while it can be: its log is for those who look for something.
-    let damage = owner.flatMap { owner in owner.answers ? owner.folder.flatMap { try? RemoteService(vault: $0.bytes).status() } : nil }?.damage
+    let before = owner.flatMap { owner in owner.answers ? owner.folder.flatMap { try? RemoteService(vault: $0.bytes).status() } : nil }
+    if let loss = before?.loss { complain("warning: \(printable(loss.utf8))") }
     if !lazy {
       // The kernel would wait for it, for ever.
       if let owner, owner.isSilent { throw Failure("cannot unmount \(entry.point): \(owner.silence)") }
@@ -41,7 +42,7 @@ struct Unmount: ParsableCommand {
     if let other = MountTable.read().last(where: { $0.device == entry.device && $0.isVault }) {
       return try say("Unmounted from \(entry.point); the vault \(entry.source) is still mounted on \(other.point).")
     }
-    if let owner, try waitForEnd(of: owner, entry) { try judge(owner, entry, damage) }
+    if let owner, try waitForEnd(of: owner, entry) { try judge(owner, entry, before?.damage) }
   }
 
   private func findMount(_ mounts: [MountEntry]) throws -> MountEntry {
@@ -50,7 +51,7 @@ struct Unmount: ParsableCommand {
     if let vault = mounts.last(where: { $0.point == point && $0.isVault }), let top = mounts.top(at: point) {
       throw Failure("\(SessionError.mountCovered(path: "\(point)", by: "\(top.type) from \(top.source)")); the vault \(vault.source) lies beneath it")
     }
-    if let other = mounts.last(where: { $0.isVault && $0.source == point }) {
+    if let other = mounts.ofFolder(point) {
       throw Failure("\(directory) is a vault, mounted on \(other.point); run `vaultfs unmount \(other.point.quoted)`")
     }
     throw Failure("no vault is mounted on \(directory); `vaultfs status` lists the vaults mounted here")

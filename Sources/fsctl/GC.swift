@@ -19,7 +19,8 @@ struct GC: ParsableCommand {
       let done = try vault.service.ask(CollectRequest(isDry: dryRun))
       if json { return try say(asJSON(done)) }
       let found = "\(done.chunks) chunks (\(human(done.bytes))) that nothing refers to"
-      try say(dryRun ? found : "\(found); \(done.packs) packs rewritten or removed, \(human(UInt64(max(done.reclaimed, 0)))) given back")
+      let known = done.packs > 0 ? "; \(done.packs) packs are due, with \(human(UInt64(max(done.reclaimed, 0)))) that was found before" : ""
+      try say(dryRun ? found + known : "\(found); \(done.packs) packs rewritten or removed, \(human(UInt64(max(done.reclaimed, 0)))) given back")
     }
   }
 }

@@ -16,7 +16,9 @@ extension MountTests {
         defer { kill(owner, SIGCONT) }
         try fails("timeout 30 \(vaultfs) unmount \(home.point)", saying: "process \(owner)", "does not answer", "kill -CONT \(owner)", "kill -KILL \(owner)")
         #expect(Date().timeIntervalSince(began) < 15)
-        try fails("timeout 30 \(vaultfs) status \(home.point)", saying: "kill -CONT \(owner)")
+        for command in ["status \(home.point)", "mount \(home.vault) \(home.directory)/other", "rebuild \(home.vault)", "init \(home.vault)"] {
+          try fails("mkdir -p \(home.directory)/other; timeout 30 \(vaultfs) \(command)", saying: "kill -CONT \(owner)")
+        }
         #expect(home.isMounted)
         kill(owner, SIGCONT)
         try home.unmount()
@@ -54,6 +56,12 @@ extension MountTests {
           let ran = try shell("\(vaultfs) \(command)", seconds: 30)
           #expect(ran.status == 1 && ran.output.contains("is \(moved) now") && !ran.output.contains("vaultfs init"), "\(command): \(ran.output)")
         }
+        // Where it is now, too.
+        for command in ["\(vaultfs) status", "\(vaultfs) rebuild", "\(vaultfs) init", "\(fsctl) stats --vault", "\(fsctl) check --vault"] {
+          try fails("\(command) \(moved)", saying: "is \(moved) now", "vaultfs unmount \(home.point)")
+        }
+        try fails("mkdir \(home.directory)/other && \(vaultfs) mount \(moved) \(home.directory)/other", saying: "is \(moved) now")
+        try fails("\(vaultfs) unmount \(moved)", saying: "vaultfs unmount \(home.point)")
         #expect(try succeed("\(vaultfs) unmount \(home.point)").contains(moved))
         try succeed("mv \(moved) \(home.vault)")
         try home.mount()
@@ -75,6 +83,19 @@ extension MountTests {
       }
     }
 
+    @Test func `where the owner's socket is removed, unmounting is the advice, and no killing`() throws {
+      try MountedVault.run { home in
+        try succeed("rm \(home.vault)/socket")
+        for command in ["\(vaultfs) status \(home.vault)", "\(vaultfs) mount \(home.vault) \(home.point)", "\(fsctl) stats \(home.point)", "\(fsctl) stats --vault \(home.vault)"] {
+          let ran = try shell(command, seconds: 30)
+          #expect(ran.status == 1 && ran.output.contains("\(home.vault)/socket") && ran.output.contains("vaultfs unmount \(home.point)") && !ran.output.contains("kill"), "\(command): \(ran.output)")
+        }
+        try succeed("\(vaultfs) unmount \(home.point)")
+        try home.mount()
+        try succeed("\(fsctl) stats \(home.point)")
+      }
+    }
+
     @Test func `a mount whose owner was killed is shown as dead`() throws {
       try MountedVault.run { home in
         let mount = { try home.status() }
@@ -83,11 +104,13 @@ extension MountTests {
         #expect(try succeed("\(vaultfs) status --json").contains(#""live":true,"mount":"\#(home.point)""#))
         try home.killOwner()
         for arguments in ["", home.vault, home.point] {
-          let said = try succeed("\(vaultfs) status \(arguments)")
-          #expect(said.contains("dead: its owner ended") && said.contains("vaultfs unmount \(home.point)"), "\(said)")
+          let ran = try shell("\(vaultfs) status \(arguments)")
+          #expect(ran.status == 1 && ran.output.contains("dead: its owner ended") && ran.output.contains("vaultfs unmount \(home.point)"), "\(ran)")
         }
-        #expect(try mount()["live"] as? Bool == false)
-        #expect(try succeed("\(vaultfs) status --json").contains(#""live":false,"mount":"\#(home.point)""#))
+        for arguments in ["", home.vault] {
+          let ran = try shell("\(vaultfs) status --json \(arguments)")
+          #expect(ran.status == 1 && ran.output.contains(#""live":false"#) && ran.output.contains(#""mount":"\#(home.point)""#), "\(ran)")
+        }
       }
     }
 
@@ -98,7 +121,7 @@ extension MountTests {
         try home.killOwner()
         try succeed("\(vaultfs) mount \(home.vault) \(elsewhere)")
         defer { _ = try? succeed("\(vaultfs) unmount \(elsewhere)") }
-        let list = try succeed("\(vaultfs) status").split(separator: "\n")
+        let list = try shell("\(vaultfs) status").output.split(separator: "\n")
         #expect(list.contains { $0.hasPrefix(home.point + " ") && $0.contains("dead") })
         #expect(list.contains { $0.hasPrefix(elsewhere + " ") && !$0.contains("dead") })
         try fails("\(fsctl) stats \(home.point)", saying: "\(home.point) is dead")

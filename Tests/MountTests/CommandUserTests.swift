@@ -40,6 +40,7 @@ extension MountTests {
         for _ in 0..<100 where home.owner != nil { usleep(50_000) }
         try succeed("\(space.enter) \(vaultfs) \(home.vault) \(home.point) -o rw,noexec && \(space.enter) findmnt -n -o OPTIONS \(home.point) | grep noexec && \(umount)")
         try fails("\(space.enter) \(vaultfs) \(d)/nowhere \(home.point) -o rw", code: 32, saying: "nowhere")
+        try fails("\(space.enter) \(vaultfs) nowhere \(home.point) -o rw", code: 32, saying: "nowhere")
         for _ in 0..<100 where home.owner != nil { usleep(50_000) }
       }
     }
@@ -58,7 +59,9 @@ extension MountTests {
         #expect(try shell("\(space.enter) cat \(point)/file").status != 0, "not even root enters without --allow-other")
         try fails("\(asUser) 'cd ~ && \(vaultfs) init other && \(vaultfs) mount other /usr'", saying: "you may not mount on /usr")
         // Root may ask its owner, and leaves nothing in a vault that has none.
-        try succeed("\(space.enter) \(vaultfs) status \(d)/home/v")
+        try succeed("\(space.enter) \(vaultfs) status \(d)/home/v && \(space.enter) \(MountedVault.fsctl) stats --vault \(d)/home/v")
+        let refused = try shell("\(space.enter) \(vaultfs) rebuild \(d)/home/v")
+        #expect(refused.status == 1 && refused.output.contains("is in use") && !refused.output.contains("chown"), "\(refused)")
         try succeed("\(asUser) 'cd ~ && env PATH=/nonexistent \(vaultfs) unmount m'")
         #expect(!space.isMounted(point))
         try fails("\(vaultfs) status \(d)/home/v", saying: "\(d)/home/v", "belongs to")

@@ -68,7 +68,9 @@ struct AttributesTests {
       #expect(try vault.info(file).mode & 0o777 == 0o761)
       var change = AttributeChange()
       change.mode = 0o640
+      let before = vault.lock.withLock { vault.journal.lastLSN.value }
       #expect(try vault.change(file, change).mode & 0o777 == 0o640)
+      #expect(vault.lock.withLock { vault.journal.lastLSN.value } == before + 1, "a kill leaves both or neither")
       #expect(try vault.xattr(AccessControlList.accessName, of: file) == list([(1, 6, none), (2, 7, 9), (4, 4, none), (16, 4, none), (32, 0, none)]))
       // A list that says no more than the mode is the mode.
       try vault.setXattr(AccessControlList.accessName, of: file, to: list([(1, 6, none), (4, 2, none), (32, 4, none)]), mode: .set, by: root)
@@ -254,7 +256,10 @@ struct AttributesTests {
       try expectDropped("chown") {
         var change = AttributeChange()
         change.user = 5
+        let before = vault.lock.withLock { vault.journal.lastLSN.value }
         _ = try vault.change(file, change)
+        #expect(vault.lock.withLock { vault.journal.lastLSN.value } == before + 1)
+        #expect(try vault.info(file).user == 5)
       }
     }
   }

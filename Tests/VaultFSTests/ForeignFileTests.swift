@@ -72,6 +72,24 @@ import Testing
     }
   }
 
+  @Test func `a copy made of hard links is refused, for to write to it would be to write to the vault`() throws {
+    try Home.run { home in
+      try plant(home.vault)
+      home.vault.keeper?.stop()
+      for file in ["owner", "metadata.db", "metadata.db-wal"] {
+        try withCopy(home) { copy in
+          let other = copy + ".other"
+          try FileManager.default.moveItem(atPath: "\(copy)/\(file)", toPath: other)
+          defer { unlink(other) }
+          let before = FileManager.default.contents(atPath: other)
+          try #require(link(other, "\(copy)/\(file)") == 0)
+          #expect(attempts(copy).contains { $0.0 == "open" && "\($0.1)".contains("\(copy)/\(file): it has other names") }, "\(file)")
+          #expect(FileManager.default.contents(atPath: other) == before, "\(file)")
+        }
+      }
+    }
+  }
+
   @Test func `the owner of a vault is asked for at once, whatever stands there`() throws {
     try Home.run { home in
       try withCopy(home) { copy in

@@ -54,6 +54,47 @@ struct JournalEndTests {
     }
   }
 
+  @Test(arguments: [false, true])
+  func `an operation that cannot be done was refused and is cut off, but where others follow it is damage`(isFollowed: Bool) throws {
+    try Home.run { home in
+      let (copy, _) = try killed(home, makes: ["one"]), killed = copy + ".killed"
+      let failed = try Vault.open(at: copy, purpose: "tested", log: { _ in })
+      failed.keeper?.stop()
+      let refused = try failed.lock.withLock { () throws in
+        let (lsn, _) = try failed.journal.append(.drop(InodeNumber(999_999)))
+        if isFollowed { _ = try failed.journal.append(.dropSnapshot(name: [1])) }
+        return lsn
+      }
+      try FileManager.default.copyItem(atPath: copy, toPath: killed)
+      defer { try? FileManager.default.removeItem(atPath: killed) }
+      try? failed.shutDown()
+      let says = "operation \(refused.value)"
+      if isFollowed {
+        for _ in 0..<2 { #expect { try opening(killed) { _ in } } throws: { isJournal($0) && "\($0)".contains("\(says) cannot be done") } }
+        #expect { try Vault.rebuild(at: killed) { _ in } } throws: { isJournal($0) && "\($0)".contains(says) }
+        let shown = try Vault.open(at: killed, purpose: "tested", readOnly: true, log: { _ in })
+        defer { try? shown.shutDown() }
+        #expect(try shown.find("one") != nil)
+      } else {
+        // By a rebuild, or by opening.
+        let rebuilt = killed + ".rebuilt"
+        try FileManager.default.copyItem(atPath: killed, toPath: rebuilt)
+        defer { try? FileManager.default.removeItem(atPath: rebuilt) }
+        let told = Messages()
+        try Vault.rebuild(at: rebuilt, log: told.add) { _ in }
+        #expect(told.contain("cut off") && told.contain(says), "\(told.all)")
+        for place in [killed, rebuilt] {
+          let vault = try Vault.open(at: place, purpose: "tested", log: told.add)
+          defer { try? vault.shutDown() }
+          #expect(try vault.find("one") != nil)
+          try vault.make("two")
+          try vault.syncAll()
+        }
+        #expect(try opening(killed) { try $0.find("two") } != nil)
+      }
+    }
+  }
+
   @Test func `after a kill the very last record may be torn, and is cut off by a rebuild, too, which says so`() throws {
     try Home.run { home in
       let (copy, segment) = try killed(home, makes: ["one", "two"])

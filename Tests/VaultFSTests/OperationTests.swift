@@ -69,6 +69,7 @@ extension Random {
       .setQuota(subject(), limits()),
       .removeQuota(subject()),
       .moveEntries(from: inode(), to: inode(), time: time()),
+      .together([.moveEntries(from: inode(), to: inode(), time: time()), .setQuota(.vault, QuotaLimits())]),
       .forget(nodes: 3..<UInt64(3 + below(1 << 20)), through: LSN(word() >> 2)),
       .setHistory(policy()),
       .mend(inode()),

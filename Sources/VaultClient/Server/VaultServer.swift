@@ -15,7 +15,7 @@ import Printable
 import Synchronization
 
 public final class VaultServer: Sendable {
-  static let socketName = "socket"
+  public static let socketName = "socket"
 
   private let host: ServiceHost
   private let clients = Clients()

@@ -36,12 +36,13 @@ public enum Limits {
   static let segmentBytes: UInt64 = 16 << 20
   /// More than any segment has, archived or not; a longer one is damage, and not read.
   static let segmentBytesMax: UInt64 = 256 << 20
-  /// A pack is sealed beyond this, bytes.
-  static let packBytes: UInt64 = 64 << 20
+  /// A pack is sealed beyond this, bytes: what survives in it can move to a new one within what is kept back of a full volume
+  /// (`reserveBytes`), and a commit of the view beside it.
+  static let packBytes: UInt64 = 32 << 20
   /// More than any pack has: what stands behind is not searched for frames.
   static let packBytesMax: UInt64 = 1 << 30
   /// Open containers kept for reading.
-  static let containersOpenMax = 64
+  static let containersOpenMax = 128
 
   /// A manifest page holds at most this many extents.
   static let pageExtentsMax = 256

@@ -87,8 +87,8 @@ extension VaultError: CustomStringConvertible {
       "the metadata database is damaged: \(detail); with the vault unmounted, `vaultfs rebuild \(shellQuoted(folder(of: detail)))` makes it anew from the journal and the packs"
     case .databaseOutdated(let path): "the metadata database \(path) was made by an earlier vaultfs; mounting the vault makes it anew"
     case .formatUnknown(let path, let detail): "\(path): \(detail)"
-    case .notAVault(let path, let detail): "\(path) is not a vault: \(detail); `vaultfs init` makes one in an empty directory"
-    case .vaultMissing(let path): "\(path) does not exist; `vaultfs init` makes a vault there"
+    case .notAVault(let path, let detail): "\(path) is not a vault: \(detail); see whether the path is right, or make a new vault in an empty directory with `vaultfs init`"
+    case .vaultMissing(let path): "\(path) does not exist; see whether the path is right, or make a new vault there with `vaultfs init`"
     case .misplaced(let path, let kind, let wanted):
       "\(path) is \(kind), where a vault has a \(wanted) of its own; take it away, and put back what belongs there, from a copy of the vault if need be"
     case .directoryInUse(let path, let detail): "\(path): \(detail)"

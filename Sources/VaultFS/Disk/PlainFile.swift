@@ -18,6 +18,7 @@ enum PlainFile {
     do throws(VaultError) {
       if unsafe fstat(descriptor, &info) != 0 { throw failure("stat", place) }
       try check(info, isDirectory: false, place)
+      if flags & O_ACCMODE != O_RDONLY { try checkUnshared(info, place) }
     } catch {
       close(descriptor)
       throw error
@@ -42,10 +43,19 @@ enum PlainFile {
     return descriptor
   }
 
-  /// Refuses what is there and is no file.
+  /// Refuses what is there and is no file that can be written to.
   static func check(_ path: String) throws(VaultError) {
     var info = stat()
-    if unsafe lstat(path, &info) == 0 { try check(info, isDirectory: false, path) }
+    guard unsafe lstat(path, &info) == 0 else { return }
+    try check(info, isDirectory: false, path)
+    try checkUnshared(info, path)
+  }
+
+  /// What is written here would be written there, too: in a copy made of hard links (`cp -al`), or in what somebody linked here.
+  private static func checkUnshared(_ info: stat, _ place: String) throws(VaultError) {
+    if info.st_nlink > 1 {
+      throw .directoryInUse(path: place, detail: "it has other names (hard links), and writing to it would change them, too; put a copy in its place, as `cp` without --link makes it")
+    }
   }
 
   private static func check(_ info: stat, isDirectory: Bool, _ place: String) throws(VaultError) {

@@ -36,6 +36,11 @@ final class RealDisk: Disk {
     (try? inside(path) { directory, name in unsafe faccessat(directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 }) ?? false
   }
 
+  /// Nobody else enters, or reads.
+  func makePrivate() throws(VaultError) {
+    if fchmod(root, 0o700) != 0 { throw failure("make private", path) }
+  }
+
   /// Refuses what is no directory of the vault's own.
   func check(directory path: String) throws(VaultError) { close(try directory(path)) }
 

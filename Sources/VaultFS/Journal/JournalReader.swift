@@ -5,7 +5,8 @@
 // shows that, if it says that its LSN was durable: what no flush has covered may be gone in any part. After a mere
 // kill (or a clean end) nothing that was written is gone, only the very last write can be torn: there any valid record
 // of a greater LSN shows it. Then it is damage: reported, never cut; where only a chunk is missing, the rest goes on
-// without it. Else it and all that follows is what an interrupted write or a power cut left: cut off for good, kept
+// without it. An operation that could not be applied, and that no other follows, was refused when it was tried: the journal ends
+// before it. Else it and all that follows is what an interrupted write or a power cut left: cut off for good, kept
 // aside (JournalCut.swift) and reported.
 
 import Printable
@@ -48,18 +49,20 @@ struct JournalReader {
 
   /// Visits everything after `lsn`, beginning at `offset` of segment `first` (0: at its start), through all later segments.
   /// - Parameter afterPowerCut: unflushed writes may be missing. (They are never after a kill: then what is missing is damage.)
-  func read(after lsn: LSN, from first: ContainerNumber, at offset: UInt64, afterPowerCut: Bool, _ visitor: Visitor) throws(VaultError) -> End {
+  /// - Parameter refused: an operation that could not be applied.
+  func read(after lsn: LSN, from first: ContainerNumber, at offset: UInt64, afterPowerCut: Bool, but refused: LSN? = nil, _ visitor: Visitor) throws(VaultError) -> End {
     var end = End.start
     end.lastLSN = lsn
     let segments = containers.journal.filter { $0 >= first }
     for (index, number) in segments.enumerated() {
       let segment = try Segment(number, in: containers, vault: vault), later = segments[(index + 1)...]
       var place = Place(segment: segment, at: Int(number == first ? offset : 0), later: later, afterPowerCut: afterPowerCut)
-      guard let what = try read(&place, &end, visitor) else { continue }
+      guard let what = try read(&place, &end, but: refused, visitor) else { continue }
+      let next = end.lastLSN.next, missing = next == refused ? next.next : next
       // An unfinished write may be followed by the segment of the next opening, which goes on right after it.
-      if let next = later.first, let header = try Segment(next, in: containers, vault: vault).header, header.firstLSN <= end.lastLSN.next,
-        !segment.attests(end.lastLSN.next, from: place.at) { continue }
-      if try wasThere(end.lastLSN.next, at: place) {
+      if let following = later.first, let header = try Segment(following, in: containers, vault: vault).header, header.firstLSN <= next,
+        !segment.attests(next, from: place.at) { continue }
+      if try wasThere(missing, at: place) {
         throw .journalDamaged(detail: "\(what) at byte \(place.at) of \(path)/\(segment.file.path)\(afterPowerCut ? "" : Self.howToInsist(path))")
       }
       end.torn = End.Torn(segment: number, offset: UInt64(place.at), what: what, last: end.lastLSN)
@@ -97,7 +100,7 @@ struct JournalReader {
   }
 
   /// - Returns: what stands at `place` that is not a part of the journal, if the segment does not end as it should.
-  private func read(_ place: inout Place, _ end: inout End, _ visitor: Visitor) throws(VaultError) -> String? {
+  private func read(_ place: inout Place, _ end: inout End, but refused: LSN?, _ visitor: Visitor) throws(VaultError) -> String? {
     let segment = place.segment
     defer { withExtendedLifetime(segment) {} }
     guard let header = segment.header else {
@@ -128,6 +131,7 @@ struct JournalReader {
         try visitor.frame(frame, UInt64(place.at + RecordHeader.length), segment.number)
       case .operation where record.lsn > end.lastLSN:
         guard record.lsn == end.lastLSN.next else { return "operation \(record.lsn.value), which does not follow \(end.lastLSN.value)," }
+        if record.lsn == refused { return "operation \(record.lsn.value), which cannot be done and was refused when it was tried," }
         var reader = unsafe ByteReader(body)
         guard let operation = try? Operation(decoding: &reader, stamp: record.stamp), reader.isAtEnd else { return "operation \(record.lsn.value), which is none," }
         if place.afterPowerCut, try !visitor.isComplete(operation), try !wasThere(record.lsn, at: place) {

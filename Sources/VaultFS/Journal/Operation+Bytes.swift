@@ -8,7 +8,10 @@ extension Operation {
     case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
       insertRange, collapseRange, drop, epoch, reserve, snapshot, dropSnapshot, restore, revive, setHistory, pin, expire
     case setQuota = 24, removeQuota, moveEntries, forget
-    case mend = 40, detach
+    case mend = 40, detach, together
+
+    /// What an operation may consist of.
+    static let parts: [Kind] = [.rename, .setAttributes, .restore, .setQuota, .moveEntries]
   }
 
   /// - Parameter stamp: of the record that holds it: times near it are kept as a small difference.
@@ -71,6 +74,9 @@ extension Operation {
       kind(.moveEntries); w.varint(source.value); w.varint(target.value); w.time(time, near: stamp)
     case .forget(let nodes, let lsn):
       kind(.forget); w.varint(nodes.lowerBound); w.varint(nodes.upperBound); w.varint(lsn.value)
+    case .together(let parts):
+      kind(.together); w.varint(UInt64(parts.count))
+      for part in parts { part.encode(into: &w, stamp: stamp) }
     case .mend(let inode):
       kind(.mend); w.varint(inode.value)
     case .detach(let parent, let cookie):
@@ -78,8 +84,8 @@ extension Operation {
     }
   }
 
-  init(decoding r: inout ByteReader, stamp: UInt64) throws(Malformed) {
-    guard let kind = Kind(rawValue: try r.u8()) else { throw Malformed() }
+  init(decoding r: inout ByteReader, stamp: UInt64, isPart: Bool = false) throws(Malformed) {
+    guard let kind = Kind(rawValue: try r.u8()), !isPart || Kind.parts.contains(kind) else { throw Malformed() }
     switch kind {
     case .create: self = try .create(decoding: &r, stamp)
     case .link: self = .link(try r.inode(), parent: try r.inode(), name: try r.name(), time: try r.time(near: stamp))
@@ -128,6 +134,7 @@ extension Operation {
       let first = try r.inode().value, end = try r.inode().value
       guard first <= end else { throw Malformed() }
       self = .forget(nodes: first..<end, through: try r.moment())
+    case .together: self = try .together(decoding: &r, stamp)
     case .mend: self = .mend(try r.inode())
     case .detach: self = .detach(parent: try r.inode(), cookie: try r.varint())
     }
@@ -138,6 +145,14 @@ extension Operation {
     // Within what ages can be subtracted from.
     guard first <= end, now.magnitude < 1 << 40 else { throw Malformed() }
     return .expire(nodes: first..<end, now: now)
+  }
+
+  private static func together(decoding r: inout ByteReader, _ stamp: UInt64) throws(Malformed) -> Operation {
+    var parts: [Operation] = []
+    for _ in 0..<(try r.varint32()) {
+      parts.append(try Operation(decoding: &r, stamp: stamp, isPart: true))
+    }
+    return .together(parts)
   }
 
   private static func create(decoding r: inout ByteReader, _ stamp: UInt64) throws(Malformed) -> Operation {

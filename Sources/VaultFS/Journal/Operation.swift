@@ -94,6 +94,8 @@ enum Operation: Hashable {
   case removeQuota(QuotaSubject)
   /// All entries of a directory go to another: each changes places with the one of its name there, or takes a free place.
   case moveEntries(from: InodeNumber, to: InodeNumber, time: Timestamp)
+  /// Operations that are one: none of them, or all. Of those kinds alone that put a tree back (`Kind.parts`).
+  case together([Operation])
   /// What nobody needs of the past of these nodes, and ended with the operation `through` or before, is forgotten, whatever
   /// the policy says; but for what snapshots and pins hold.
   case forget(nodes: Range<UInt64>, through: LSN)

@@ -10,6 +10,13 @@ extension Metadata {
     guard lsn == state.applied.next else { throw .journalDamaged(detail: "operation \(lsn.value) follows \(state.applied.value)") }
     try begin()
     try noteMoment(lsn, stamp)
+    try takeEffect(operation, lsn, stamp, known)
+    try settleQuotas(stamp)
+    state.applied = lsn
+    state.stamp = max(state.stamp, stamp)
+  }
+
+  private func takeEffect(_ operation: Operation, _ lsn: LSN, _ stamp: UInt64, _ known: [ChunkID: ChunkNumber] = [:]) throws(VaultError) {
     switch operation {
     case .create(let new, .none, _, let time):
       try make(new, in: new.inode, time: time, lsn, stamp)
@@ -36,7 +43,7 @@ extension Metadata {
       let row = try existing(name, in: parent, lsn), node = try node(row.inode)
       try change(parent, lsn)
       try keep(row, of: parent.inode, endingWith: lsn, isDeleted: true)
-      if try isLoss(node, in: parent) { try noteDeleted(row, from: parent.inode, lsn) }
+      if try isLoss(node, in: parent) { try noteDeleted(row, from: try placeTold(of: parent), lsn) }
       try deleteEntry(row, in: parent)
       try endStaging(node)
       try release(node, row.cookie, from: parent, drops: drops, time, lsn, isDeleted: true)
@@ -117,10 +124,9 @@ extension Metadata {
       try mend(inode)
     case .detach(let parent, let cookie):
       try detach(cookie, from: parent)
+    case .together(let parts):
+      for part in parts { try takeEffect(part, lsn, stamp) }
     }
-    try settleQuotas(stamp)
-    state.applied = lsn
-    state.stamp = max(state.stamp, stamp)
   }
 
   @discardableResult
@@ -197,7 +203,9 @@ extension Metadata {
       // Where the name stays in the past, what it led to does.
       try release(try self.node(old.inode), old.cookie, from: newParent, drops: drops, time, lsn, isDeleted: born == lsn)
     }
-    try keep(row, of: parent.inode, endingWith: lsn, isDeleted: false)
+    // What goes aside from a tree that is taken back is about to be deleted.
+    let isSetAside = state.staging.contains(newParent.parent) && !state.staging.contains(parent.parent)
+    try keep(row, of: parent.inode, endingWith: lsn, isDeleted: isSetAside)
     try deleteEntry(row, in: parent)
     let cookie = try insertEntry(newName, of: node, in: newParent, born: born)
     try move(node, from: Place(parent: parent.inode, cookie: row.cookie), to: Place(parent: newParent.inode, cookie: cookie))
@@ -216,7 +224,8 @@ extension Metadata {
     while case let rows = try entries(of: source.inode, after: last, count: Self.entriesPerList), let end = rows.last {
       for row in rows {
         if let other = try entry(row.name, in: target.inode) {
-          guard other.inode != row.inode else { throw .journalDamaged(detail: "operation \(lsn.value) moves node \(row.inode.value) onto itself") }
+          // One more name of what has that name already: it stays where it is.
+          if other.inode == row.inode { continue }
           try exchange(row.name, in: source, with: row.name, in: target, time, lsn, isRestored: true)
         } else { try rename(row.name, in: source, to: row.name, in: target, drops: false, time, lsn) }
       }

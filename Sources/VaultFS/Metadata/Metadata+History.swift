@@ -53,6 +53,7 @@ extension Metadata {
   /// - Parameter continues: the writer that made this version is still at it.
   /// - Parameter isRestored: it becomes what it was before: no version goes on over that.
   func change(_ node: Node, _ lsn: LSN, continues: Bool = false, isRestored: Bool = false) throws(VaultError) {
+    for watch in watches { watch.note(node.inode) }
     guard node.since != lsn else { return }
     let isOld = !continues && state.second &- node.sinceSeconds >= Int64(state.history.window)
     let isCut = state.history.isOn && (isOld || isRestored)
@@ -74,6 +75,7 @@ extension Metadata {
   /// The last name of `node` is about to go.
   /// - Parameter isDeleted: somebody deleted it; else something was put in its place.
   func keep(_ node: Node, endingWith lsn: LSN, isDeleted: Bool) throws(VaultError) {
+    for watch in watches { watch.note(node.inode) }
     if isInSnapshot(node.since) || state.history.isOn && (isDeleted || !isYoung(node.since)) { try cut(node, lsn) }
   }
 
@@ -89,7 +91,8 @@ extension Metadata {
   /// - Returns: whether it is remembered.
   @discardableResult
   func keep(_ row: EntryRow, of parent: InodeNumber, endingWith lsn: LSN, isDeleted: Bool) throws(VaultError) -> Bool {
-    guard isInSnapshot(row.born) || state.history.isOn && (isDeleted || !isYoung(row.born)) else { return false }
+    // No moment sees what one operation gave and took.
+    guard row.born < lsn, isInSnapshot(row.born) || state.history.isOn && (isDeleted || !isYoung(row.born)) else { return false }
     let insert = statements.insertPastEntry
     insert.bind(1, parent.value)
     insert.bind(2, row.cookie)
@@ -107,6 +110,7 @@ extension Metadata {
   /// - Parameter isRestored: it gives way to what was there before, and is remembered however young.
   /// - Returns: since when `node` has it.
   func succeed(_ row: EntryRow, of parent: InodeNumber, by node: Node, _ lsn: LSN, isRestored: Bool = false) throws(VaultError) -> LSN {
+    if row.born == lsn { return lsn }
     // One that was something before is not shown as if it had been there: the old one stays, however young.
     let hasPast = try hasPast(node.inode), wasElsewhere = hasPast || node.since <= row.born
     if try keep(row, of: parent, endingWith: lsn, isDeleted: wasElsewhere || isRestored) || !state.history.isOn { return lsn }

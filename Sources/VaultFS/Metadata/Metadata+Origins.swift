@@ -62,6 +62,15 @@ extension Metadata {
     try statements.insertStaging.run(directory.inode)
   }
 
+  /// Whether a name is that of such a directory: nobody else sees it, nor reaches what is in it.
+  func isStaged(_ row: EntryRow) -> Bool { !state.staging.isEmpty && state.staging.contains(row.inode) }
+
+  /// What has its name in `directory` for as long as a tree is taken back was, or will be, in the one that this goes on from.
+  func placeTold(of directory: Node) throws(VaultError) -> InodeNumber {
+    guard state.staging.contains(directory.parent), !state.staging.contains(directory.inode) else { return directory.inode }
+    return try origins(of: directory.inode).first?.inode ?? directory.inode
+  }
+
   /// What was put together has its name now, or is gone. Does nothing for any other node.
   func endStaging(_ node: Node) throws(VaultError) {
     if state.staging.remove(node.inode) != nil { try statements.deleteStaging.run(node.inode) }
@@ -80,6 +89,8 @@ extension Metadata {
       try statements.deleteOrigin.run(node.inode)
       return false
     }
+    // What has more names was one of those that stay, and lent its name; or goes on under another.
+    if parent.parent == staging, !node.isDirectory, node.links > 1 { return false }
     return try !isSucceeded(node.inode)
   }
 

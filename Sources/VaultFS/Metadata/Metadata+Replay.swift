@@ -6,6 +6,8 @@ final class Replay {
   let metadata: Metadata
   /// An operation is being applied: where that failed, half of it may be in the view.
   private(set) var isHalfway = false
+  /// The operation that could not be applied, where that is the journal's fault.
+  private(set) var refused: LSN?
   /// Files that operations gave content which was not stored then.
   private var incomplete: Set<InodeNumber> = []
   private var damagedPacks: [ContainerNumber] = []
@@ -74,10 +76,19 @@ final class Replay {
       operation: { [self] operation, lsn, stamp throws(VaultError) in
         isHalfway = true
         for id in try missing(operation) { try metadata.insertMissing(id) }
-        try metadata.apply(operation, lsn: lsn, stamp: stamp)
+        do throws(VaultError) { try metadata.apply(operation, lsn: lsn, stamp: stamp) } catch { throw refusal(of: lsn, error) }
         isHalfway = false
         if metadata.operationsSinceCommit >= Limits.commitOperations { try metadata.commit() }
       })
+  }
+
+  private func refusal(of lsn: LSN, _ error: VaultError) -> VaultError {
+    switch error {
+    case .disk, .diskFull, .databaseDamaged, .readOnly, .closed: return error
+    default:
+      refused = lsn
+      return .journalDamaged(detail: "operation \(lsn.value) cannot be done: \(error)")
+    }
   }
 
   /// The chunks that `operation` names and that are not stored. Also notes whose content they are, or may be.
@@ -87,6 +98,8 @@ final class Replay {
       if incomplete.contains(source) { incomplete.insert(inode) }
     case .revive(let node, _, _, let source, _, _):
       if incomplete.contains(source) { incomplete.insert(node.inode) }
+    case .together(let parts):
+      for part in parts { _ = try missing(part) }
     case .content(let inode, _, _, _, _):
       let missing = try metadata.missing(operation)
       if !missing.isEmpty { incomplete.insert(inode) }

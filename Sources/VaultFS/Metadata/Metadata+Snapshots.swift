@@ -39,7 +39,8 @@ extension Metadata {
   /// `node` gets the content and the extended attributes that `source` had after `moment`.
   func restore(_ node: Node, from source: InodeNumber, at moment: LSN) throws(VaultError) {
     guard let past = try self.node(source, at: moment) else { throw damaged("an operation restores what node \(source.value) never was") }
-    guard past !== node else { return }
+    // It is that still, and stays: where no version ends, its rows are the same.
+    if source == node.inode, node.since <= moment { return touch(node) }
     for name in try xattrNames(of: node) where try xattr(name, of: past) == nil { try removeXattr(name, of: node) }
     for name in try xattrNames(of: past) { if let value = try xattr(name, of: past) { try writeXattr(name, value, of: node) } }
     guard node.isRegular, past.isRegular else { return touch(node) }

@@ -14,7 +14,7 @@ import Printable
   /// Opens or makes the database at `path`.
   init(path: String) throws(VaultError) {
     self.path = path
-    for suffix in ["-wal", "-shm", "-journal"] { try PlainFile.check(path + suffix) }
+    for suffix in ["", "-wal", "-shm", "-journal"] { try PlainFile.check(path + suffix) }
     if unsafe access(path, R_OK | W_OK) != 0, errno == EACCES { throw .disk(operation: "open", path: path, code: EACCES) }
     guard try PageChecksums.isProtected(path) else { throw .databaseDamaged(detail: "\(path): its header is damaged") }
     try open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)

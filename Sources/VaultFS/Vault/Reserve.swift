@@ -30,7 +30,7 @@ final class Reserve: Sendable {
       if isHeld, available > Self.plenty { giveUp(&isHeld) } else if isHeld {
         free += Self.bytes
         available += Self.bytes
-      } else if available > 2 * Self.bytes, available < Self.plenty / 2 { take(&isHeld) }
+      } else if available > Self.bytes + Self.needed, available < Self.plenty / 2 { take(&isHeld) }
     }
     return (total, free, available)
   }

@@ -80,15 +80,27 @@ extension Vault {
     for subject in try metadata.limitedTrees(from: metadata.home(of: node)) + [.vault] { try check(subject, adding: more) }
   }
 
-  /// Refuses that a tree, which is charged already, takes the place of another one in `directory`. `lock` is held.
-  /// - Parameter new: what they take in all (`.vault`) and by owners; `old` too.
-  func checkQuotas(for new: [QuotaSubject: Usage], inPlaceOf old: [QuotaSubject: Usage], in directory: InodeNumber) throws(VaultError) {
-    for subject in try metadata.limitedTrees(from: directory) + metadata.state.quotas.entries.keys.filter({ !$0.isTree }) {
-      let key = subject.isTree ? .vault : subject
-      guard let entry = metadata.state.quotas[subject], let added = new[key] else { continue }
-      let freed = old[key] ?? Usage(), used = try metadata.usage(of: subject) &+ Usage(bytes: growth(of: subject))
-      for resource in QuotaResource.allCases where added[resource] > freed[resource] {
-        try check(subject, entry, resource, used[resource] - min(used[resource], added[resource]), adding: added[resource] - freed[resource])
+  /// Refuses what directories of a tree get, where somebody takes more by it than he may. `lock` is held.
+  /// - Parameter top: the tree's directory: the trees it is in are charged for what is `staged`.
+  func checkQuotas(_ weights: [TreeWeight], in top: InodeNumber) throws(VaultError) {
+    let others = metadata.state.quotas.entries.keys.filter { !$0.isTree }, charged = Set(try metadata.limitedTrees(from: top) + others)
+    var sums: [QuotaSubject: (staged: Usage, added: Usage, freed: Usage)] = [:]
+    for weight in weights {
+      for subject in try metadata.limitedTrees(from: weight.directory) + others {
+        let key = subject.isTree ? .vault : subject, staged = weight.staged[key] ?? Usage()
+        var sum = sums[subject] ?? (Usage(), Usage(), Usage())
+        if charged.contains(subject) { sum.staged = sum.staged &+ staged }
+        sum.added = sum.added &+ staged &+ (weight.coming[key] ?? Usage())
+        sum.freed = sum.freed &+ (weight.going[key] ?? Usage())
+        if !subject.isTree { sum.added = sum.added &+ (weight.held[key] ?? Usage()) }
+        sums[subject] = sum
+      }
+    }
+    for (subject, sum) in sums {
+      guard let entry = metadata.state.quotas[subject] else { continue }
+      let used = try metadata.usage(of: subject) &+ Usage(bytes: growth(of: subject))
+      for resource in QuotaResource.allCases where sum.added[resource] > sum.freed[resource] {
+        try check(subject, entry, resource, used[resource] - min(used[resource], sum.staged[resource]), adding: sum.added[resource] - sum.freed[resource])
       }
     }
   }

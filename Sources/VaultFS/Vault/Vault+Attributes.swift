@@ -43,11 +43,16 @@ extension Vault {
       }
       if change.size != nil, set.mode == nil, set.user == nil, set.group == nil, set.accessed == nil, set.modified == nil { return node.info }
       if isChown { try checkQuotas(for: node, user: set.user, group: set.group) }
-      try perform(.setAttributes(inode, set))
+      let takesCapabilities = isChown && !node.isDirectory
+      if let mode = change.mode, let list = try accessList(of: node) {
+        // (Without its capabilities a file does less: the safe one of the two alone.)
+        if takesCapabilities { try dropCapabilities(of: node) }
+        try perform(.setXattr(inode, name: AccessControlList.accessName, value: list.changed(to: mode).bytes, attributes: set))
+      } else if takesCapabilities, try hasCapabilities(node) {
+        try perform(.removeXattr(inode, name: Self.capabilityName, attributes: set))
+      } else { try perform(.setAttributes(inode, set)) }
       if set.modified != nil { node.unsaved?.modified = nil }
       node.unsaved?.changed = nil
-      if let mode = change.mode { try changeAccessList(of: node, to: mode) }
-      if isChown, !node.isDirectory { try dropCapabilities(of: node) }
       return node.info
     } }
   }
@@ -70,13 +75,17 @@ extension Vault {
 
   /// File capabilities do not outlive a change of content or owner. `lock` is held.
   func dropCapabilities(of node: Node) throws(VaultError) {
-    guard node.hasXattrs, try metadata.xattr(Self.capabilityName, of: node) != nil else { return }
-    try perform(.removeXattr(node.inode, name: Self.capabilityName, attributes: AttributeSet()))
+    if try hasCapabilities(node) { try perform(.removeXattr(node.inode, name: Self.capabilityName, attributes: AttributeSet())) }
   }
 
-  /// chmod(2) changes the access ACL's entries for the three classes too. `lock` is held.
-  private func changeAccessList(of node: Node, to mode: UInt32) throws(VaultError) {
-    guard let bytes = try metadata.xattr(AccessControlList.accessName, of: node), let list = AccessControlList(bytes) else { return }
-    try perform(.setXattr(node.inode, name: AccessControlList.accessName, value: list.changed(to: mode).bytes, attributes: AttributeSet()))
+  private func hasCapabilities(_ node: Node) throws(VaultError) -> Bool {
+    guard node.hasXattrs else { return false }
+    return try metadata.xattr(Self.capabilityName, of: node) != nil
+  }
+
+  /// Its entries for the three classes change with the mode (chmod(2)). `lock` is held.
+  private func accessList(of node: Node) throws(VaultError) -> AccessControlList? {
+    guard node.hasXattrs else { return nil }
+    return try metadata.xattr(AccessControlList.accessName, of: node).flatMap { AccessControlList($0) }
   }
 }

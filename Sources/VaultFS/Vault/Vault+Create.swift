@@ -83,7 +83,11 @@ extension Vault {
   private static func prepareDirectory(_ path: String) throws(VaultError) -> Bool {
     if unsafe mkdir(path, 0o700) == 0 { return true }
     let failure = errno
-    if failure == ENOENT { throw .directoryInUse(path: path, detail: "the directory it would be in does not exist; make that first, or choose another place") }
+    if failure == ENOENT {
+      let parent = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ".", exists = unsafe access(parent, F_OK) == 0
+      throw .directoryInUse(path: path, detail: exists ? "nobody makes directories in \(parent), which is the kernel's own; choose another place"
+        : "the directory it would be in does not exist; make that first, or choose another place")
+    }
     guard failure == EEXIST else { throw .disk(operation: "make directory", path: path, code: failure) }
     let disk: RealDisk
     do throws(VaultError) { disk = try RealDisk(path: path) } catch {

@@ -57,6 +57,14 @@ extension Vault {
     if isNew { log(text) }
   }
 
+  /// What was written and could not be saved when the last close came.
+  func reportLoss(of bytes: Int, in inode: InodeNumber, _ error: VaultError) {
+    let name = lock.withLock { metadata.named(inode) }
+    let text = "\(bytes) bytes written to \(name) in the vault \(path) could not be saved and are lost: \(error)"
+    lock.withLock { loss = loss ?? text }
+    log(text)
+  }
+
   /// The first damage that was met since the vault was opened.
   public var damageMet: String? { lock.withLock { damage } }
 

@@ -146,6 +146,7 @@ extension Vault {
   public var historyPolicy: HistoryPolicy { lock.withLock { metadata.state.history } }
 
   public func setHistoryPolicy(_ policy: HistoryPolicy) throws(VaultError) {
+    guard policy.limit <= UInt64(Int64.max) else { throw .invalidArgument }
     let isNew = try lock.withLock { () throws(VaultError) in
       guard policy != metadata.state.history else { return false }
       try perform(.setHistory(policy))

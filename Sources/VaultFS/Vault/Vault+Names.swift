@@ -5,11 +5,14 @@ import Synchronization
 
 extension Vault {
   /// What a name stands for; nil if for nothing.
-  public func lookup(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) -> NodeInfo? {
+  public func lookup(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) -> NodeInfo? { try lookup(name, in: parent, isOurs: false) }
+
+  /// - Parameter isOurs: also what is being put together (Metadata.isStaged).
+  func lookup(_ name: [UInt8], in parent: InodeNumber, isOurs: Bool) throws(VaultError) -> NodeInfo? {
     try checkName(name)
     return try lock.withLock { () throws(VaultError) in
       _ = try metadata.directory(parent)
-      guard let row = try metadata.entry(name, in: parent) else { return nil }
+      guard let row = try metadata.entry(name, in: parent), isOurs || !metadata.isStaged(row) else { return nil }
       return try metadata.node(row.inode).info
     }
   }
@@ -103,18 +106,19 @@ extension Vault {
   ///   ends at once, unless it is open.
   func remove(_ name: [UInt8], in parent: InodeNumber, directory: Bool, isOurs: Bool) throws(VaultError) {
     try checkName(name)
-    let ended = try lock.withLock { () throws(VaultError) in
+    let (ended, other) = try lock.withLock { () throws(VaultError) in
       _ = try metadata.directory(parent)
-      guard let row = try metadata.entry(name, in: parent) else { throw .notFound }
+      guard let row = try metadata.entry(name, in: parent), isOurs || !metadata.isStaged(row) else { throw .notFound }
       let node = try metadata.node(row.inode)
       if directory {
         if !node.isDirectory { throw .notADirectory }
         if node.entries > 0 { throw .directoryNotEmpty }
       } else if node.isDirectory { throw .isADirectory }
       try perform(.unlink(parent: parent, name: name, drops: endsWithItsNames(node, isOurs), time: Self.now()))
-      return noteUnlinked(node, isOurs)
+      return (noteUnlinked(node, isOurs), isOurs && node.links > 0 ? node.inode : nil)
     }
     if let ended { try dropOrphan(ended) }
+    if let other { unsafe whenModeChanges?(other) }
   }
 
   /// How `rename` treats a target that exists.
@@ -122,6 +126,10 @@ extension Vault {
 
   public func rename(_ name: [UInt8], in parent: InodeNumber, to newName: [UInt8], in newParent: InodeNumber,
                      mode: RenameMode) throws(VaultError) {
+    try rename(name, in: parent, to: newName, in: newParent, mode: mode, isOurs: false)
+  }
+
+  func rename(_ name: [UInt8], in parent: InodeNumber, to newName: [UInt8], in newParent: InodeNumber, mode: RenameMode, isOurs: Bool) throws(VaultError) {
     try checkName(name)
     try checkName(newName)
     // Without an fsync a rename over a file must still give the old content or the new, whole (promise 2).
@@ -137,11 +145,12 @@ extension Vault {
     }
     let ended = try withinQuotas([moved, mode == .exchange ? other : nil].compactMap { $0 }) { () throws(VaultError) in try lock.withLock { () throws(VaultError) -> InodeNumber? in
       let from = try metadata.directory(parent), to = try metadata.directory(newParent)
-      guard let row = try metadata.entry(name, in: parent) else { throw .notFound }
+      guard let row = try metadata.entry(name, in: parent), isOurs || !metadata.isStaged(row) else { throw .notFound }
       if to.links == 0 { throw .notFound }
       let node = try metadata.node(row.inode)
       if node.isDirectory, try isWithin(to, node) { throw .crossesIntoItself }
       let old = try metadata.entry(newName, in: newParent)
+      if let old, metadata.isStaged(old) { throw .directoryNotEmpty }
       switch mode {
       case .exchange:
         guard let old else { throw .notFound }
@@ -240,7 +249,7 @@ extension Vault {
       let rows = try metadata.entries(of: directory, after: max(cookie, Metadata.cookieFirst - 1), count: count)
       var entries: [DirectoryEntry] = []
       entries.reserveCapacity(rows.count)
-      for row in rows {
+      for row in rows where !metadata.isStaged(row) {
         var entry = DirectoryEntry(name: row.name, cookie: row.cookie, inode: row.inode, type: row.type)
         // A node that cannot be read must not hide its neighbours: its name is listed all the same.
         if withInfo { do throws(VaultError) { entry.info = try metadata.node(row.inode).info } catch { damage = named(error, row.inode) } }

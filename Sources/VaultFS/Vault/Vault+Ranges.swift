@@ -109,6 +109,7 @@ extension Vault {
     func step(_ done: UInt64) throws(VaultError) -> UInt64 {
       try lock.withLock { () throws(VaultError) in
         let from = source.node, to = target.node
+        if from.isDropped || to.isDropped { throw .staleNode }
         guard done < length, offset + done < from.size else { return 0 }
         let left = min(length, from.size - offset) - done, start = offset + done, newStart = newOffset + done
         guard newStart <= Limits.fileBytesMax - left else { throw .fileTooLarge }

@@ -77,6 +77,7 @@ extension Vault {
 
   /// `file.draft.saveLock` is held: nobody is saving what is given up.
   private func abandon(_ file: OpenFile, _ error: VaultError) {
+    var lost = 0
     file.draft.lock.writing {
       let isLast = lock.withLock {
         guard file.node.openCount == 1 else { return false }
@@ -89,8 +90,9 @@ extension Vault {
       let bytes = file.draft.dirty.reduce(0) { $0 + $1.count }
       dirtyBytes.subtract(file.draft.charge, ordering: .relaxed)
       file.draft.dirty = []
-      log("\(bytes) bytes written to node \(file.inode.value) could not be saved and are lost: \(error)")
+      lost = bytes
     }
+    if lost > 0 { reportLoss(of: lost, in: file.inode, error) }
   }
 
   public func release(_ inode: InodeNumber) {
@@ -119,12 +121,15 @@ extension Vault {
   /// The end of a node without a name, if it is one. What fails is done when the vault is opened again.
   func dropOrphan(_ inode: InodeNumber) throws(VaultError) {
     guard let (node, isKept) = try lock.withLock({ () throws(VaultError) -> (Node, Bool)? in
-      orphans.contains(inode) ? (try metadata.node(inode), try metadata.hasPast(inode)) : nil
+      guard orphans.contains(inode), case let node = try metadata.node(inode), node.openCount == 0 else { return nil }
+      return (node, try metadata.hasPast(inode))
     }) else { return }
     // What history keeps stays where it is.
     if !isKept { try shorten(node, to: 0) }
     try lock.withLock { () throws(VaultError) in
-      if orphans.contains(inode) { try perform(.drop(inode)) }
+      // Somebody may have opened it meanwhile, by what the kernel remembers still: then it ends with the last close.
+      guard orphans.contains(inode), node.openCount == 0 else { return }
+      try perform(.drop(inode))
       orphans.remove(inode)
     }
   }

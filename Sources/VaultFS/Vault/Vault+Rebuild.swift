@@ -31,7 +31,16 @@ extension Vault {
       let known = KnownBefore(path, withLog: !lastEnd.distrustsLog)
       containers.raiseNext(to: known.nextContainer)
       let reader = JournalReader(containers: containers, vault: configuration.id, path: path)
-      let torn = try fill("\(path)/\(newName)", path, configuration, reader, first: first, afterPowerCut: lastEnd.isPowerCut, known, log, progress)
+      func fill(but refused: inout LSN?) throws(VaultError) -> JournalReader.End.Torn? {
+        try self.fill("\(path)/\(newName)", path, configuration, reader, first: first, afterPowerCut: lastEnd.isPowerCut, known, but: &refused, log, progress)
+      }
+      var refused: LSN?, torn: JournalReader.End.Torn?
+      do throws(VaultError) { torn = try fill(but: &refused) } catch {
+        guard refused != nil else { throw error }
+        // Half of it is in the new database.
+        try removeNew()
+        torn = try fill(but: &refused)
+      }
       if let torn { log(try reader.cut(torn)) }
     } catch {
       try? removeNew()
@@ -47,13 +56,17 @@ extension Vault {
 
   /// - Returns: what is to be cut off the journal before the new database takes its place.
   private static func fill(_ file: String, _ path: String, _ configuration: VaultConfiguration, _ reader: JournalReader, first: ContainerNumber,
-                           afterPowerCut: Bool, _ known: KnownBefore, _ log: (String) -> Void, _ progress: (Double) -> Void) throws(VaultError) -> JournalReader.End.Torn? {
+                           afterPowerCut: Bool, _ known: KnownBefore, but refused: inout LSN?, _ log: (String) -> Void, _ progress: (Double) -> Void) throws(VaultError) -> JournalReader.End.Torn? {
     let containers = reader.containers, database = try Database(path: file)
     try Schema.prepare(database)
     let metadata = try Metadata(database: database, nameKey: configuration.nameKey), replay = Replay(metadata)
     // Payloads are verified: a frame that a power cut took must not stand in the way of a good one elsewhere.
     try replay.learnPacks(containers, from: .none, at: 0) { progress(0.6 * $0) }
-    let end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: afterPowerCut, replay.visitor)
+    let end: JournalReader.End
+    do throws(VaultError) { end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: afterPowerCut, but: refused, replay.visitor) } catch {
+      refused = replay.refused
+      throw error
+    }
     guard end.lastLSN > .zero else { throw .journalDamaged(detail: "\(path)/journal holds no operation") }
     if end.lastLSN < known.applied { throw .journalBehind(vault: path, journal: end.lastLSN.value, database: known.applied.value) }
     // What was read is believed to be there: it must be, before the database is.

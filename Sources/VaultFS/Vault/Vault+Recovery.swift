@@ -19,9 +19,21 @@ extension Vault {
   /// - Parameter say: told what a person should know of it.
   static func recover(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, afterPowerCut: Bool,
                       _ say: (String) -> Void) throws(VaultError) -> Recovered {
-    let metadata = try openView(path, configuration, containers.disk), state = metadata.state
-    let replay = Replay(metadata)
-    let end = try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut)
+    var replay = Replay(try openView(path, configuration, containers.disk)), end: JournalReader.End
+    let state = replay.metadata.state
+    do throws(VaultError) { end = try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut) } catch {
+      guard let refused = replay.refused else { throw error }
+      // Half of it is in the view: that begins again from what the database holds.
+      replay.metadata.database.close()
+      replay = Replay(try openView(path, configuration, containers.disk))
+      let last = Result { () throws(VaultError) in try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut, but: refused) }
+      guard case .success(let found) = last else {
+        replay.metadata.database.close()
+        throw error
+      }
+      end = found
+    }
+    let metadata = replay.metadata
     try metadata.commit()
     for note in end.notes { say(note) }
     if let losses = try replay.losses(in: path) { say(losses) }
@@ -39,14 +51,18 @@ extension Vault {
     }
     var metadata = replay.metadata
     // Half an operation is nothing to show: what the database itself holds is whole.
-    if replay.isHalfway { metadata = try openView(path, configuration, containers.disk) }
+    if replay.isHalfway {
+      // One at a time has it.
+      metadata.database.close()
+      metadata = try openView(path, configuration, containers.disk)
+    }
     var end = JournalReader.End.start
     end.lastLSN = metadata.state.applied
     return Recovered(metadata: metadata, end: end)
   }
 
   private static func replay(_ replay: Replay, _ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore,
-                             afterPowerCut: Bool) throws(VaultError) -> JournalReader.End {
+                             afterPowerCut: Bool, but refused: LSN? = nil) throws(VaultError) -> JournalReader.End {
     let state = replay.metadata.state
     // A segment is durable by name before the view may refer to it: that it is missing is damage, not a power cut.
     guard containers.journal.contains(state.segment) else {
@@ -63,7 +79,7 @@ extension Vault {
     }
     try replay.learnPacks(containers, from: state.pack, at: state.packOffset)
     let reader = JournalReader(containers: containers, vault: configuration.id, path: path)
-    return try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, replay.visitor)
+    return try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, but: refused, replay.visitor)
   }
 
   private static func openView(_ path: String, _ configuration: VaultConfiguration, _ disk: any Disk) throws(VaultError) -> Metadata {

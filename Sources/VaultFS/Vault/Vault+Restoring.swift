@@ -14,6 +14,12 @@ public struct Restored: Sendable, Hashable, Codable {
   public var missing: UInt64 = 0
   public var missingNames: [[UInt8]] = []
   public init(nodes: UInt64 = 0) { self.nodes = nodes }
+
+  private static let namesMax = 10
+  mutating func miss(_ name: [UInt8]) {
+    missing += 1
+    if missingNames.count < Self.namesMax { missingNames.append(name) }
+  }
 }
 
 extension Vault {
@@ -28,6 +34,7 @@ extension Vault {
       try lock.withLock { () throws(VaultError) in
         guard let past = try metadata.node(source, at: moment) else { throw .notFound }
         guard past.isRegular else { throw .notSupported }
+        if file.node.isDropped { throw .staleNode }
         try checkQuotas(for: file.node, becoming: past)
         changed = try metadata.differences(between: file.node, and: past)
         try perform(.restore(inode, from: source, moment: moment, attributes: attributes(of: past, keepsPrivileges)))
@@ -36,7 +43,7 @@ extension Vault {
     unsafe whenContentChanges?(inode, changed)
   }
 
-  private func attributes(of past: Node, _ keepsPrivileges: Bool = true) -> AttributeSet {
+  func attributes(of past: Node, _ keepsPrivileges: Bool = true) -> AttributeSet {
     AttributeSet(mode: mode(of: past, keepsPrivileges) & 0o7777, user: past.user, group: past.group, accessed: past.accessed, modified: past.modified, changed: Self.now())
   }
 
@@ -70,16 +77,22 @@ extension Vault {
     try checkName(name)
     try checkSpace()
     defer { unsafe whenNameChanges?(name, parent) }
+    // Where that is a version that goes on, it is with what programs have written by now.
+    try save(source)
     let isDirectory = try info(source, at: moment).mode & S_IFMT == S_IFDIR
     try lock.withLock { () throws(VaultError) in try metadata.checkFree(name, in: parent) }
     restored = Restored(nodes: 1)
     guard isDirectory else { return try reviveOne(source, moment, name, parent, keepsPrivileges: keepsPrivileges) }
+    return try restoring.withLock { () throws(VaultError) in try reviveTree(source, at: moment, as: name, in: parent, keepsPrivileges: keepsPrivileges, &restored) }
+  }
+
+  private func reviveTree(_ source: InodeNumber, at moment: LSN, as name: [UInt8], in parent: InodeNumber, keepsPrivileges: Bool, _ restored: inout Restored) throws(VaultError) -> InodeNumber {
     let staging = Self.stagingName()
     do throws(VaultError) {
       var revival = Revival(moment: moment, keepsPrivileges: keepsPrivileges)
       let inode = try revive(source, as: staging, in: parent, &revival)
-      try lock.withLock { () throws(VaultError) in try limitAgain(revival.made, onlyOfGone: true) }
-      try rename(staging, in: parent, to: name, in: parent, mode: .noReplace)
+      try lock.withLock { () throws(VaultError) in for limit in try limitsAgain(revival.made, onlyOfGone: true) { try perform(limit) } }
+      try rename(staging, in: parent, to: name, in: parent, mode: .noReplace, isOurs: true)
       restored = revival.done
       return inode
     } catch {
@@ -88,56 +101,17 @@ extension Vault {
     }
   }
 
-  /// A directory becomes what it was at a moment, with all below it. It is put together aside and takes its place in one
-  /// operation; then names that were not there go to the trash. What is there meanwhile counts against no limit: only
-  /// what the tree takes more in the end does.
-  @discardableResult
-  public func restoreTree(_ directory: InodeNumber, from source: InodeNumber? = nil, at moment: LSN) throws(VaultError) -> Restored {
-    let source = source ?? directory
-    try checkSpace()
-    guard try info(source, at: moment).mode & S_IFMT == S_IFDIR else { throw .notADirectory }
-    let staging = Self.stagingName(), old = Set(try allEntries(of: directory).map(\.name))
-    var revival = Revival(moment: moment, isFree: true), changed = old
-    defer { for name in changed { unsafe whenNameChanges?(name, directory) } }
-    do throws(VaultError) {
-      let tree = try revive(source, as: staging, in: directory, &revival)
-      let restored = Set(try allEntries(of: tree).map(\.name))
-      changed.formUnion(restored)
-      var taken = Weighing(countsLinks: true), given = Weighing(countsLinks: false)
-      if lock.withLock({ !metadata.state.quotas.isEmpty }) {
-        try weigh(below: tree, &taken)
-        try weigh(below: directory, &given, but: staging)
-        // The place it was put together in comes and goes.
-        let place = try info(tree)
-        taken.add(place)
-        given.add(place)
-      }
-      try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
-        try checkQuotas(for: taken.sums, inPlaceOf: given.sums, in: directory)
-        try perform(.moveEntries(from: tree, to: directory, time: Self.now()))
-        try limitAgain(revival.made.filter { $0.value != tree })
-      } }
-      try restoreOwn(directory, from: source, at: moment)
-      for name in old.subtracting(restored) { try removeTree(name, in: directory) }
-      try removeTree(staging, in: directory)
-      // Removing changed its times.
-      try restoreOwn(directory, from: source, at: moment)
-      return revival.done
-    } catch {
-      try? removeTree(staging, in: directory)
-      throw error
-    }
-  }
-
   /// A tree's limit ended, or is about to end, with a directory that goes on as another one. `lock` is held.
   /// - Parameter made: what goes on from what.
   /// - Parameter onlyOfGone: a copy of what is there has no limit.
-  private func limitAgain(_ made: [InodeNumber: InodeNumber], onlyOfGone: Bool = false) throws(VaultError) {
-    for (was, now) in made {
-      guard let limits = try metadata.lastLimits(ofTree: was) else { continue }
+  func limitsAgain(_ made: [InodeNumber: InodeNumber], onlyOfGone: Bool = false) throws(VaultError) -> [Operation] {
+    var limits: [Operation] = []
+    for (was, now) in made where was != now {
+      guard let last = try metadata.lastLimits(ofTree: was) else { continue }
       if onlyOfGone, try metadata.isNamed(was) { continue }
-      try perform(.setQuota(.tree(now), limits))
+      limits.append(.setQuota(.tree(now), last))
     }
+    return limits
   }
 
   /// Whether a node was made when another one was taken back, or one that was made so.
@@ -145,19 +119,11 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try metadata.origins(of: inode).contains { $0.inode == source } }
   }
 
-  /// A directory's attributes become what they were.
-  private func restoreOwn(_ directory: InodeNumber, from source: InodeNumber, at moment: LSN) throws(VaultError) {
-    try lock.withLock { () throws(VaultError) in
-      guard let past = try metadata.node(source, at: moment) else { throw .notFound }
-      try perform(.restore(directory, from: source, moment: moment, attributes: attributes(of: past)))
-    }
-    unsafe whenModeChanges?(directory)
-  }
-
   static func stagingName() -> [UInt8] { Metadata.stagingPrefix + Array("\(UInt64.random(in: 0 ... .max))".utf8) }
 
   /// - Parameter isFree: no limit is asked.
-  func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber, isFree: Bool = false, keepsPrivileges: Bool = true) throws(VaultError) -> InodeNumber {
+  /// - Parameter watch: does not see it.
+  func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber, isFree: Bool = false, keepsPrivileges: Bool = true, watch: Watch? = nil) throws(VaultError) -> InodeNumber {
     try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       guard let past = try metadata.node(source, at: moment) else { throw .notFound }
       let directory = try metadata.directory(parent)
@@ -167,7 +133,8 @@ extension Vault {
                          device: past.device, target: past.target, xattrs: [])
       if !isFree { try checkQuotas(user: past.user, group: past.group, home: parent, adding: Usage(bytes: past.allocated, nodes: 1)) }
       try beginEpoch()
-      try perform(.revive(node, parent: parent, name: name, from: source, moment: moment, attributes: attributes(of: past, keepsPrivileges)))
+      let operation = Operation.revive(node, parent: parent, name: name, from: source, moment: moment, attributes: attributes(of: past, keepsPrivileges))
+      if let watch { _ = try watch.pausing { () throws(VaultError) in try perform(operation) } } else { try perform(operation) }
       return node.inode
     } }
   }

@@ -22,6 +22,8 @@ public struct VaultStatus: Sendable {
   public var readOnlyReason: String?
   /// The first damage that was met since it was opened; nil where nobody owns it.
   public var damage: String?
+  /// The first content since then that was written and could not be saved.
+  public var loss: String?
   public var counters: Counters
   /// Plain bytes that only the past refers to, and that nothing does and are still on disk: as the last collection found them.
   public var historyBytes: UInt64
@@ -74,7 +76,7 @@ extension Vault {
     var status = Self.status(path, configuration, state, operations, owner: Self.owner(of: path), reason: reason,
                              unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), available: (try? space(at: .root).available) ?? 0, warnings,
                              containers.storedBytes(in: path), containers.disk)
-    status.damage = damage
+    (status.damage, status.loss) = (damage, lock.withLock { loss })
     return status
   }
 

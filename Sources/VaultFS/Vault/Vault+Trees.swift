@@ -12,16 +12,14 @@ struct Revival {
   var keepsPrivileges = true
   /// The new nodes, by what they were made from.
   var made: [InodeNumber: InodeNumber] = [:]
+  /// Nodes that are there still, likewise: they get one more name in the new tree. Those that did.
+  var kept: [InodeNumber: InodeNumber] = [:]
+  var linked: Set<InodeNumber> = []
+  /// Does not see that.
+  var watch: Watch?
   var done = Restored()
 
-  private static let namesMax = 10
-
   init(moment: LSN, isFree: Bool = false, keepsPrivileges: Bool = true) { (self.moment, self.isFree, self.keepsPrivileges) = (moment, isFree, keepsPrivileges) }
-
-  mutating func miss(_ name: [UInt8]) {
-    done.missing += 1
-    if done.missingNames.count < Self.namesMax { done.missingNames.append(name) }
-  }
 }
 
 extension Vault {
@@ -34,11 +32,9 @@ extension Vault {
       let inode = try make(next.source, next.name, next.parent, &revival)
       directories.append(next.source)
       for entry in try allEntriesAt(next.source, revival.moment) {
-        if entry.info == nil { revival.miss(entry.name) } else if entry.type == S_IFDIR {
+        if entry.info == nil { revival.done.miss(entry.name) } else if entry.type == S_IFDIR {
           waiting.append((entry.inode, entry.name, inode))
-        } else if let known = revival.made[entry.inode] {
-          _ = try link(known, as: entry.name, in: inode)
-        } else { _ = try make(entry.inode, entry.name, inode, &revival) }
+        } else { try makeOrLink(entry, in: inode, &revival) }
       }
     }
     // A directory's own times are those from before its entries came.
@@ -52,6 +48,27 @@ extension Vault {
     return revival.made[source]!
   }
 
+  /// One that is no directory.
+  func makeOrLink(_ entry: DirectoryEntry, in parent: InodeNumber, _ revival: inout Revival) throws(VaultError) {
+    if let kept = revival.kept[entry.inode], try link(kept: kept, as: entry.name, in: parent, &revival) { return }
+    if let known = revival.made[entry.inode] { _ = try link(known, as: entry.name, in: parent) } else { _ = try make(entry.inode, entry.name, parent, &revival) }
+  }
+
+  /// - Returns: false where the node is not there any more.
+  private func link(kept: InodeNumber, as name: [UInt8], in parent: InodeNumber, _ revival: inout Revival) throws(VaultError) -> Bool {
+    let watch = revival.watch
+    let isDone = try lock.withLock { () throws(VaultError) in
+      guard let node = try metadata.nodeIfThere(kept), node.links > 0 else { return false }
+      if node.links >= Limits.linksMax { throw .tooManyLinks }
+      try metadata.checkFree(name, in: parent)
+      let operation = Operation.link(kept, parent: parent, name: name, time: Self.now())
+      if let watch { _ = try watch.pausing { () throws(VaultError) in try perform(operation) } } else { try perform(operation) }
+      return true
+    }
+    if isDone { revival.linked.insert(kept) }
+    return isDone
+  }
+
   private func make(_ source: InodeNumber, _ name: [UInt8], _ parent: InodeNumber, _ revival: inout Revival) throws(VaultError) -> InodeNumber {
     let inode = try reviveOne(source, revival.moment, name, parent, isFree: revival.isFree, keepsPrivileges: revival.keepsPrivileges)
     revival.made[source] = inode
@@ -59,33 +76,41 @@ extension Vault {
     return inode
   }
 
-  /// What is below a directory, in all (`.vault`) and by owners.
+  /// What trees take, in all (`.vault`) and by owners, by where it is.
   struct Weighing {
-    /// Whether nodes with several names count, once. They may stay where one of the names goes.
+    /// Whether a node with several names counts with the first of them that is met; else with the last: it stays where one of them does.
     let countsLinks: Bool
-    var sums: [QuotaSubject: Usage] = [:]
-    private var seen: Set<InodeNumber> = []
+    private(set) var sums: [Int: [QuotaSubject: Usage]] = [:]
+    /// What was met; and what of that counts, and where.
+    private(set) var met: Set<InodeNumber> = []
+    private(set) var counted: [InodeNumber: Int] = [:]
+    private var names: [InodeNumber: UInt32] = [:]
     init(countsLinks: Bool) { self.countsLinks = countsLinks }
 
-    mutating func add(_ info: NodeInfo) {
-      if info.mode & S_IFMT != S_IFDIR, info.links > 1 { guard countsLinks, seen.insert(info.inode).inserted else { return } }
+    /// - Parameter isWhole: it counts whatever other names it has.
+    mutating func add(_ info: NodeInfo, at place: Int, isWhole: Bool = false) {
+      met.insert(info.inode)
+      if !isWhole, info.mode & S_IFMT != S_IFDIR, info.links > 1 {
+        names[info.inode, default: 0] += 1
+        guard names[info.inode] == (countsLinks ? 1 : info.links) else { return }
+      }
+      counted[info.inode] = place
       let own = Usage(bytes: info.allocated, nodes: 1)
-      for subject in [QuotaSubject.vault, .user(info.user), .group(info.group)] { sums[subject] = (sums[subject] ?? Usage()) &+ own }
+      for subject in [QuotaSubject.vault, .user(info.user), .group(info.group)] { sums[place, default: [:]][subject, default: Usage()] = (sums[place]?[subject] ?? Usage()) &+ own }
     }
   }
 
-  /// - Parameter name: of what is not counted.
-  func weigh(below directory: InodeNumber, _ weighing: inout Weighing, but name: [UInt8]? = nil) throws(VaultError) {
+  /// - Parameter ignored: nodes that do not count.
+  func weigh(below directory: InodeNumber, at place: Int, but ignored: Set<InodeNumber> = [], _ weighing: inout Weighing) throws(VaultError) {
     var waiting = [directory]
     while let next = waiting.popLast() {
-      for entry in try allEntries(of: next, withInfo: true) where next != directory || entry.name != name {
+      for entry in try allEntries(of: next, withInfo: true) where !ignored.contains(entry.inode) {
         guard let info = entry.info else { continue }
-        weighing.add(info)
+        weighing.add(info, at: place)
         if entry.type == S_IFDIR { waiting.append(entry.inode) }
       }
     }
   }
-
 
   /// Entries of a directory at a time: a page of them.
   private static let entriesPerList = 500
@@ -108,11 +133,11 @@ extension Vault {
   /// So often somebody may change a directory that is about to go.
   private static let turnsMax = 1000
 
-  /// Deletes a node and all below it. Whoever has a file of it open goes on with that.
+  /// Deletes a node and all below it. Whoever has a file of it open goes on with that. `restoring` is held.
   func removeTree(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
     var waiting = [(name: name, parent: parent)], turns = 0
     while let next = waiting.last {
-      guard let info = try lookup(next.name, in: next.parent) else {
+      guard let info = try lookup(next.name, in: next.parent, isOurs: true) else {
         waiting.removeLast()
         continue
       }
@@ -133,7 +158,7 @@ extension Vault {
 
   /// Removes what owners that were killed left of trees they were taking back.
   func removeAbandoned(while mayGoOn: () -> Bool) throws(VaultError) {
-    for place in abandoned where mayGoOn() { try removeTree(place.name, in: place.parent) }
+    for place in abandoned where mayGoOn() { try restoring.withLock { () throws(VaultError) in try removeTree(place.name, in: place.parent) } }
   }
 }
 

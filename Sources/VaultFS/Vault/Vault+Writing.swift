@@ -17,6 +17,7 @@ extension Vault {
     let unsaved = try withinQuotas { () throws(VaultError) in try draft.lock.writing { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         try checkWritable()
+        if file.node.isDropped { throw .staleNode }
         if clearsPrivileges, let mode = modeWithoutPrivileges(file.node, isMember) {
           try perform(.setAttributes(file.inode, AttributeSet(mode: mode, changed: Self.now())))
           modeChanged = true

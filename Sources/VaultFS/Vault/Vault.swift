@@ -40,6 +40,8 @@ public final class Vault: @unchecked Sendable {
   let working = Lock()
   /// Trees that an owner that was killed was taking back; set when the vault is opened.
   var abandoned: [(name: [UInt8], parent: InodeNumber)] = []
+  /// One tree at a time is taken back. Taken before all other locks.
+  let restoring = Lock()
   /// When something was read last, by the monotonic clock.
   let lastRead = Atomic<UInt64>(0)
   var growthSums = GrowthSums()
@@ -48,7 +50,9 @@ public final class Vault: @unchecked Sendable {
   /// When the room on the volume was looked at before an operation, by the monotonic clock; of `lock`.
   var lastLook: UInt64 = 0
   var failure: String?
-  /// The first damage that was met since the vault was opened.
+  /// The first content that was written and could not be saved, since the vault was opened.
+  var loss: String?
+  /// The first damage that was met since then.
   var damage: String?
   /// Its journal is damaged: it is shown, and nothing is written, not even at its end. Set before the vault is used.
   var isClosedForDamage = false
@@ -114,7 +118,9 @@ public final class Vault: @unchecked Sendable {
   private func append(_ operation: Operation, _ frames: [Journal.InlineFrame]) throws(VaultError) -> (LSN, [UInt64]) {
     if journal.isFull { try rotate() }
     do throws(VaultError) { return try journal.append(operation, frames: frames) } catch {
+      // Nothing was written.
       if case .diskFull = error { throw error }
+      if case .invalidArgument = error { throw error }
       throw fail(error)
     }
   }

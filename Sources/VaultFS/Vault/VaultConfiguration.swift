@@ -96,6 +96,9 @@ extension Vault {
     if let owner = foreignOwner(of: path), hasFile || looksLikeVault {
       // What is no vault is nobody's to give away.
       if found.isEmpty { throw .notAVault(path: path, detail: "it has no directories `\(directories.joined(separator: "` and `"))`") }
+      if let words = OwnerLock.owner(of: path) {
+        throw .directoryInUse(path: path, detail: "it belongs to \(owner) and is in use (\(printable(words.utf8))); run this as \(owner)")
+      }
       let asRoot = geteuid() == 0 ? "" : " as root"
       throw .directoryInUse(path: path, detail: "it belongs to \(owner); run this as \(owner), or give the vault to yourself\(asRoot), with `chown -R \(geteuid()) \(shellQuoted(path))`")
     }

@@ -123,6 +123,8 @@ extension Walk {
       return tree.add(inode, at: place)
     }
     known[old] = inode
+    // It has a name elsewhere, and stayed.
+    if let kept = tree.nodes[inode], kept.links > 0, !kept.isDirectory { return tree.add(inode, at: place) }
     tree.make(inode, past[old], at: place)
     for (name, child) in past[old].children {
       let place = ModelTree.Place(directory: inode, name: name)
@@ -142,8 +144,12 @@ extension Walk {
     let past = moment.tree, nodes = past.below(directory)
     guard tree.nodes.count + nodes.count <= 2 * Self.nodesMax else { return }
     try tick(20)
-    let refusal = refusal(restoring: directory, to: past), before = tree, earlier = vault.present.value
-    let done: Void? = try attempt("restore the tree \(directory.value) at \(moment.lsn.value)", refusal, isLong: true) { try vault.restoreTree(directory, at: moment.lsn) }
+    // What has a name outside stays where it is what it was, and is made anew where it is not.
+    let sure = refusal(restoring: directory, to: past, keeping: true), possible = sure ?? refusal(restoring: directory, to: past, keeping: false) ?? nested(in: directory, past)
+    let before = tree, earlier = vault.present.value, limited = Set(limits.entries.keys)
+    let done: Void? = try attempt("restore the tree \(directory.value) at \(moment.lsn.value)", possible, isLong: true, isSure: sure != nil) {
+      _ = try vault.restoreTree(directory, at: moment.lsn)
+    }
     guard done != nil else { return }
     for name in tree[directory].children.keys { try dropTree(ModelTree.Place(directory: directory, name: name)) }
     var known = [directory: directory]
@@ -156,21 +162,40 @@ extension Walk {
     history.takenBack.formUnion(known.keys)
     let was = past[directory]
     (tree[directory].mode, tree[directory].user, tree[directory].group, tree[directory].xattrs) = (was.mode, was.user, was.group, was.xattrs)
-    for (old, new) in known { if let last = limits.last(ofTree: old) { limits.set(last, for: .tree(new)) } }
+    // What stayed has the limit that it has.
+    for (old, new) in known where before.nodes[new]?.links ?? 0 == 0 { if let last = limits.last(ofTree: old) { limits.set(last, for: .tree(new)) } }
     try findHomes(of: known)
     try noteDeleted(before, since: earlier)
+    for (subject, entry) in limits.entries where limited.contains(subject) {
+      for resource in QuotaResource.allCases {
+        guard let hard = entry.limits[resource].hard, let used = tree.usages[subject]?[resource], used > hard else { continue }
+        try require(used <= before.usages[subject]?[resource] ?? 0, "\(subject) is above its limit by a tree that was taken back")
+      }
+    }
+  }
+
+  /// A limit within a tree may refuse what the tree has room for; any, where what goes is open, and costs its owner as long, and where
+  /// the directory itself is to be another's.
+  private func nested(in directory: InodeNumber, _ past: ModelTree) -> VaultError? {
+    let below = tree.below(directory)
+    let isChowned = (tree[directory].user, tree[directory].group) != (past[directory].user, past[directory].group)
+    if !limits.entries.isEmpty, isChowned || below.contains(where: isHeld) { return .quotaExceeded(.vault) }
+    for case .tree(let inner) in limits.entries.keys where below.contains(inner) { return .quotaExceeded(.tree(inner)) }
+    return nil
   }
 
   /// What takes the place of what is there may add no more than there is room for; what has other names stays.
-  private func refusal(restoring directory: InodeNumber, to past: ModelTree) -> VaultError? {
-    func sums(_ tree: ModelTree, _ counts: (ModelNode) -> Bool) -> [QuotaSubject: Usage] {
+  /// - Parameter keeping: it adds nothing then.
+  private func refusal(restoring directory: InodeNumber, to past: ModelTree, keeping: Bool) -> VaultError? {
+    func sums(_ tree: ModelTree, _ counts: (InodeNumber, ModelNode) -> Bool) -> [QuotaSubject: Usage] {
       var sums: [QuotaSubject: Usage] = [:]
-      for node in tree.below(directory).subtracting([directory]).map({ tree[$0] }) where counts(node) {
+      for (inode, node) in tree.below(directory).subtracting([directory]).map({ ($0, tree[$0]) }) where counts(inode, node) {
         for subject in [QuotaSubject.vault, .user(node.user), .group(node.group)] { sums[subject, default: Usage()] = sums[subject, default: Usage()] &+ node.own }
       }
       return sums
     }
-    let taken = sums(past) { _ in true }, given = sums(tree) { $0.isDirectory || $0.links == 1 }
+    let names = tree.below(directory).union([directory]).map { tree[$0] }.flatMap { $0.children.values }.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+    let taken = sums(past) { _, _ in true }, given = sums(tree) { inode, node in keeping || node.isDirectory || node.links == names[inode] ?? 0 }
     for subject in limits.entries.keys {
       if case .tree = subject, !ModelLimits.trees(from: directory, tree).contains(subject) { continue }
       let key: QuotaSubject = if case .tree = subject { .vault } else { subject }
