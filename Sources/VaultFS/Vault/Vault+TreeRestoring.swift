@@ -70,10 +70,12 @@ extension Vault {
         guard let outcome = try commit(&difference, staging, isWhole ? nil : watch, at: moment) else { break }
         isDone = outcome
       }
+      // At once: whatever fails from here on, the names are others.
+      if isDone { tell(difference, staging) }
       try removeTree(name, in: directory)
       if !isDone { return isWhole ? try gone() : nil }
       try setTimes(of: directory, from: source, at: moment)
-      tell(difference, staging)
+      unsafe whenModeChanges?(directory)
       return sum(difference.done, staging.revival.done)
     } catch {
       try? removeTree(name, in: directory)
