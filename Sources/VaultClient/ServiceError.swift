@@ -66,7 +66,7 @@ extension ServiceError {
 
   init(_ error: ChannelError, speakingTo name: String) {
     switch error {
-    case .ended: self.init(.interrupted, "the connection to \(name) ended before the answer did; the owner may have ended: `vaultfs status` tells")
+    case .ended: self.init(.interrupted, "the connection to \(name) ended before the answer did, and what was asked for may have been done or not; the owner may have ended: `vaultfs status` tells")
     case .stalled: self.init(.silent, "\(name) stopped in the middle of an answer")
     case .malformed, .tooLarge: self.init(.malformed, "what \(name) says is not understood; the owner may be another version of this program: mount the vault anew")
     case .system(let code): self.init(code == EACCES ? .notPermitted : .unreachable, "cannot reach \(name): \(systemWords(code))")

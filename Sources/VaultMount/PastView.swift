@@ -21,7 +21,7 @@ struct PastView: Sendable {
   /// What a number above all nodes' stands for.
   enum Place: Hashable, Sendable {
     case top, snapshots, moments, trash
-    /// A live directory, to get to the versions of its files.
+    /// A directory that is there, or that was, to get to the versions of its files.
     case directory(InodeNumber)
     /// The versions of what is, or was, under a name.
     case versions(FilePlace)
@@ -98,7 +98,7 @@ struct PastView: Sendable {
     switch place {
     case .top, .snapshots, .moments, .trash: attributes = try madeUp()
     case .directory(let inode):
-      attributes = Attributes(try vault.info(inode))
+      attributes = Attributes(try vault.lastInfo(of: inode))
       attributes.mode &= ~0o222
     case .versions(let file):
       // Of a file that is gone the listing itself shows each user no more than is theirs.
@@ -122,11 +122,13 @@ struct PastView: Sendable {
   }
 
   private func liveFile(_ file: FilePlace) throws(VaultError) -> NodeInfo? {
-    guard let info = try vault.lookup(file.name, in: file.parent), info.mode & S_IFMT == S_IFREG else { return nil }
+    guard try isThere(file.parent), let info = try vault.lookup(file.name, in: file.parent), info.mode & S_IFMT == S_IFREG else { return nil }
     return info
   }
 
-  /// What the live node says beyond its mode about who may enter.
+  private func isThere(_ directory: InodeNumber) throws(VaultError) -> Bool { try vault.living(directory) == directory }
+
+  /// What the node says beyond its mode about who may enter.
   func accessList(of place: Place) throws(VaultError) -> [UInt8]? {
     switch place {
     case .directory(let inode): return try vault.accessList(of: inode)
@@ -153,8 +155,9 @@ struct PastView: Sendable {
       guard let second = When.second(of: String(decoding: name, as: UTF8.self), now: now), second <= now else { return nil }
       return .past(.root, try vault.moment(atEndOf: second))
     case .directory(let inode):
-      if let live = try vault.lookup(name, in: inode), let place = Self.versions(live, name, inode) { return place }
-      return try vault.versions(named: name, in: inode, for: caller.viewer).isEmpty ? nil : .versions(FilePlace(parent: inode, name: name))
+      if try isThere(inode), let live = try vault.lookup(name, in: inode), let place = Self.versions(live, name, inode) { return place }
+      if try !vault.versions(named: name, in: inode, for: caller.viewer).isEmpty { return .versions(FilePlace(parent: inode, name: name)) }
+      return try vault.goneDirectory(named: name, in: inode).map { .directory($0.inode) }
     case .past(let inode, let moment): return try vault.lookup(name, in: inode, at: moment).map { .past($0.inode, moment) }
     case .snapshots, .trash, .versions:
       return try listing(of: place, for: caller)[name].map { item throws(VaultError) in try resolve(item.target) }
@@ -187,6 +190,8 @@ struct PastView: Sendable {
     // Any moment is a name here: there is no list of them.
     case .moments: return Page(items: [])
     case .directory(let inode):
+      // What is gone is found by its name only.
+      guard try isThere(inode) else { return Page(items: []) }
       let entries = try vault.list(inode, after: cookie, count: Self.itemsPerPage, withInfo: true)
       return Page(items: entries.compactMap { entry in
         entry.info.flatMap { Self.versions($0, entry.name, inode) }.map { (entry.name, $0, entry.cookie) }

@@ -39,7 +39,7 @@ struct Check: ParsableCommand {
     let (answer, folder) = try address.ask(CheckRequest(repairs: repair, comparesWithJournal: compareJournal), receiver)
     line.end()
     if json { try say(asJSON(CheckLine(folder, answer, found, actions, remaining))) } else { try tell(answer, folder, found, actions, remaining) }
-    if !answer.last.isSound { throw Failure(Self.conclusion(answer, folder, repairs: repair)) }
+    if !answer.last.isSound { throw Failure(Self.conclusion(answer, folder, repairs: repair, canRepair: found.contains(where: \.isRepairable))) }
   }
 
   private func tell(_ answer: CheckRequest.Answer, _ folder: Path, _ found: [Finding], _ actions: [RepairAction], _ remaining: [Finding]) throws {
@@ -57,14 +57,14 @@ struct Check: ParsableCommand {
     if last.damagedChunks > 0 { try say("known to be damaged: \(Findings.count(last.damagedChunks, "chunk")); `fsctl scrub` names the files") }
   }
 
-  private static func conclusion(_ answer: CheckRequest.Answer, _ folder: Path, repairs: Bool) -> String {
+  private static func conclusion(_ answer: CheckRequest.Answer, _ folder: Path, repairs: Bool, canRepair: Bool) -> String {
     let last = answer.last, count = last.counts.values.reduce(0, +)
     if !last.isComplete, count == 0 { return "the check of \(folder) did not come to its end; run it again" }
     if last.isClean {
       return "\(folder) is sound, but for \(Findings.count(last.damagedChunks, "chunk")) known to be damaged: `fsctl scrub` names the files; copy them in again, or put the vault's files back from a copy"
     }
     let what = "\(folder) is not sound: \(Findings.count(count, "finding"))"
-    if !repairs { return "\(what); `fsctl check --repair` puts right what can be" }
+    if !repairs { return "\(what); \(canRepair ? "`fsctl check --repair` puts right what can be" : "no repair can put that right: put the files that it names back from a copy of the vault")" }
     return "\(what) \(count == 1 ? "is" : "are") left; "
       + (answer.left != nil ? "unmount it, and run `fsctl check --repair --vault \(folder.quoted)`" : "what they say tells what to do; a copy of the vault has what is lost here")
   }

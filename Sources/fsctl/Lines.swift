@@ -94,6 +94,9 @@ struct SnapshotLine: Encodable {
   /// Where the directory that it is of is now; nil where it is not there any more, or not for this user to know.
   var path: String?
   var pathBytes: Data?
+  /// Where it was, where it is not there any more.
+  var formerPath: String?
+  var formerPathBytes: Data?
   var directory: UInt64
   var made: String
   var second: Int64
@@ -103,6 +106,7 @@ struct SnapshotLine: Encodable {
   init(_ snapshot: SnapshotReport) {
     (name, nameBytes) = (printable(snapshot.name), Data(snapshot.name))
     (path, pathBytes) = (snapshot.path.map { "\($0)" }, snapshot.path?.bytesForJSON)
+    (formerPath, formerPathBytes) = (snapshot.formerPath.map { "\($0)" }, snapshot.formerPath?.bytesForJSON)
     (directory, made, second, moment) = (snapshot.directory, stamp(snapshot.second), snapshot.second, snapshot.moment)
   }
 }
@@ -110,7 +114,7 @@ struct SnapshotLine: Encodable {
 extension SnapshotReport {
   static func listing() -> Listing { Listing(["MADE", "NAME", "OF"], left: [0, 1, 2]) }
   var row: [String] { [When.text(of: second), printable(name), place] }
-  var place: String { path.map { "\($0)" } ?? "a directory that is gone or not yours to see" }
+  var place: String { path.map { "\($0)" } ?? formerPath.map { "\($0), which is gone" } ?? "a directory that is gone or not yours to see" }
   var lines: String {
     """
     name      \(printable(name))

@@ -74,7 +74,7 @@ struct SnapshotCommand: ParsableCommand {
       let given = address.path.flatMap { _ in vault.place }
       guard let directory = snapshot.path else {
         // All of it, wherever it was.
-        if let given { return (given, .init(directory: snapshot.directory, depth: given.names.count)) }
+        if let given = given ?? snapshot.formerPath { return (given, .init(directory: snapshot.directory, depth: given.names.count)) }
         throw Failure("the snapshot `\(printable(snapshot.name))` is of \(snapshot.place); give the PATH where all of it shall come back")
       }
       let path = given ?? directory

@@ -12,8 +12,10 @@ struct Stats: ParsableCommand {
     discussion: """
       logical is what the files hold; unique what is left of it when everything that is there more than once counts once; \
       compressed what that takes; stored all that the vault has on disk. Content that no file has any more stays in unique \
-      and what follows. history and reclaimable are as the last collection found them: twice a minute where something may have become free, or history has a limit and something changes. Where PATH is a directory, what is below it is told too, and with --user or --group what they own: as limits \
-      count it, and as quickly however much it is. Others than root and the vault's owner are shown what df(1) shows them, what is theirs, and directories that they may read.
+      and what follows. history and reclaimable are as the last collection found them: twice a minute where something may have become free, or history has a limit and something changes.
+
+      Where PATH is a directory, what is below it is told too, and with --user or --group what they own: as limits count it, and what that and \
+      its past need of the stored content. That is looked up node by node, and holds also what others need. What nothing needs any more is nobody's. Others than root and the vault's owner are shown what df(1) shows them, what is theirs, and directories that they may read.
       """)
 
   @OptionGroup var address: VaultAddress
@@ -24,8 +26,14 @@ struct Stats: ParsableCommand {
 
   func run() throws {
     let user = try user.map { try Account.user($0) }, group = try group.map { try Account.group($0) }
+    Interruption.hear()
+    let line = ProgressLine("counting")
+    defer { line.end() }
     try address.ask("stats") { vault in
-      let report = try vault.service.ask(StatsRequest(tree: vault.place, user: user, group: group))
+      // The working directory only says which vault is meant: nobody waits for that.
+      let request = StatsRequest(tree: vault.place, user: user, group: group, withContent: address.path != nil || user != nil || group != nil)
+      let report = try vault.service.ask(request, line.receiver(interrupted: "interrupted") { _ in })
+      line.end()
       try say(json ? asJSON(report) : text(report, "\(vault.folder)", vault.place))
     }
   }
@@ -50,7 +58,15 @@ struct Stats: ParsableCommand {
     if let unsaved = report.unsavedBytes, unsaved > 0 { lines.append("unsaved      \(size(unsaved))   being written now") }
     if report.storedBytes != nil { lines.append("scrubbed     \(report.lastScrub.map { When.text(of: $0) } ?? "never to the end, or one is under way; see fsctl scrub")") }
     func add(_ name: String, _ part: StatsReport.Part?) {
-      if let part { lines.append("\(name): \(size(part.logicalBytes)) logical in \(part.nodes) nodes") }
+      guard let part else { return }
+      lines.append("\(name): \(size(part.logicalBytes)) logical in \(part.nodes) nodes")
+      guard let content = part.content else { return }
+      let about = content.isExact ? "" : "about "
+      lines += [
+        "  unique     \(about)\(size(content.uniqueBytes))   \(ratio(part.dedupRatio, "deduplication", "what that and its past need"))",
+        "  history    \(about)\(size(content.historyBytes))   of that only its past needs",
+        "  compressed \(about)\(size(content.compressedBytes))   \(ratio(part.compressionRatio, "compression", "after compression"))",
+      ]
     }
     add("below \(place ?? .root)", report.tree)
     if let refusal = report.treeRefusal { lines.append("below \(place ?? .root): \(printable(refusal.utf8))") }

@@ -87,7 +87,7 @@ extension MountTests {
         let report = try json("\(fsctl) scrub --vault \(home.vault) --json", code: 1)
         let files = try #require(report["files"] as? [[String: Any]]), findings = try #require(report["findings"] as? [[String: Any]])
         #expect(report["isClean"] as? Bool == false && report["isComplete"] as? Bool == true && report["marked"] as? Int == 1)
-        #expect(files.map { $0["path"] as? String } == ["/d/f0"] && findings.contains { $0["kind"] as? String == "chunk-content" && $0["repair"] != nil }, "\(findings)")
+        #expect(files.map { $0["path"] as? String } == ["/d/f0"] && findings.contains { $0["kind"] as? String == "frame-damaged" && $0["repair"] != nil }, "\(findings)")
         try home.mount()
         try fails("\(fsctl) scrub \(home.point)", saying: "damaged: /d/f0", "holds damage", "frame-damaged")
         try fails("\(fsctl) check \(home.point)", saying: "nothing wrong was found", "known to be damaged: 1 chunk;", "is sound, but for 1 chunk")
@@ -135,7 +135,7 @@ extension MountTests {
       try run(files: 3) { home in
         if !isMounted { try home.unmount() }
         let place = isMounted ? home.point : "--vault \(home.vault)"
-        let ran = try shell("timeout -s INT 3 \(fsctl) scrub --rate 4M --threads 1 \(place); echo code $?")
+        let ran = try shell("timeout -s INT 6 \(fsctl) scrub --rate 2M --threads 1 \(place); echo code $?")
         #expect(ran.output.contains("interrupted; the next `fsctl scrub` goes on from there") && !ran.output.contains("\r"), "\(ran.output)")
         let next = try json("\(fsctl) scrub --json \(place)")
         #expect(next["isResumed"] as? Bool == true && next["isClean"] as? Bool == true && (next["bytes"] as? Int ?? 0) > 18_000_000)

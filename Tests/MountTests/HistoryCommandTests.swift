@@ -73,6 +73,27 @@ struct HistoryCommandTests {
     }
   }
 
+  @Test func `what was in a directory that is gone is known by its path, and comes back, also over one made anew`() throws {
+    try run { mounted in
+      let point = mounted.point, nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+      try succeed("\(fsctl) versions policy --window 0s \(point)")
+      try succeed("cd \(point) && mkdir -p d/e && echo 1 > d/e/f && sleep 1.1 && echo 2 > d/e/f && echo g > d/g && mkdir -m 700 d/closed && echo s > d/closed/s && \(fsctl) snapshot create then d && rm -r d")
+      #expect(try succeed("\(fsctl) versions list \(point)/d/e/f | wc -l; cat \(point)/.vaultfs/versions/d/e/f/*") == "3\n1\n2\n")
+      #expect(try succeed("ls -A \(point)/.vaultfs/versions/d/e") == "")
+      try fails("\(nobody) \(fsctl) versions list \(point)/d/e/f", saying: "nothing is known of a file")
+      try fails("\(nobody) \(fsctl) versions list \(point)/d/closed/s", saying: "you may not search")
+      try fails("\(nobody) ls \(point)/.vaultfs/versions/d/closed/s", code: 2, saying: "Permission denied")
+      try fails("\(fsctl) versions list \(point)/never/f", saying: "nothing is known of its directory")
+      let number = try succeed("\(fsctl) versions list \(point)/d/e/f | cut -f1 | head -1").trimmingCharacters(in: .newlines)
+      try fails("\(fsctl) versions restore \(point)/d/e/f \(number)", saying: "its directory is not there", "--to PATH")
+      #expect(try succeed("\(fsctl) snapshot list \(point)").contains("/d, which is gone"))
+      try fails("\(fsctl) snapshot restore then \(point)", saying: "another one than the directory that was at /d", "--to PATH")
+      try succeed("cd \(point) && mkdir -p d/e && echo other > d/e/f && echo h > d/h && \(fsctl) snapshot restore then")
+      #expect(try succeed("cd \(point)/d && cat e/f g && ls") == "2\ng\nclosed\ne\ng\n")
+      #expect(try succeed("\(fsctl) trash list \(point)").contains("/d/h"))
+    }
+  }
+
   @Test func `history has a limit of its own: the oldest goes, and its space comes back`() throws {
     try run { mounted in
       let point = mounted.point
@@ -81,7 +102,10 @@ struct HistoryCommandTests {
       try succeed("cd \(point) && for i in 1 2 3 4 5; do head -c 10000000 /dev/urandom > f; sync f; done; \(fsctl) gc .")
       let stats = try json("\(fsctl) stats --json \(point)")
       let history = try #require(stats["historyBytes"] as? Int)
-      #expect(history > 9_000_000 && history <= 20 << 20 && stats["reclaimableBytes"] as? Int == 0, "\(stats)")
+      let reclaimable = try #require(stats["reclaimableBytes"] as? Int), stored = try #require(stats["storedBytes"] as? Int)
+      // Where the machine is slow, a file is saved while it is written, and its last chunk then cut anew; a pack with less
+      // than a twentieth of such stays.
+      #expect(history > 9_000_000 && history <= 20 << 20 && reclaimable < stored / 20, "\(stats)")
       #expect(try #require(Int(try succeed("du -sm \(mounted.vault) | cut -f1").trimmingCharacters(in: .newlines))) < 35)
       try succeed("\(fsctl) versions policy --limit none \(point) | grep -q 'limit  *none'")
     }

@@ -93,7 +93,7 @@ extension ServiceTests {
           case .file(let file): files.append(file.path)
           }
         }))
-        #expect(!scrub.isClean && scrub.isComplete && scrub.marked == 1 && files == ["/f0"] && kinds.contains(.chunkContent), "\(kinds) \(files)")
+        #expect(!scrub.isClean && scrub.isComplete && scrub.marked == 1 && files == ["/f0"] && kinds == [.frameDamaged], "\(kinds) \(files)")
         // Attributes of nodes that never were: each is a finding.
         try served.vault.lock.withLock { () throws in
           try served.vault.commit()

@@ -239,6 +239,10 @@ struct AttributesTests {
       }
       #expect(try vault.xattrNames(of: file).reduce(0) { $0 + $1.count + 1 } <= Limits.xattrListBytesMax)
       try set(longest, 2)
+      // An access list is one of them.
+      let rest = Limits.xattrListBytesMax - (try vault.xattrNames(of: file).reduce(0) { $0 + $1.count + 1 })
+      if rest > 8 { try set([UInt8]("user.") + [UInt8](repeating: 0x78, count: rest - 6), 1) }
+      refused(.diskFull) { try vault.setXattr(AccessControlList.accessName, of: file, to: list([(1, 7, none), (2, 7, 9), (4, 4, none), (16, 6, none), (32, 1, none)]), mode: .set, by: root) }
     }
   }
 

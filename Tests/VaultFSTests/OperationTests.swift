@@ -68,7 +68,7 @@ extension Random {
       .reserve(inode(), range: reserved, size: position(), attributes: attributes()),
       .setQuota(subject(), limits()),
       .removeQuota(subject()),
-      .moveEntries(from: inode(), to: inode(), time: time()),
+      .moveEntries(from: inode(), to: inode(), time: time()), .setAside(from: inode(), to: inode(), but: inode(), time: time()),
       .together([.moveEntries(from: inode(), to: inode(), time: time()), .setQuota(.vault, QuotaLimits())]),
       .forget(nodes: 3..<UInt64(3 + below(1 << 20)), through: LSN(word() >> 2)),
       .setHistory(policy()),

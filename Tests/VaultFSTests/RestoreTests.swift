@@ -80,187 +80,33 @@ struct RestoreTests {
     }
   }
 
-  @Test func `in a tree that is taken back, what is what it was stays, and what has changed changes in place`() throws {
+  @Test func `what a program has written into a file by the time it is deleted is in the trash`() throws {
     try Home.run { home in
       let vault = home.vault
-      try vault.keepEverything()
-      let tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)
-      let same = try vault.makeFile("same", in: inner, [1]), changed = try vault.makeFile("changed", in: inner, [1])
-      let gone = try vault.makeFile("gone", in: inner, [1]), linked = try vault.makeFile("linked", in: tree, [1])
-      _ = try vault.link(linked, as: [UInt8]("linked too"), in: inner)
-      let outside = try vault.makeFile("outside", in: tree, [1])
-      _ = try vault.link(outside, as: [UInt8]("outside"), in: .root)
-      try vault.syncAll()
-      let sub = try vault.makeDirectory("sub", in: inner)
-      _ = try vault.link(linked, as: [UInt8]("linked also"), in: sub)
-      var change = AttributeChange()
-      change.modified = Timestamp(seconds: 5, nanoseconds: 6)
-      for directory in [tree, inner, sub] { _ = try vault.change(directory, change) }
-      try vault.syncAll()
-      let then = vault.present, before = try presentTree(of: vault)
-      try vault.removeTree([UInt8]("sub"), in: inner)
-      try vault.unlink([UInt8]("gone"), in: inner)
-      try vault.unlink([UInt8]("linked too"), in: inner)
-      try vault.put([2, 2], at: 0, in: outside)
-      try vault.makeFile("new", in: inner, [3])
-      let file = try vault.open(changed)
-      try vault.write([2, 2], to: file, at: 0)
-      let versions = try vault.versions(of: same)
-      let done = try vault.restoreTree(tree, at: then)
-      #expect(done.nodes == 8 && done.missing == 0)
-      let after = try presentTree(of: vault)
-      for path in before.keys where path != [UInt8]("/outside") { #expect(after[path]?.content == before[path]?.content, "\(String(decoding: path, as: UTF8.self))") }
-      #expect(Set(after.keys) == Set(before.keys))
-      for path in ["/t", "/t/i", "/t/i/sub"] { #expect(after[[UInt8](path)]?.times[1] == change.modified, "\(path)") }
-      // The nodes are the same, and what has not changed has no new version.
-      #expect(try vault.find("i", in: tree)?.inode == inner && vault.find("same", in: inner)?.inode == same && vault.find("changed", in: inner)?.inode == changed)
-      #expect(try vault.find("linked", in: tree)?.inode == linked && vault.find("linked too", in: inner)?.inode == linked && vault.info(linked).links == 3)
-      #expect(try vault.find("gone", in: inner)?.inode != gone)
-      #expect(try vault.versions(of: same) == versions)
-      // Whoever has it open goes on with it.
-      try vault.write([4], to: file, at: 1)
-      vault.close(file)
-      #expect(try vault.contents(of: changed) == [1, 4])
-      // What has a name outside is not changed there.
-      #expect(try vault.contents(of: outside) == [2, 2])
-      #expect(try vault.find("outside", in: tree).map { try vault.contents(of: $0.inode) } == [1])
-      #expect(try vault.trash().contains { $0.name == [UInt8]("new") && $0.place == [UInt8]("/t/i") })
+      home.vault.keeper?.stop()
+      let open = try ["deleted", "replaced"].map { try vault.open(try vault.makeFile($0, [1])) }
+      for file in open { try vault.write([1, 2, 3], to: file, at: 0) }
+      try vault.unlink([UInt8]("deleted"), in: .root)
+      try vault.makeFile("new", [4])
+      try vault.rename([UInt8]("new"), in: .root, to: [UInt8]("replaced"), in: .root, mode: .replace)
+      let item = try #require(try vault.trash().first { $0.name == [UInt8]("deleted") })
+      #expect(try vault.contents(of: InodeNumber(item.inode), at: try vault.momentBefore(item)) == [1, 2, 3])
+      for file in open { vault.close(file) }
     }
   }
 
-  @Test func `what was two and is one now becomes two again`() throws {
+  @Test func `what was deleted from a directory that came back is told to have been there, not in a copy`() throws {
     try Home.run { home in
-      let vault = home.vault, tree = try vault.makeDirectory("t")
+      let vault = home.vault, above = try vault.makeDirectory("a"), directory = try vault.makeDirectory("d", in: above)
       try vault.keepEverything()
-      let x = try vault.makeFile("x", in: tree, [1])
-      try vault.syncAll()
-      try vault.revive(x, at: vault.present, as: [UInt8]("y"), in: tree)
-      let y = try #require(try vault.find("y", in: tree)).inode
-      try vault.put([2], at: 0, in: y)
-      try vault.syncAll()
+      try vault.makeFile("f", in: directory, [1])
+      try vault.makeFile("stays", in: directory, [1])
+      try vault.unlink([UInt8]("f"), in: directory)
       let then = vault.present
-      try vault.unlink([UInt8]("x"), in: tree)
-      _ = try vault.link(y, as: [UInt8]("x"), in: tree)
-      try vault.restoreTree(tree, at: then)
-      #expect(try vault.find("x", in: tree).map { try vault.contents(of: $0.inode) } == [1])
-      #expect(try vault.find("y", in: tree).map { try vault.contents(of: $0.inode) } == [2])
-    }
-  }
-
-  @Test func `a tree in which others are at work is what it was, as a whole, when they pause`() throws {
-    try Home.run { home in
-      let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)
-      for index in 0..<20 { try vault.makeFile("\(index)", in: index % 2 == 0 ? tree : inner, [UInt8(index)]) }
-      try vault.syncAll()
-      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment), before = try presentTree(of: vault)
-      let isDone = Atomic(false)
-      let others = startThread("others") {
-        var random = Random(seed: 7)
-        while !isDone.load(ordering: .relaxed) {
-          let directory = random.below(2) == 0 ? tree : inner, name = [UInt8]("\(random.below(24))"), other = [UInt8]("\(random.below(24))")
-          switch random.below(6) {
-          case 0: try? vault.unlink(name, in: directory)
-          case 1: _ = try? vault.create(name, in: directory, mode: S_IFREG | 0o644, by: root)
-          case 2: try? vault.rename(name, in: directory, to: other, in: inner, mode: .replace)
-          case 3: if let found = try? vault.lookup(name, in: directory) { try? vault.put([9], at: 0, in: found.inode) }
-          case 4: if let found = try? vault.lookup(name, in: directory) { _ = try? vault.link(found.inode, as: other, in: tree) }
-          default: usleep(2000)
-          }
-        }
-      }
-      for _ in 0..<60 { do { _ = try vault.restoreTree(tree, at: then) } catch VaultError.notFound {} }
-      isDone.store(true, ordering: .relaxed)
-      pthread_join(others, nil)
-      try vault.restoreTree(tree, at: then)
-      let after = try presentTree(of: vault)
-      #expect(Set(after.keys) == Set(before.keys))
-      for path in before.keys { #expect(after[path]?.content == before[path]?.content && after[path]?.mode == before[path]?.mode, "\(String(decoding: path, as: UTF8.self))") }
-      try home.reopen()
-      #expect(try presentTree(of: home.vault).keys.sorted { $0.lexicographicallyPrecedes($1) } == after.keys.sorted { $0.lexicographicallyPrecedes($1) })
-    }
-  }
-
-  @Test func `a tree of which more has changed than others should wait for is made anew`() throws {
-    try Home.run { home in
-      let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)
-      for index in 0..<5100 { try vault.makeFile("\(index)", in: inner, [1]) }
-      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment)
-      try vault.removeTree([UInt8]("i"), in: tree)
-      try vault.makeFile("new", in: tree, [2])
-      let other = try vault.makeDirectory("i", in: tree)
-      #expect(try vault.restoreTree(tree, at: then).nodes == 5102)
-      #expect(try vault.names(in: tree) == [[UInt8]("i")])
-      let made = try #require(try vault.find("i", in: tree)).inode
-      #expect(made != other && made != inner)
-      for index in 0..<5100 where index % 2 == 0 { try vault.unlink([UInt8]("\(index)"), in: made) }
-      for index in 6000..<9000 { try vault.makeFile("\(index)", in: made, [3]) }
-      #expect(try vault.restoreTree(tree, at: then).nodes == 5102)
-      #expect(try vault.names(in: try #require(try vault.find("i", in: tree)).inode).count == 5100)
-    }
-  }
-
-  @Test func `a directory that is taken back changes in one step, with its own attributes, and what was killed in it goes`() throws {
-    try Home.run { home in
-      let vault = home.vault
-      try vault.keepEverything()
-      let directory = try vault.makeDirectory("d")
-      for name in ["a", "b", "c"] { try vault.makeFile(name, in: directory, [1]) }
-      let then = vault.present
-      for name in ["a", "b"] { try vault.unlink([UInt8](name), in: directory) }
-      for name in ["x", "y"] { try vault.makeFile(name, in: directory, [2, 2]) }
-      var change = AttributeChange()
-      change.mode = 0o700
-      _ = try vault.change(directory, change)
-      let changed = vault.present
-      try vault.restoreTree(directory, at: then)
-      #expect(try vault.names(in: directory) == Set(["a", "b", "c"].map { [UInt8]($0) }))
-      #expect(try vault.info(directory).mode & 0o777 == 0o755)
-      // Whatever moment is looked at, it shows the one or the other: what was to go goes afterwards.
-      for lsn in changed.value...vault.present.value {
-        let names = Set(try vault.allEntriesAt(directory, LSN(lsn)).map(\.name).filter { !$0.starts(with: Metadata.stagingPrefix) })
-        #expect(names.contains([UInt8]("c")))
-        #expect(names.contains([UInt8]("a")) == names.contains([UInt8]("b")), "operation \(lsn)")
-        for name in ["x", "y"] { #expect(names.contains([UInt8]("a")) != names.contains([UInt8](name)), "operation \(lsn)") }
-      }
-      // As a kill in the middle leaves it.
-      try vault.lock.withLock { () throws in
-        let past = try #require(try vault.metadata.node(directory, at: then)), name = Metadata.stagingPrefix + [UInt8]("7")
-        let node = NewNode(inode: try vault.metadata.nextInode, mode: past.mode, user: 0, group: 0, device: 0, target: [], xattrs: [])
-        try vault.perform(.revive(node, parent: directory, name: name, from: directory, moment: then, attributes: AttributeSet()))
-      }
-      let name = [UInt8](".vaultfs-restoring-7"), staged = try #require(try vault.lookup(name, in: directory, isOurs: true)).inode
-      #expect(try vault.find(".vaultfs-restoring-7", in: directory) == nil && !vault.names(in: directory).contains(name), "nobody else sees it")
-      refused(.notFound) { try vault.rename(name, in: directory, to: [UInt8]("mine"), in: directory, mode: .replace) }
-      refused(.notFound) { try vault.removeDirectory(name, in: directory) }
-      refused(.alreadyExists) { try vault.makeDirectory(".vaultfs-restoring-7", in: directory) }
-      try vault.makeFile("half", in: staged, [1])
-      try vault.makeDirectory(".vaultfs-restoring-8", in: directory)
-      try home.move(to: try home.copy())
-      for _ in 0..<200 where try home.vault.lookup(name, in: directory, isOurs: true) != nil { usleep(20_000) }
-      #expect(try home.vault.names(in: directory) == Set(["a", "b", "c", ".vaultfs-restoring-8"].map { [UInt8]($0) }), "a user's own directory of such a name stays")
-      // What was finished or given up is not noted any more.
-      #expect(try home.vault.lock.withLock { () throws in try home.vault.metadata.database.integer("SELECT count(*) FROM staging") } == 0)
-    }
-  }
-
-  @Test func `a tree that others take away while it is taken back leaves nothing that cannot be done again`() throws {
-    try Home.run { home in
-      let vault = home.vault, place = try vault.makeDirectory("place")
-      let tree = try vault.makeDirectory("tree", in: place)
-      for index in 0..<30 { try vault.makeFile("\(index)", in: tree, [1]) }
-      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment)
-      let isDone = Atomic(false)
-      let others = startThread("others") {
-        while !isDone.load(ordering: .relaxed) {
-          for name in (try? vault.names(in: tree)) ?? [] where name.starts(with: Metadata.stagingPrefix) { try? vault.removeTree(name, in: tree) }
-        }
-      }
-      for _ in 0..<300 { do { _ = try vault.restoreTree(tree, at: then) } catch VaultError.notFound {} catch VaultError.staleNode {} }
-      isDone.store(true, ordering: .relaxed)
-      pthread_join(others, nil)
-      #expect(vault.lock.withLock { vault.failure } == nil)
-      try home.reopen()
-      #expect(try home.vault.restoreTree(tree, at: then).nodes == 31)
+      try vault.removeTree([UInt8]("a"), in: .root)
+      try vault.revive(above, at: then, as: [UInt8]("a"), in: .root)
+      try vault.revive(directory, at: then, as: [UInt8]("copy"), in: .root)
+      #expect(try vault.trash().first { $0.name == [UInt8]("f") }?.place == [UInt8]("/a/d"))
     }
   }
 

@@ -35,7 +35,7 @@ struct ScrubTests {
     }
   }
 
-  @Test(arguments: ["payload", "header", "journal"])
+  @Test(arguments: ["payload", "header", "sealed", "journal"])
   func `a flipped bit of a frame is found, its file is named, and the same content heals it`(where place: String) throws {
     try Home.run { home in
       var random = Random(seed: 31)
@@ -45,6 +45,7 @@ struct ScrubTests {
       try home.vault.makeFile("sound", other)
       try home.vault.syncAll()
       home.vault.keeper?.stop()
+      if place == "sealed" { try home.vault.packs.seal() }
       let frame = try home.vault.lock.withLock { () throws in
         let node = try home.vault.metadata.node(file)
         guard case .chunk(let number, _)? = try home.vault.metadata.extents(of: node, in: 0..<1).first?.source else { throw VaultError.notFound }
@@ -53,14 +54,19 @@ struct ScrubTests {
       let container = "\(home.path)/\(ContainerStore.path(frame.container, try #require(home.vault.containers.kind(frame.container))))"
       try flipInPlace(container, at: Int(frame.offset) + (place == "header" ? 9 : 3000))
       let report = try home.vault.scrub(eager())
-      #expect(report.kinds.contains(.chunkContent), "\(report.text)")
+      // One wound is one finding.
+      #expect(report.findings.filter { !$0.isNote }.map(\.kind) == [place == "sealed" ? .frameDamaged : .chunkContent], "\(report.text)")
+      #expect(report.findings.contains { $0.detail.hasSuffix("; 1 chunk in it cannot be read") })
       #expect(report.marked == 1 && report.files == [DamagedFile(inode: file.value, path: "/d/damaged")], "\(report.files)")
       #expect(report.findings.contains { $0.byte == frame.offset && container.hasSuffix($0.file ?? "?") })
       // Not what was found bad is referred to, but the content is stored anew.
       #expect(throws: VaultError.self) { try home.vault.contents(of: file) }
       try home.vault.makeFile("again", content)
       #expect(try home.vault.contents(of: file) == content)
-      #expect(try home.vault.scrub(eager()).files.isEmpty)
+      // What nobody needs any more harms nobody.
+      let healed = try home.vault.scrub(eager())
+      #expect(healed.files.isEmpty && healed.isClean == (place != "journal"), "\(healed.text)")
+      #expect(healed.kinds.contains(.frameSuperfluous) == (place == "sealed"))
       if place != "journal" {
         home.vault.keeper = Keeper(home.vault)
         home.vault.keeper?.start()
@@ -106,7 +112,6 @@ struct ScrubTests {
       try home.reopen()
       home.vault.keeper?.stop()
       var options = eager()
-      options.threads = 1
       let cancellation = options.cancellation
       options.bytesPerSecond = 20_000_000
       options.progress = { if $0.bytesDone > 8_000_000 { cancellation.cancel() } }
@@ -116,10 +121,37 @@ struct ScrubTests {
       let second = try home.vault.scrub(eager())
       #expect(second.isComplete && second.isResumed && second.isClean, "\(second.text)")
       #expect(second.bytes > 18_000_000)
-      #expect(try home.vault.scrub(eager()).isResumed == false)
+      // What two threads had read of containers that were not done is counted once.
+      let whole = try home.vault.scrub(eager())
+      #expect(!whole.isResumed && (second.frames, second.chunks) == (whole.frames, whole.chunks), "\(second.frames) and \(whole.frames) frames")
       // What is no position is none.
       try flip(home.path + "/scrub", at: 40)
       #expect(home.vault.lastScrub == nil)
+    }
+  }
+
+  @Test(arguments: [true, false])
+  func `a pack that is gone is one finding, whoever looks, and what was in it is noted`(repairs: Bool) throws {
+    try Home.run { home in
+      var random = Random(seed: 36)
+      let content = random.bytes(3_000_000), file = try home.vault.makeFile("lost", content)
+      try home.vault.syncAll()
+      try home.reopen()
+      home.vault.keeper?.stop()
+      try FileManager.default.removeItem(atPath: try #require(try containers(home.path, .pack).first))
+      try home.reopen()
+      home.vault.keeper?.stop()
+      if repairs {
+        #expect(try home.vault.check().findings.filter { !$0.isNote }.map(\.kind) == [.containerMissing])
+        let repaired = try home.vault.repair()
+        #expect(repaired.after.isClean && repaired.after.damagedChunks > 20, "\(repaired.after.text)")
+      }
+      let scrub = try home.vault.scrub(eager())
+      #expect(scrub.findings.map(\.kind) == (repairs ? [] : [.containerMissing]) && (scrub.marked > 20) == !repairs, "\(scrub.text)")
+      #expect(scrub.files == [DamagedFile(inode: file.value, path: "/lost")])
+      // The same content heals it.
+      try home.vault.makeFile("again", content)
+      #expect(try home.vault.contents(of: file) == content)
     }
   }
 

@@ -174,7 +174,7 @@ extension Wound {
       try db.add(1, to: "chunks")
       try db.add(5000, to: "unique_bytes")
     },
-    Wound(.chunkPlace, .containerMissing) { ward, db in
+    Wound(.containerMissing) { ward, db in
       let number = try db.firstChunk(of: ward["small"])
       try db.execute("UPDATE container SET chunks = chunks - 1 WHERE number = (SELECT container FROM chunk WHERE number = \(number))")
       try db.execute("INSERT INTO container VALUES (900, 1, 0, 0, x''); UPDATE chunk SET container = 900 WHERE number = \(number); UPDATE state SET value = 1000 WHERE key = 'next_container'")
@@ -192,7 +192,7 @@ extension Wound {
       try db.execute("UPDATE container SET chunks = chunks + 1 WHERE number = (SELECT container FROM chunk WHERE number = \(try db.firstChunk(of: ward["small"])))")
     },
     // (One that nothing is read from is forgotten when the vault is opened.)
-    Wound(.chunkPlace, .containerMissing, .containerNumber) { ward, db in
+    Wound(.containerMissing, .containerNumber) { ward, db in
       let number = try db.firstChunk(of: ward["small"])
       try db.execute("UPDATE container SET chunks = chunks - 1 WHERE number = (SELECT container FROM chunk WHERE number = \(number))")
       try db.execute("INSERT INTO container VALUES (900, 1, 0, 0, x''); UPDATE chunk SET container = 900 WHERE number = \(number)")

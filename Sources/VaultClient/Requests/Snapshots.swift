@@ -60,10 +60,17 @@ public struct SnapshotReport: Codable, Sendable {
   public var directory: UInt64
   /// Where it is, or what was made of it when it was taken back; nil where it is not there any more, or not for whoever asks to know.
   public var path: VaultPath?
+  /// Where it was, where it is not there any more.
+  public var formerPath: VaultPath?
 
   init(_ snapshot: Snapshot, in vault: Vault, for peer: Peer) throws {
     (name, moment, second, directory) = (snapshot.name, snapshot.moment, snapshot.second, snapshot.directory)
-    guard let living = try vault.living(InodeNumber(directory)), let path = try vault.path(of: living).flatMap({ VaultPath($0) }) else { return }
+    let inode = InodeNumber(directory), then = LSN(moment)
+    guard let living = try vault.living(inode) else {
+      if try vault.mayReach(inode, at: then, peer.viewer) { formerPath = try vault.path(of: inode, at: then).flatMap { VaultPath($0) } }
+      return
+    }
+    guard let path = try vault.path(of: living).flatMap({ VaultPath($0) }) else { return }
     if peer.isAdministrator || (try? peer.find(path, in: vault, followingLast: false))?.inode == living { self.path = path }
   }
 }

@@ -1,10 +1,11 @@
-// What a vault's content comes to, by counters that are kept anyway: as quick in a vault of any size.
+// What a vault's content comes to, by counters that are kept anyway: as quick in a vault of any size; and, where that is asked for,
+// what a part of it needs, which is looked up node by node.
 //
 // What must stay true: whoever does not administer learns nothing of what others store. The exact size of different
 // content would tell whether somebody has a given file already: store it, and look whether the number grows.
 
 import Glibc
-import VaultFS
+public import VaultFS
 
 public struct StatsRequest: VaultRequest {
   public static let name = "stats"
@@ -13,7 +14,11 @@ public struct StatsRequest: VaultRequest {
   public var tree: VaultPath?
   public var user: UInt32?
   public var group: UInt32?
-  public init(tree: VaultPath? = nil, user: UInt32? = nil, group: UInt32? = nil) { (self.tree, self.user, self.group) = (tree, user, group) }
+  /// Also what they need of the stored content, and of the past.
+  public var withContent: Bool?
+  public init(tree: VaultPath? = nil, user: UInt32? = nil, group: UInt32? = nil, withContent: Bool = false) {
+    (self.tree, self.user, self.group, self.withContent) = (tree, user, group, withContent)
+  }
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> StatsReport {
     let status = host.vault.status(), counters = status.counters
@@ -32,6 +37,10 @@ public struct StatsRequest: VaultRequest {
     report.dedupRatio = Self.ratio(counters.logicalBytes, counters.uniqueBytes)
     report.compressionRatio = Self.ratio(counters.uniqueBytes, counters.frameBytes)
     report.ratio = Self.ratio(counters.logicalBytes, Int64(clamping: status.storedBytes))
+    guard withContent == true else { return report }
+    try fill(&report.tree, report.tree.map { .tree(InodeNumber($0.id)) }, "what is below \(tree ?? .root)", host, answer)
+    try fill(&report.user, user.map { .user($0) }, "what the user owns", host, answer)
+    try fill(&report.group, group.map { .group($0) }, "what the group owns", host, answer)
     return report
   }
 
@@ -50,6 +59,21 @@ public struct StatsRequest: VaultRequest {
     }
     let usage = try vault.usage(by: subject)
     return StatsReport.Part(id: id, logicalBytes: usage.bytes, nodes: usage.nodes)
+  }
+
+  private func fill(_ part: inout StatsReport.Part?, _ scope: ContentScope?, _ what: String, _ host: ServiceHost, _ answer: Receiver<Nothing>) throws {
+    guard let scope, let total = part?.nodes else { return }
+    let vault = host.vault, cancellation = Cancellation()
+    let sum = try LongWork.run(cancellation, answer) { tell in
+      try vault.content(of: scope) { nodes in
+        tell(Progress(what, done: min(nodes, total), total: total))
+        return !cancellation.isCancelled
+      }
+    }
+    guard let sum else { return }
+    part!.content = sum
+    part!.dedupRatio = Self.ratio(Int64(clamping: total > 0 ? part!.logicalBytes : 0), Int64(clamping: sum.uniqueBytes))
+    part!.compressionRatio = Self.ratio(Int64(clamping: sum.uniqueBytes), Int64(clamping: sum.compressedBytes))
   }
 
   /// nil where there is nothing to compare.
@@ -99,6 +123,10 @@ public struct StatsReport: Codable, Sendable {
     public var id: UInt64
     public var logicalBytes: UInt64
     public var nodes: UInt64
+    /// What that and its past need; where it was asked for by root or the vault's owner.
+    public var content: ContentSum?
+    public var dedupRatio: Double?
+    public var compressionRatio: Double?
   }
 
   init(name: String, nodes: Int64, logicalBytes: Int64, availableBytes: UInt64) {

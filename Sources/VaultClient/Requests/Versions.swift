@@ -4,6 +4,7 @@
 // their modes let them read; only a file's owner, root and the vault's owner take one back, hold one or let all go.
 
 import Glibc
+import Printable
 public import VaultFS
 
 /// A moment, as people say it.
@@ -44,16 +45,37 @@ extension Peer {
   /// The versions of what is, or was, at `path`: those that this peer may read.
   func versions(of path: VaultPath, in vault: Vault) throws -> [FileVersion] {
     guard let name = path.names.last else { throw ServiceError(.isADirectory, "/ is a directory; versions are of files") }
-    let parent = try find(path.parent, in: vault)
-    guard maySearch(try vault.protection(of: parent.inode)) else { throw ServiceError(.notPermitted, "\(path): you may not search its directory") }
-    let now = try vault.lookup(name, in: parent.inode)
+    let (parent, isThere) = try directory(of: path, in: vault)
+    guard maySearch(try vault.lastProtection(of: parent)) else { throw ServiceError(.notPermitted, "\(path): you may not search its directory") }
+    let now = isThere ? try vault.lookup(name, in: parent) : nil
     if let now {
       if now.mode & S_IFMT == S_IFDIR { throw ServiceError(.isADirectory, "\(path) is a directory; versions are of files. `.vaultfs/at/TIME` at the root of the mount shows a directory as it was") }
       guard mayRead(try vault.protection(of: now.inode)) else { throw ServiceError(.notPermitted, "\(path): you may not read it") }
     }
-    let all = try vault.versions(named: name, in: parent.inode, for: viewer)
+    let all = try vault.versions(named: name, in: parent, for: viewer)
     guard !all.isEmpty else { throw ServiceError(.notFound, "\(path): nothing is known of a file of that name") }
     return all
+  }
+
+  /// The directory that a path's last name is, or was, in: where none is there, the one that was there last.
+  private func directory(of path: VaultPath, in vault: Vault) throws -> (inode: InodeNumber, isThere: Bool) {
+    let names = path.parent.names
+    func place(_ count: Int) throws -> InodeNumber? {
+      do { return try find(path.first(count), in: vault).inode } catch let error as ServiceError where [.notFound, .notADirectory].contains(error.code) { return nil }
+    }
+    if let inode = try place(names.count) { return (inode, true) }
+    // How far it leads today: by halves, since it may be long.
+    var (leads, fails) = (0, names.count), at = InodeNumber.root
+    while fails - leads > 1 {
+      let middle = (leads + fails) / 2
+      if let inode = try place(middle) { (leads, at) = (middle, inode) } else { fails = middle }
+    }
+    for name in names[leads...] {
+      guard maySearch(try vault.lastProtection(of: at)) else { throw ServiceError(.notPermitted, "\(path): you may not search a directory on the way there") }
+      guard let gone = try vault.goneDirectory(named: name, in: at) else { throw ServiceError(.notFound, "\(path): nothing is known of its directory") }
+      at = gone.inode
+    }
+    return (at, false)
   }
 
   /// The version of `path` at a moment.
@@ -66,7 +88,7 @@ extension Peer {
       throw ServiceError(.notFound, "\(path): \(which); `fsctl versions list` shows those that are")
     }
     // What has the name now may have been elsewhere then.
-    let then = found.count > 1 ? try vault.lookup(path.names.last!, in: try find(path.parent, in: vault).inode, at: moment)?.inode.value : nil
+    let then = found.count > 1 ? try vault.lookup(path.names.last!, in: try directory(of: path, in: vault).inode, at: moment)?.inode.value : nil
     return found.first { $0.inode == then } ?? newest
   }
 
@@ -76,7 +98,9 @@ extension Peer {
 }
 
 extension VaultPath {
-  public var parent: VaultPath { VaultPath(names.dropLast().joined(separator: [UInt8(ascii: "/")])) ?? .root }
+  public var parent: VaultPath { first(names.count - 1) }
+  /// Its first names.
+  func first(_ count: Int) -> VaultPath { VaultPath(names.prefix(max(count, 0)).joined(separator: [UInt8(ascii: "/")])) ?? .root }
   public func appending(_ name: [UInt8]) -> VaultPath? { VaultPath((names + [name]).joined(separator: [UInt8(ascii: "/")])) }
 }
 
@@ -155,8 +179,21 @@ public struct RestoreRequest: VaultRequest {
   private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer) throws -> Restored {
     let now = try? peer.find(path, in: vault, followingLast: false)
     // It may be one that was made when this one, or one above it, was taken back before.
-    guard let now, try now.inode == directory || vault.isSuccessor(now.inode, of: directory) else { return try peer.revive(directory, at: moment, to: path, in: vault) }
+    guard let now else { return try peer.revive(directory, at: moment, to: path, in: vault) }
+    guard try now.inode == directory || vault.isSuccessor(now.inode, of: directory) || wasHere(directory, moment, now, vault) else {
+      throw ServiceError(.alreadyExists, "\(path) is another one than \(try words(directory, moment, vault)), and nothing was changed")
+    }
     do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+  }
+
+  /// Whether a directory that is gone was where another one is now: that becomes what it was.
+  private func wasHere(_ directory: InodeNumber, _ moment: LSN, _ now: NodeInfo, _ vault: Vault) throws -> Bool {
+    guard now.mode & S_IFMT == S_IFDIR, now.inode != .root, try vault.living(directory) == nil else { return false }
+    return try vault.path(of: directory, at: moment) == vault.path(of: now.inode)
+  }
+
+  private func words(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault) throws -> String {
+    try vault.path(of: directory, at: moment).map { "the directory that was at \(printable($0.isEmpty ? [0x2F] : $0))" } ?? "the directory that was meant"
   }
 
   private func fileVersion(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> FileVersion {
@@ -191,7 +228,10 @@ extension Peer {
   /// Makes what was anew under a path that nothing has.
   func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault) throws -> Restored {
     guard let name = target.names.last else { throw ServiceError(.alreadyExists, "/ is there already") }
-    let parent = try find(target.parent, in: vault)
+    let parent: NodeInfo
+    do { parent = try find(target.parent, in: vault) } catch let error as ServiceError where error.code == .notFound {
+      throw ServiceError(.notFound, "\(target): its directory is not there; take that back first (`fsctl trash list` shows what was deleted), or say where this shall come with --to PATH")
+    }
     let protection = try vault.protection(of: parent.inode)
     guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
     var restored = Restored()

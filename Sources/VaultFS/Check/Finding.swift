@@ -79,6 +79,7 @@ public struct Finding: Codable, Hashable, Sendable {
     case configuration
     case chunkContent = "chunk-content"
     case frameDamaged = "frame-damaged"
+    case frameSuperfluous = "frame-superfluous"
   }
 
   public var kind: Kind
@@ -112,7 +113,9 @@ public struct Finding: Codable, Hashable, Sendable {
   public var repair: String { kind.remedy.rawValue }
   /// It harms nothing: something goes away by itself, or is damaged that nothing is read from. (A power cut leaves such
   /// packs. A chunk that is needed has a finding of its own.)
-  public var isNote: Bool { kind == .packSuperfluous || kind == .packWhole }
+  public var isNote: Bool { [.packSuperfluous, .packWhole, .frameSuperfluous].contains(kind) }
+  /// Whether a repair does anything about it.
+  public var isRepairable: Bool { ![.none, .unneeded, .itself].contains(kind.remedy) }
 }
 
 extension Finding {
@@ -125,6 +128,7 @@ extension Finding {
     /// Of the view alone.
     case count = "it is counted again"
     case mark = "the chunk is noted as damaged, so that the same content written again heals it"
+    case markAll = "the chunks that were in it are noted as damaged, so that the same content written again heals them"
     case keep = "the container is left alone from now on"
     case none = "nothing: put the file back from a copy of the vault"
     case unneeded = "nothing: what of it is needed can be read, or is told by itself"
@@ -140,10 +144,11 @@ extension Finding.Kind {
     case .nodeRecord, .nodeNumber, .nodeEpoch, .rootMissing, .xattrOwner, .manifestPage, .manifestOrder, .manifestChunk, .manifestPart, .pageOwner, .chunkNumber,
       .pastInterval, .pastOverlap, .pastRecord, .pastOwner, .pastChunk, .journalPosition, .journalEpoch, .quotaTree,
       .databasePage, .databaseStructure, .viewStale: .rebuild
-    case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .usageTree, .usageOwner, .containerChunks, .containerMissing, .containerNumber: .count
+    case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .usageTree, .usageOwner, .containerChunks, .containerNumber: .count
+    case .containerMissing: .markAll
     case .chunkPlace, .chunkFrame, .chunkNamed, .frameBase, .chunkContent: .mark
     case .baseKept, .baseNoted, .frameDamaged: .keep
-    case .packWhole: .unneeded
+    case .packWhole, .frameSuperfluous: .unneeded
     case .packSuperfluous: .itself
     case .journalSegment, .journalSequence, .journalStamp, .journalOperation, .configuration: .none
     }

@@ -81,11 +81,11 @@ extension Vault {
     }
   }
 
-  /// The access list, where there is one.
+  /// The access list that a node has, or had last, where there is one.
   /// - Parameter readersMayEnter: as of a directory that shows something of the node: whoever may read it may search that.
   public func accessList(of inode: InodeNumber, readersMayEnter: Bool = false) throws(VaultError) -> [UInt8]? {
     try lock.withLock { () throws(VaultError) in
-      guard let bytes = try metadata.xattr(AccessControlList.accessName, of: try metadata.node(inode)) else { return nil }
+      guard let bytes = try metadata.xattr(AccessControlList.accessName, of: try metadata.last(inode)) else { return nil }
       return readersMayEnter ? AccessControlList(bytes)?.readersEnter.bytes : bytes
     }
   }

@@ -59,6 +59,10 @@ struct JournalReader {
       var place = Place(segment: segment, at: Int(number == first ? offset : 0), later: later, afterPowerCut: afterPowerCut)
       guard let what = try read(&place, &end, but: refused, visitor) else { continue }
       let next = end.lastLSN.next, missing = next == refused ? next.next : next
+      // What was attested was done.
+      if next == refused, segment.attests(next, from: place.at) {
+        throw .journalDamaged(detail: "operation \(next.value) at byte \(place.at) of \(path)/\(segment.file.path), which was done once, cannot be done")
+      }
       // An unfinished write may be followed by the segment of the next opening, which goes on right after it.
       if let following = later.first, let header = try Segment(following, in: containers, vault: vault).header, header.firstLSN <= next,
         !segment.attests(next, from: place.at) { continue }

@@ -8,10 +8,10 @@ extension Operation {
     case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
       insertRange, collapseRange, drop, epoch, reserve, snapshot, dropSnapshot, restore, revive, setHistory, pin, expire
     case setQuota = 24, removeQuota, moveEntries, forget
-    case mend = 40, detach, together
+    case mend = 40, detach, together, stage, setAside
 
     /// What an operation may consist of.
-    static let parts: [Kind] = [.rename, .setAttributes, .restore, .setQuota, .moveEntries]
+    static let parts: [Kind] = [.rename, .setAttributes, .restore, .setQuota, .moveEntries, .setAside]
   }
 
   /// - Parameter stamp: of the record that holds it: times near it are kept as a small difference.
@@ -70,6 +70,10 @@ extension Operation {
       kind(.expire); w.varint(nodes.lowerBound); w.varint(nodes.upperBound); w.signed(now)
     case .setQuota(let subject, let limits): kind(.setQuota); w.quotaSubject(subject); w.quotaLimits(limits)
     case .removeQuota(let subject): kind(.removeQuota); w.quotaSubject(subject)
+    case .stage(let node, let parent, let name, let source, let moment, let set):
+      kind(.stage); w.node(node); w.varint(parent.value); w.counted(name); w.varint(source.value); w.varint(moment.value); w.attributes(set, near: stamp)
+    case .setAside(let source, let target, let besides, let time):
+      kind(.setAside); w.varint(source.value); w.varint(target.value); w.varint(besides.value); w.time(time, near: stamp)
     case .moveEntries(let source, let target, let time):
       kind(.moveEntries); w.varint(source.value); w.varint(target.value); w.time(time, near: stamp)
     case .forget(let nodes, let lsn):
@@ -118,6 +122,8 @@ extension Operation {
     case .restore: self = .restore(try r.inode(), from: try r.inode(), moment: try r.moment(), attributes: try r.attributes(near: stamp))
     case .revive:
       self = .revive(try r.node(), parent: try r.inode(), name: try r.name(), from: try r.inode(), moment: try r.moment(), attributes: try r.attributes(near: stamp))
+    case .stage:
+      self = .stage(try r.node(), parent: try r.inode(), name: try r.name(), from: try r.inode(), moment: try r.moment(), attributes: try r.attributes(near: stamp))
     case .setHistory:
       var policy = HistoryPolicy()
       let flags = try r.varint32()
@@ -130,6 +136,7 @@ extension Operation {
     case .setQuota: self = .setQuota(try r.quotaSubject(), try r.quotaLimits())
     case .removeQuota: self = .removeQuota(try r.quotaSubject())
     case .moveEntries: self = .moveEntries(from: try r.inode(), to: try r.inode(), time: try r.time(near: stamp))
+    case .setAside: self = .setAside(from: try r.inode(), to: try r.inode(), but: try r.inode(), time: try r.time(near: stamp))
     case .forget:
       let first = try r.inode().value, end = try r.inode().value
       guard first <= end else { throw Malformed() }

@@ -84,6 +84,8 @@ enum Operation: Hashable {
   case restore(InodeNumber, from: InodeNumber, moment: LSN, attributes: AttributeSet)
   /// A new file, with a name, as `from` was after the operation `moment`. What is set in `changed` is its birth.
   case revive(NewNode, parent: InodeNumber, name: [UInt8], from: InodeNumber, moment: LSN, attributes: AttributeSet)
+  /// As `revive`, of a directory in which a tree is put together (Metadata+Origins.swift): the one that it is in does not change by it.
+  case stage(NewNode, parent: InodeNumber, name: [UInt8], from: InodeNumber, moment: LSN, attributes: AttributeSet)
   case setHistory(HistoryPolicy)
   /// What a node was after `moment` stays whatever the policy says, or not any more.
   case pin(InodeNumber, moment: LSN, isPinned: Bool)
@@ -94,6 +96,8 @@ enum Operation: Hashable {
   case removeQuota(QuotaSubject)
   /// All entries of a directory go to another: each changes places with the one of its name there, or takes a free place.
   case moveEntries(from: InodeNumber, to: InodeNumber, time: Timestamp)
+  /// All entries of a directory go to another, but those whose names a third one has, too.
+  case setAside(from: InodeNumber, to: InodeNumber, but: InodeNumber, time: Timestamp)
   /// Operations that are one: none of them, or all. Of those kinds alone that put a tree back (`Kind.parts`).
   case together([Operation])
   /// What nobody needs of the past of these nodes, and ended with the operation `through` or before, is forgotten, whatever

@@ -34,6 +34,8 @@ struct ContainerUses {
 
   /// Whether something is read from `number`, or may be: then it must stay.
   func isNeeded(_ number: ContainerNumber) -> Bool { uses[number].map { $0.chunks != 0 || $0.isKept } ?? false }
+  /// Whether chunks are read from it, or from frames that need a base in it.
+  func isRead(_ number: ContainerNumber) -> Bool { chunks(in: number) != 0 || dependents(of: number).contains { chunks(in: $0) != 0 } }
   func isKept(_ number: ContainerNumber) -> Bool { uses[number]?.isKept ?? false }
   /// Chunks that are read from `number`.
   func chunks(in number: ContainerNumber) -> Int64 { uses[number]?.chunks ?? 0 }

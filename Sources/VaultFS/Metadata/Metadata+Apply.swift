@@ -41,13 +41,17 @@ extension Metadata {
     case .unlink(let parent, let name, let drops, let time):
       let parent = try directory(parent)
       let row = try existing(name, in: parent, lsn), node = try node(row.inode)
-      try change(parent, lsn)
-      try keep(row, of: parent.inode, endingWith: lsn, isDeleted: true)
+      // Where something is put together is nothing that a directory ever had.
+      let isStaging = isStaged(row)
+      if !isStaging {
+        try change(parent, lsn)
+        try keep(row, of: parent.inode, endingWith: lsn, isDeleted: true)
+      }
       if try isLoss(node, in: parent) { try noteDeleted(row, from: try placeTold(of: parent), lsn) }
       try deleteEntry(row, in: parent)
       try endStaging(node)
       try release(node, row.cookie, from: parent, drops: drops, time, lsn, isDeleted: true)
-      touch(parent, time)
+      if isStaging { touch(parent) } else { touch(parent, time) }
     case .rename(let parent, let name, let newParent, let newName, let drops, let time):
       try rename(name, in: try directory(parent), to: newName, in: try directory(newParent), drops: drops, time, lsn)
     case .exchange(let parent, let name, let newParent, let newName, let time):
@@ -95,17 +99,13 @@ extension Metadata {
     case .revive(let new, let parent, let name, let source, let moment, let set):
       let parent = try directory(parent)
       try change(parent, lsn)
-      let node = try make(new, in: parent.inode, time: set.changed ?? .zero, lsn, stamp)
-      if node.isDirectory {
-        try raise(&parent.links)
-        if name.starts(with: Self.stagingPrefix) { try beginStaging(node) }
-      }
-      try noteOrigin(of: node.inode, source, lsn)
-      try insertEntry(name, of: node, in: parent, born: lsn)
-      changeOwners(of: node, set.user ?? node.user, set.group ?? node.group)
-      node.set(set)
-      try restore(node, from: source, at: moment)
+      try revive(new, name, in: parent, from: source, moment, set, lsn, stamp)
       touch(parent, set.changed ?? .zero)
+    case .stage(let new, let parent, let name, let source, let moment, let set):
+      let parent = try directory(parent), node = try revive(new, name, in: parent, from: source, moment, set, lsn, stamp)
+      guard node.isDirectory else { throw damaged("a place to put a tree together that is no directory") }
+      try beginStaging(node)
+      touch(parent)
     case .setHistory(let policy):
       state.history = policy
       // The past may be more than it allows.
@@ -119,6 +119,8 @@ extension Metadata {
     case .removeQuota(let subject): state.quotas.remove(subject)
     case .moveEntries(let source, let target, let time):
       try moveEntries(from: try directory(source), to: try directory(target), time, lsn)
+    case .setAside(let source, let target, let besides, let time):
+      try setAside(from: try directory(source), to: try directory(target), but: try directory(besides), time, lsn)
     case .forget(let nodes, let through): try forgetAll(nodes, through: through)
     case .mend(let inode):
       try mend(inode)
@@ -139,6 +141,18 @@ extension Metadata {
     insert(node)
     state.nextInode = max(state.nextInode, new.inode.value + 1)
     try charge(Usage(nodes: 1), to: node)
+    return node
+  }
+
+  @discardableResult
+  private func revive(_ new: NewNode, _ name: [UInt8], in parent: Node, from source: InodeNumber, _ moment: LSN, _ set: AttributeSet, _ lsn: LSN, _ stamp: UInt64) throws(VaultError) -> Node {
+    let node = try make(new, in: parent.inode, time: set.changed ?? .zero, lsn, stamp)
+    if node.isDirectory { try raise(&parent.links) }
+    try noteOrigin(of: node.inode, source, lsn)
+    try insertEntry(name, of: node, in: parent, born: lsn)
+    changeOwners(of: node, set.user ?? node.user, set.group ?? node.group)
+    node.set(set)
+    try restore(node, from: source, at: moment)
     return node
   }
 
@@ -205,12 +219,12 @@ extension Metadata {
     }
     // What goes aside from a tree that is taken back is about to be deleted.
     let isSetAside = state.staging.contains(newParent.parent) && !state.staging.contains(parent.parent)
-    try keep(row, of: parent.inode, endingWith: lsn, isDeleted: isSetAside)
+    if !isStaged(row) { try keep(row, of: parent.inode, endingWith: lsn, isDeleted: isSetAside) }
     try deleteEntry(row, in: parent)
     let cookie = try insertEntry(newName, of: node, in: newParent, born: born)
     try move(node, from: Place(parent: parent.inode, cookie: row.cookie), to: Place(parent: newParent.inode, cookie: cookie))
     try reparent(node, from: parent, to: newParent)
-    if row.name.starts(with: Self.stagingPrefix) { try endStaging(node) }
+    try endStaging(node)
     node.changed = time
     touch(node)
     touch(parent, time)
@@ -228,6 +242,16 @@ extension Metadata {
           if other.inode == row.inode { continue }
           try exchange(row.name, in: source, with: row.name, in: target, time, lsn, isRestored: true)
         } else { try rename(row.name, in: source, to: row.name, in: target, drops: false, time, lsn) }
+      }
+      last = end.cookie
+    }
+  }
+
+  private func setAside(from source: Node, to target: Node, but besides: Node, _ time: Timestamp, _ lsn: LSN) throws(VaultError) {
+    var last = Self.cookieFirst - 1
+    while case let rows = try entries(of: source.inode, after: last, count: Self.entriesPerList), let end = rows.last {
+      for row in rows where !isStaged(row) {
+        if try entry(row.name, in: besides.inode) == nil { try rename(row.name, in: source, to: row.name, in: target, drops: false, time, lsn) }
       }
       last = end.cookie
     }

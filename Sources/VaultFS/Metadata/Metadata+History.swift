@@ -67,7 +67,7 @@ extension Metadata {
     insert.bind(1, node.inode.value)
     insert.bind(2, lsn.value)
     insert.bind(3, node.since.value)
-    insert.bind(4, copying: node.encoded())
+    insert.bind(4, copying: try withoutStaging(node) { $0.encoded() })
     try insert.run()
     (node.since, node.sinceSeconds) = (lsn, state.second)
   }
@@ -123,12 +123,9 @@ extension Metadata {
     return row.born
   }
 
-  /// Names of directories in which something is put together that comes to its place when it is whole.
-  static let stagingPrefix = Array(".vaultfs-restoring-".utf8)
-
   /// Notes that a name was deleted, and where it was. (The node may have others.)
   func noteDeleted(_ row: EntryRow, from parent: InodeNumber, _ lsn: LSN) throws(VaultError) {
-    guard state.history.isOn, !row.name.starts(with: Self.stagingPrefix) else { return }
+    guard state.history.isOn else { return }
     let insert = statements.insertTrash
     insert.bind(1, lsn.value)
     insert.bind(2, row.inode.value)
@@ -172,6 +169,15 @@ extension Metadata {
     defer { select.reset() }
     guard try select.step(), LSN(select.unsigned(0)) <= moment else { return nil }
     return try past(inode, select.bytes(2), until: LSN(select.unsigned(1)))
+  }
+
+  /// A node as it is, or was last; as `node(_:at:)`, where it is gone.
+  func last(_ inode: InodeNumber) throws(VaultError) -> Node {
+    do throws(VaultError) { return try node(inode) } catch { guard case .staleNode = error else { throw error } }
+    let select = try database.prepare("SELECT died FROM past_node WHERE inode = ? ORDER BY died DESC LIMIT 1")
+    select.bind(1, inode.value)
+    guard try select.step(), let node = try node(inode, at: LSN(select.unsigned(0) &- 1)) else { throw .staleNode }
+    return node
   }
 
   /// A node apart from the one in use. At the last moment of its version all its pages and attributes are there.

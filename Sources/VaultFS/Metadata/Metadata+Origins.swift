@@ -27,20 +27,41 @@ extension Metadata {
     return found
   }
 
-  /// A node with a name that goes on from one that is gone; nil where there is none.
+  /// A node with a name that goes on from one that is gone: the one in its place, else the newest; nil where there is none.
   func successor(of inode: InodeNumber) throws(VaultError) -> InodeNumber? {
     let select = try database.prepare("SELECT inode FROM origin WHERE source = ? ORDER BY inode DESC")
-    var waiting = [inode], seen: Set<InodeNumber> = [inode]
+    var waiting = [inode], seen: Set<InodeNumber> = [inode], newest: InodeNumber?
     while let source = waiting.popLast(), seen.count < Self.chainMax {
       select.bind(1, source.value)
       defer { select.reset() }
       while try select.step() {
         let next = InodeNumber(select.unsigned(0))
-        if try isNamed(next) { return next }
-        if seen.insert(next).inserted { waiting.append(next) }
+        guard try isNamed(next) else {
+          if seen.insert(next).inserted { waiting.append(next) }
+          continue
+        }
+        if try isInPlace(next, of: source) { return next }
+        newest = newest ?? next
       }
     }
-    return nil
+    return newest
+  }
+
+  /// The directory, or what was made of it when it was taken back, where that is there.
+  func living(_ directory: InodeNumber) throws(VaultError) -> InodeNumber? {
+    if directory == .root { return directory }
+    return try isNamed(directory) ? directory : successor(of: directory)
+  }
+
+  /// Whether a node has the name that one had which is gone, in the directory that had it or goes on from that.
+  private func isInPlace(_ inode: InodeNumber, of gone: InodeNumber) throws(VaultError) -> Bool {
+    let was = try database.prepare("SELECT parent, name FROM trash WHERE inode = ? ORDER BY died DESC LIMIT 1")
+    was.bind(1, gone.value)
+    guard try was.step() else { return false }
+    let place = InodeNumber(was.unsigned(0)), parent = try node(inode).parent
+    guard try entry(was.bytes(1), in: parent)?.inode == inode else { return false }
+    if parent == place { return true }
+    return try origins(of: parent).contains { $0.inode == place }
   }
 
   /// Whether what was deleted with the operation `died` was taken back since, and what was made then is there or in the trash itself.
@@ -51,12 +72,10 @@ extension Metadata {
     return try select.step()
   }
 
-  /// Whether something goes on from a node.
-  private func isSucceeded(_ inode: InodeNumber) throws(VaultError) -> Bool { try wasTakenBack(inode, after: .zero) }
-
   // MARK: Staging
 
-  /// In this directory a tree is put together that is to come to its place when it is whole.
+  /// In this directory a tree is put together that is to come to its place when it is whole. (What it is called is of no matter:
+  /// anybody may call something so.)
   func beginStaging(_ directory: Node) throws(VaultError) {
     state.staging.insert(directory.inode)
     try statements.insertStaging.run(directory.inode)
@@ -64,6 +83,19 @@ extension Metadata {
 
   /// Whether a name is that of such a directory: nobody else sees it, nor reaches what is in it.
   func isStaged(_ row: EntryRow) -> Bool { !state.staging.isEmpty && state.staging.contains(row.inode) }
+
+  /// Calls `body` with a node that counts no such directories.
+  func withoutStaging<R>(_ node: Node, _ body: (Node) -> R) throws(VaultError) -> R {
+    var hidden: UInt32 = 0
+    if node.isDirectory { for inode in state.staging { if try self.node(inode).parent == node.inode { hidden += 1 } } }
+    node.links -= min(hidden, node.links)
+    node.entries -= min(.init(hidden), node.entries)
+    defer {
+      node.links += hidden
+      node.entries += .init(hidden)
+    }
+    return body(node)
+  }
 
   /// What has its name in `directory` for as long as a tree is taken back was, or will be, in the one that this goes on from.
   func placeTold(of directory: Node) throws(VaultError) -> InodeNumber {
@@ -80,18 +112,30 @@ extension Metadata {
   /// given up is not, nor is what gave way to something that goes on from it.
   func isLoss(_ node: Node, in parent: Node) throws(VaultError) -> Bool {
     if state.staging.isEmpty { return true }
-    var staging: InodeNumber?
-    try eachDirectory(from: parent.inode) { if staging == nil, state.staging.contains($0.inode) { staging = $0.inode } }
-    if state.staging.contains(node.inode) { try statements.deleteOrigin.run(node.inode) }
+    var way: [Node] = [], staging: Node?
+    try eachDirectory(from: parent.inode) { directory in
+      if staging != nil { return }
+      if state.staging.contains(directory.inode) { staging = directory } else { way.append(directory) }
+    }
+    if state.staging.contains(node.inode) { staging = node }
     guard let staging else { return true }
-    // It was made after the place that it was put together in.
-    if node.inode.value > staging.value {
-      try statements.deleteOrigin.run(node.inode)
+    let began = try origins(of: staging.inode).first?.made ?? .zero
+    func isOurs(_ node: Node) throws(VaultError) -> Bool { try origins(of: node.inode).first.map { $0.made >= began } ?? false }
+    var isGivenUp = way.isEmpty
+    if !isGivenUp { isGivenUp = try isOurs(node) }
+    if isGivenUp {
+      if node.isDirectory || node.links == 1 { try statements.deleteOrigin.run(node.inode) }
       return false
     }
     // What has more names was one of those that stay, and lent its name; or goes on under another.
-    if parent.parent == staging, !node.isDirectory, node.links > 1 { return false }
-    return try !isSucceeded(node.inode)
+    if !node.isDirectory, node.links > 1, try isOurs(way[0]) { return false }
+    return try !isSucceeded(node.inode, after: began)
+  }
+
+  /// Whether something was made since from a node, or from what that goes on from.
+  private func isSucceeded(_ inode: InodeNumber, after moment: LSN) throws(VaultError) -> Bool {
+    for source in [inode] + (try origins(of: inode).map(\.inode)) { if try wasTakenBack(source, after: moment) { return true } }
+    return false
   }
 
   /// Whether the node is there and has a name.

@@ -1,5 +1,6 @@
-// What a node is called, for people; and what of its content is gone. Asked only where something went wrong.
+// What nodes are called, and were, for people; and what of a file's content is gone.
 
+import Glibc
 import Printable
 
 extension Metadata {
@@ -18,6 +19,45 @@ extension Metadata {
     select.bind(1, node.parent.value)
     select.bind(2, inode.value)
     return try select.step() ? directory + [UInt8(ascii: "/")] + select.bytes(0) : nil
+  }
+
+  /// The longest path that is told, bytes: twice what a program can name. Trees may be deeper.
+  private static let pathBytesMax = 8 << 10
+
+  /// The path of a directory from the root, with a slash at its beginning and none at its end; nil where it is not there, or
+  /// too long to be told.
+  func path(of directory: InodeNumber) throws(VaultError) -> [UInt8]? {
+    let select = try database.prepare("SELECT parent, name FROM entry WHERE inode = ? AND type = \(S_IFDIR)")
+    return try path(of: directory) { inode throws(VaultError) in
+      select.bind(1, inode.value)
+      defer { select.reset() }
+      return try select.step() ? (InodeNumber(select.unsigned(0)), select.bytes(1)) : nil
+    }
+  }
+
+  /// The path that it had.
+  func path(of directory: InodeNumber, at moment: LSN) throws(VaultError) -> [UInt8]? {
+    let select = try database.prepare("""
+      SELECT parent, name FROM entry WHERE inode = ?1 AND type = \(S_IFDIR) AND born <= ?2 UNION ALL
+      SELECT parent, name FROM past_entry WHERE inode = ?1 AND type = \(S_IFDIR) AND born <= ?2 AND died > ?2 LIMIT 1
+      """)
+    return try path(of: directory) { inode throws(VaultError) in
+      select.bind(1, inode.value)
+      select.bind(2, moment.value)
+      defer { select.reset() }
+      return try select.step() ? (InodeNumber(select.unsigned(0)), select.bytes(1)) : nil
+    }
+  }
+
+  private func path(of directory: InodeNumber, _ name: (InodeNumber) throws(VaultError) -> (parent: InodeNumber, name: [UInt8])?) throws(VaultError) -> [UInt8]? {
+    var parts: [[UInt8]] = [], bytes = 0, at = directory
+    while at != .root {
+      guard bytes < Self.pathBytesMax, let found = try name(at) else { return nil }
+      parts.append(found.name)
+      bytes += found.name.count + 1
+      at = found.parent
+    }
+    return Array(parts.reversed().map { [0x2F] + $0 }.joined())
   }
 
   /// The chunks of a file that are not stored any more.

@@ -96,7 +96,7 @@ final class Replay {
     switch operation {
     case .clone(let inode, _, let source, _, _, _), .restore(let inode, let source, _, _):
       if incomplete.contains(source) { incomplete.insert(inode) }
-    case .revive(let node, _, _, let source, _, _):
+    case .revive(let node, _, _, let source, _, _), .stage(let node, _, _, let source, _, _):
       if incomplete.contains(source) { incomplete.insert(node.inode) }
     case .together(let parts):
       for part in parts { _ = try missing(part) }

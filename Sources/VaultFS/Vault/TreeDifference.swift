@@ -26,6 +26,8 @@ struct TreeDifference {
   private(set) var kept: [InodeNumber: InodeNumber] = [:]
   private(set) var places: [InodeNumber: Change] = [:]
   var done = Restored()
+  /// All of it is made anew.
+  fileprivate(set) var isWhole = false
   /// Nodes with several names, and those of them that were met, in directories of `pairs`.
   fileprivate var linked: [InodeNumber: [(pair: Int, entry: DirectoryEntry)]] = [:]
 
@@ -36,7 +38,7 @@ struct TreeDifference {
   var isEmpty: Bool { changed.isEmpty && absent.isEmpty && extra.isEmpty }
 
   /// Directories whose names change.
-  var touched: [Int] { Set(absent.keys).union(extra.keys).sorted() }
+  var touched: [Int] { isWhole ? [0] : Set(absent.keys).union(extra.keys).sorted() }
   /// Names that change in the directory at this place.
   func names(_ number: Int) -> [[UInt8]] { (absent[number] ?? []).map(\.name) + (extra[number] ?? []) }
 
@@ -72,6 +74,7 @@ extension Vault {
   /// - Returns: one that is not complete where it is large.
   func difference(of directory: InodeNumber, from source: InodeNumber, at moment: LSN, isWhole: Bool) throws(VaultError) -> TreeDifference {
     var found = TreeDifference(), next = 0
+    found.isWhole = isWhole
     found.pairs = [TreeDifference.Pair(directory: directory, source: source)]
     found.keep(directory, from: source, in: 0)
     if isWhole { found.change(directory, from: source, in: 0, bytes: 0) } else {
@@ -93,7 +96,7 @@ extension Vault {
     let pair = found.pairs[number]
     var present: [[UInt8]: DirectoryEntry] = [:]
     for entry in try allEntries(of: pair.directory) { present[entry.name] = entry }
-    for entry in try allEntriesAt(pair.source, moment) where !entry.name.starts(with: Metadata.stagingPrefix) {
+    for entry in try allEntriesAt(pair.source, moment) {
       let now = present.removeValue(forKey: entry.name)
       guard entry.info != nil else {
         found.done.miss(entry.name)

@@ -110,7 +110,8 @@ extension Vault {
     func net(_ resource: QuotaResource) -> UInt64 { adding[resource] - min(adding[resource], freeing[resource]) }
     let nodes = net(.nodes), bytes = net(.bytes)
     if nodes == 0 && bytes == 0 { return }
-    let used = try metadata.usage(of: subject)
+    var used = try metadata.usage(of: subject)
+    if let staged = stagedUsage[subject] { used = Usage(bytes: used.bytes - min(used.bytes, staged.bytes), nodes: used.nodes - min(used.nodes, staged.nodes)) }
     // A new node is refused also where only bytes are over: it would be a file that cannot be written to.
     try check(subject, entry, .bytes, used.bytes &+ (try growth(of: subject)), adding: bytes)
     if nodes > 0 { try check(subject, entry, .nodes, used.nodes, adding: nodes) }
@@ -120,6 +121,31 @@ extension Vault {
     let (sum, overflow) = used.addingReportingOverflow(adding), limit = entry.limits[resource]
     if let hard = limit.hard, overflow || sum > hard { throw .quotaExceeded(subject) }
     if let soft = limit.soft, overflow || sum > soft, entry.isGraceOver(resource, at: now) { throw .quotaExceeded(subject) }
+  }
+
+  // MARK: Trees that are taken back
+
+  /// Something is put together in `parent` that takes the place of something. `lock` is held.
+  func noteStaged(_ own: Usage, user: UInt32, group: UInt32, in parent: InodeNumber) throws(VaultError) {
+    if metadata.state.quotas.isEmpty { return }
+    for subject in try metadata.limited(user: user, group: group, home: parent) { stagedUsage[subject] = (stagedUsage[subject] ?? Usage()) &+ own }
+  }
+
+  /// What was put together has its place; what gave way is charged until it is removed. `lock` is held.
+  func noteGoing(_ weights: [TreeWeight], in top: InodeNumber) throws(VaultError) {
+    stagedUsage = [:]
+    for subject in try metadata.limitedTrees(from: top) + metadata.state.quotas.entries.keys.filter({ !$0.isTree }) {
+      stagedUsage[subject] = weights.reduce(Usage()) { $0 &+ ($1.going[subject.isTree ? .vault : subject] ?? Usage()) }
+    }
+  }
+
+  /// Something of that is removed. `lock` is held.
+  func noteGone(_ node: Node, from parent: InodeNumber) throws(VaultError) {
+    if stagedUsage.isEmpty { return }
+    for subject in try metadata.limited(user: node.user, group: node.group, home: parent) {
+      guard let staged = stagedUsage[subject] else { continue }
+      stagedUsage[subject] = Usage(bytes: staged.bytes - min(staged.bytes, node.allocated), nodes: staged.nodes - min(staged.nodes, 1))
+    }
   }
 
   /// By the journal's clock, which never goes back.

@@ -55,7 +55,7 @@ extension Vault {
   public func lookup(_ name: [UInt8], in parent: InodeNumber, at moment: LSN) throws(VaultError) -> NodeInfo? {
     try checkName(name)
     return try lock.withLock { () throws(VaultError) in
-      guard let row = try metadata.entry(name, in: parent, at: moment) else { return nil }
+      guard let row = try metadata.entry(name, in: parent, at: moment), !metadata.isStaged(row) else { return nil }
       return try past(row.inode, moment).info
     }
   }
@@ -65,7 +65,7 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in
       guard try past(directory, moment).isDirectory else { throw .notADirectory }
       var entries: [DirectoryEntry] = []
-      for row in try metadata.entries(of: directory, after: max(cookie, Metadata.cookieFirst - 1), count: count, at: moment) {
+      for row in try metadata.entries(of: directory, after: max(cookie, Metadata.cookieFirst - 1), count: count, at: moment) where !metadata.isStaged(row) {
         entries.append(DirectoryEntry(name: row.name, cookie: row.cookie, inode: row.inode, type: row.type, info: try metadata.node(row.inode, at: moment)?.info))
       }
       return entries

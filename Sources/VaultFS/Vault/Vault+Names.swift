@@ -106,6 +106,7 @@ extension Vault {
   ///   ends at once, unless it is open.
   func remove(_ name: [UInt8], in parent: InodeNumber, directory: Bool, isOurs: Bool) throws(VaultError) {
     try checkName(name)
+    if !directory, !isOurs { try saveWhatEnds(name, in: parent) }
     let (ended, other) = try lock.withLock { () throws(VaultError) in
       _ = try metadata.directory(parent)
       guard let row = try metadata.entry(name, in: parent), isOurs || !metadata.isStaged(row) else { throw .notFound }
@@ -114,11 +115,22 @@ extension Vault {
         if !node.isDirectory { throw .notADirectory }
         if node.entries > 0 { throw .directoryNotEmpty }
       } else if node.isDirectory { throw .isADirectory }
+      if isOurs, node.isDirectory || node.links == 1 { try noteGone(node, from: parent) }
       try perform(.unlink(parent: parent, name: name, drops: endsWithItsNames(node, isOurs), time: Self.now()))
       return (noteUnlinked(node, isOurs), isOurs && node.links > 0 ? node.inode : nil)
     }
     if let ended { try dropOrphan(ended) }
     if let other { unsafe whenModeChanges?(other) }
+  }
+
+  /// What programs have written by now into the file that is about to lose its last name is in the trash with the rest.
+  private func saveWhatEnds(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
+    let file: OpenFile? = try lock.withLock { () throws(VaultError) in
+      guard !unsaved.isEmpty, metadata.state.history.isOn, let row = try metadata.entry(name, in: parent), let node = unsaved[row.inode], node.links == 1 else { return nil }
+      return node.draft.map { OpenFile(node, $0) }
+    }
+    // Where it cannot be saved, it is deleted all the same.
+    if let file { try? save(file) }
   }
 
   /// How `rename` treats a target that exists.
@@ -143,6 +155,7 @@ extension Vault {
         guard case .diskFull = error, other == nil || mode == .exchange else { throw error }
       }
     }
+    if mode == .replace, other != nil, other != moved { try saveWhatEnds(newName, in: newParent) }
     let ended = try withinQuotas([moved, mode == .exchange ? other : nil].compactMap { $0 }) { () throws(VaultError) in try lock.withLock { () throws(VaultError) -> InodeNumber? in
       let from = try metadata.directory(parent), to = try metadata.directory(newParent)
       guard let row = try metadata.entry(name, in: parent), isOurs || !metadata.isStaged(row) else { throw .notFound }

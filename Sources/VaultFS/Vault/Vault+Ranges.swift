@@ -50,11 +50,13 @@ extension Vault {
     guard offset <= Limits.fileBytesMax, length <= Limits.fileBytesMax - offset else { throw .fileTooLarge }
     let range = offset..<offset + length
     if case .punchHole = mode {} else if case .collapse = mode {} else { try checkSpace() }
+    if case .reserve(let keepSize) = mode { return try reserve(range, of: file, keepSize: keepSize, clearsPrivileges, isMember) }
     try withinQuotas { () throws(VaultError) in try shape(file) { node throws(VaultError) in
       let inode = node.inode
       // Not before it is certain: what is refused begins no version that the next change would belong to.
       func set() -> AttributeSet { modified(node, clearsPrivileges, isMember) }
       switch mode {
+      case .reserve: break
       case .punchHole:
         try perform(.content(inode, range: range, extents: [], size: node.size, attributes: set()))
       case .zero(let keepSize):
@@ -62,18 +64,6 @@ extension Vault {
         try checkQuotas(for: node, allocating: length, in: range)
         let reserved = JournalExtent(offset: offset, length: length, source: .reserved)
         try perform(.content(inode, range: range, extents: [reserved], size: keepSize ? node.size : max(node.size, range.upperBound), attributes: set()))
-      case .reserve(let keepSize):
-        try checkReservable(length - (try metadata.allocated(of: node, in: range)))
-        try checkQuotas(for: node, allocating: length, in: range)
-        // Each hole between two extents becomes one more.
-        var at = range.lowerBound
-        let set = set()
-        while at < range.upperBound {
-          let (end, extents) = try metadata.extents(of: node, in: at..<range.upperBound, atMost: Self.extentsPerOperation)
-          try checkRoom(for: extents.count * Self.extentBytes)
-          try perform(.reserve(inode, range: at..<end, size: keepSize ? node.size : max(node.size, end), attributes: set))
-          at = end
-        }
       case .collapse:
         guard offset % Self.shiftUnit == 0, length % Self.shiftUnit == 0, range.upperBound < node.size else { throw .invalidArgument }
         try perform(.collapseRange(inode, offset: offset, length: length, attributes: set()))
@@ -85,6 +75,25 @@ extension Vault {
         try perform(.insertRange(inode, offset: offset, length: length, attributes: set()))
       }
     } }
+  }
+
+  /// In steps, between which others come to the vault: each hole between two extents becomes one more.
+  private func reserve(_ range: Range<UInt64>, of file: OpenFile, keepSize: Bool, _ clearsPrivileges: Bool, _ isMember: (UInt32) -> Bool) throws(VaultError) {
+    try withinQuotas { () throws(VaultError) in
+      var at = range.lowerBound
+      try shapeInSteps(file, { node throws(VaultError) in
+        if at == range.lowerBound {
+          let length = range.upperBound - range.lowerBound
+          try checkReservable(length - (try metadata.allocated(of: node, in: range)))
+          try checkQuotas(for: node, allocating: length, in: range)
+        }
+        let (end, extents) = try metadata.extents(of: node, in: at..<range.upperBound, atMost: Self.extentsPerOperation)
+        try checkRoom(for: extents.count * Self.extentBytes)
+        try perform(.reserve(file.inode, range: at..<end, size: keepSize ? node.size : max(node.size, end), attributes: modified(node, clearsPrivileges, isMember)))
+        at = end
+        return at < range.upperBound
+      })
+    }
   }
 
   /// Space that is promised must be there now, as far as anyone can tell.
@@ -105,12 +114,15 @@ extension Vault {
     var modeChanged = false
     defer { if modeChanged { unsafe whenModeChanges?(target.inode) } }
     let same = source.inode == target.inode
+    /// As far as the source reaches at the beginning: what is copied behind its own end is not copied again.
+    var length = length
     /// Copies the next part of what is left.
     func step(_ done: UInt64) throws(VaultError) -> UInt64 {
       try lock.withLock { () throws(VaultError) in
         let from = source.node, to = target.node
         if from.isDropped || to.isDropped { throw .staleNode }
         guard done < length, offset + done < from.size else { return 0 }
+        if done == 0 { length = min(length, from.size - offset) }
         let left = min(length, from.size - offset) - done, start = offset + done, newStart = newOffset + done
         guard newStart <= Limits.fileBytesMax - left else { throw .fileTooLarge }
         if same, max(start, newStart) < min(start, newStart) + left { throw .invalidArgument }
@@ -188,14 +200,23 @@ extension Vault {
 
   /// Calls `body` with the file saved, nobody writing, and `lock` held.
   private func shape(_ file: OpenFile, _ body: (Node) throws(VaultError) -> Void) throws(VaultError) {
+    try shapeInSteps(file, { node throws(VaultError) in
+      try body(node)
+      return false
+    })
+  }
+
+  /// - Parameter step: returns whether there is more to be done.
+  private func shapeInSteps(_ file: OpenFile, _ step: (Node) throws(VaultError) -> Bool) throws(VaultError) {
     let mode = lock.withLock { file.node.mode }
     defer { if lock.withLock({ file.node.mode }) != mode { unsafe whenModeChanges?(file.inode) } }
     try quiescent(file) { () throws(VaultError) in
-      try lock.withLock { () throws(VaultError) in
+      while try lock.withLock({ () throws(VaultError) in
         if file.node.isDropped { throw .staleNode }
-        try body(file.node)
+        let isMore = try step(file.node)
         try dropCapabilities(of: file.node)
-      }
+        return isMore
+      }) {}
     }
   }
 

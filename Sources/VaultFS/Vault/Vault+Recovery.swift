@@ -50,11 +50,18 @@ extension Vault {
       guard error.isOfJournal else { throw error }
     }
     var metadata = replay.metadata
-    // Half an operation is nothing to show: what the database itself holds is whole.
+    // Half an operation is nothing to show: it begins again, and ends before that one. (One at a time has the database.)
     if replay.isHalfway {
-      // One at a time has it.
       metadata.database.close()
-      metadata = try openView(path, configuration, containers.disk)
+      let again = Replay(try openView(path, configuration, containers.disk))
+      do throws(VaultError) { _ = try self.replay(again, path, configuration, containers, afterPowerCut: afterPowerCut, but: replay.refused) } catch {
+        guard error.isOfJournal else { throw error }
+      }
+      metadata = again.metadata
+      if again.isHalfway {
+        metadata.database.close()
+        metadata = try openView(path, configuration, containers.disk)
+      }
     }
     var end = JournalReader.End.start
     end.lastLSN = metadata.state.applied

@@ -90,6 +90,7 @@ extension Vault {
     let staging = Self.stagingName()
     do throws(VaultError) {
       var revival = Revival(moment: moment, keepsPrivileges: keepsPrivileges)
+      revival.stages = true
       let inode = try revive(source, as: staging, in: parent, &revival)
       try lock.withLock { () throws(VaultError) in for limit in try limitsAgain(revival.made, onlyOfGone: true) { try perform(limit) } }
       try rename(staging, in: parent, to: name, in: parent, mode: .noReplace, isOurs: true)
@@ -119,11 +120,13 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try metadata.origins(of: inode).contains { $0.inode == source } }
   }
 
-  static func stagingName() -> [UInt8] { Metadata.stagingPrefix + Array("\(UInt64.random(in: 0 ... .max))".utf8) }
+  static func stagingName() -> [UInt8] { Array(".vaultfs-restoring-\(UInt64.random(in: 0 ... .max))".utf8) }
 
-  /// - Parameter isFree: no limit is asked.
+  /// - Parameter isFree: no limit is asked, and nobody is charged for it by those who ask (`stagedUsage`).
   /// - Parameter watch: does not see it.
-  func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber, isFree: Bool = false, keepsPrivileges: Bool = true, watch: Watch? = nil) throws(VaultError) -> InodeNumber {
+  /// - Parameter isStaging: something is put together in it.
+  func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber, isFree: Bool = false, keepsPrivileges: Bool = true, watch: Watch? = nil,
+                 isStaging: Bool = false) throws(VaultError) -> InodeNumber {
     try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       guard let past = try metadata.node(source, at: moment) else { throw .notFound }
       let directory = try metadata.directory(parent)
@@ -133,8 +136,11 @@ extension Vault {
                          device: past.device, target: past.target, xattrs: [])
       if !isFree { try checkQuotas(user: past.user, group: past.group, home: parent, adding: Usage(bytes: past.allocated, nodes: 1)) }
       try beginEpoch()
-      let operation = Operation.revive(node, parent: parent, name: name, from: source, moment: moment, attributes: attributes(of: past, keepsPrivileges))
+      let set = attributes(of: past, keepsPrivileges)
+      let operation: Operation = isStaging ? .stage(node, parent: parent, name: name, from: source, moment: moment, attributes: set)
+        : .revive(node, parent: parent, name: name, from: source, moment: moment, attributes: set)
       if let watch { _ = try watch.pausing { () throws(VaultError) in try perform(operation) } } else { try perform(operation) }
+      if isFree { try noteStaged(Usage(bytes: past.allocated, nodes: 1), user: past.user, group: past.group, in: parent) }
       return node.inode
     } }
   }

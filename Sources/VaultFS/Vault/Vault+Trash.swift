@@ -115,25 +115,8 @@ extension Vault {
   /// - Parameter isDry: only counts.
   /// - Returns: how many nodes.
   public func emptyTrash(isDry: Bool = false) throws(VaultError) -> Int {
-    let gone = try lock.withLock { () throws(VaultError) -> Set<InodeNumber> in
-      let select = try metadata.database.prepare("SELECT inode, parent, died FROM trash ORDER BY died DESC")
-      var whereabouts = Whereabouts(metadata, tellsPaths: false), gone: Set<InodeNumber> = []
-      while try select.step() {
-        let inode = InodeNumber(select.unsigned(0))
-        // What has another name still is not gone.
-        if gone.contains(inode) { continue }
-        if try metadata.isNamed(inode) { continue }
-        let died = LSN(select.unsigned(2))
-        // What was taken back, and deleted again as what it had become, would be told again once that is forgotten.
-        if try metadata.wasTakenBack(inode, after: died) {
-          if try metadata.successor(of: inode) == nil { gone.insert(inode) }
-          continue
-        }
-        let (kind, _) = try whereabouts.kind(of: inode, in: InodeNumber(select.unsigned(1)), deletedBy: died)
-        if kind != .version { gone.insert(inode) }
-      }
-      return gone
-    }
+    var gone: Set<InodeNumber> = [], next: UInt64? = UInt64(Int64.max)
+    while let before = next { next = try lock.withLock { () throws(VaultError) in try findGone(before: before, &gone) } }
     if isDry { return gone.count }
     // A tree has numbers in a row, mostly.
     var range: Range<UInt64> = 0..<0
@@ -149,57 +132,36 @@ extension Vault {
     return gone.count
   }
 
-  /// Deletions of one tree are no further apart than this, seconds.
-  private static let burst: Int64 = 10
-
-  /// When a deleted node was still whole: before the first of the deletions that took it away. Those are the ones in it
-  /// that followed each other until it was gone, after the last time that anything else changed in it.
-  public func momentBefore(_ item: TrashItem) throws(VaultError) -> LSN {
-    guard item.mode & S_IFMT == S_IFDIR else { return LSN(item.id &- 1) }
-    return try lock.withLock { () throws(VaultError) in
-      let (deletions, change) = try changes(in: item)
-      var first = (died: item.id, second: item.second)
-      for deletion in deletions.sorted(by: { $0.died > $1.died }) {
-        guard deletion.died > change, deletion.second >= first.second &- Self.burst else { break }
-        first = deletion
+  /// Some of what `emptyTrash` forgets. `lock` is held.
+  /// - Returns: where to go on; nil at the end.
+  private func findGone(before: UInt64, _ gone: inout Set<InodeNumber>) throws(VaultError) -> UInt64? {
+    let select = try metadata.database.prepare("SELECT inode, parent, died FROM trash WHERE died < ? ORDER BY died DESC LIMIT \(Self.rowsPerHold)")
+    select.bind(1, before)
+    var whereabouts = Whereabouts(metadata, tellsPaths: false), rows = 0, last = before
+    while try select.step() {
+      rows += 1
+      last = select.unsigned(2)
+      let inode = InodeNumber(select.unsigned(0)), died = LSN(last)
+      // What has another name still is not gone.
+      if gone.contains(inode) { continue }
+      if try metadata.isNamed(inode) { continue }
+      // What was taken back, and deleted again as what it had become, would be told again once that is forgotten.
+      if try metadata.wasTakenBack(inode, after: died) {
+        if try metadata.successor(of: inode) == nil { gone.insert(inode) }
+        continue
       }
-      return LSN(first.died &- 1)
+      let (kind, _) = try whereabouts.kind(of: inode, in: InodeNumber(select.unsigned(1)), deletedBy: died)
+      if kind != .version { gone.insert(inode) }
     }
+    return rows < Self.rowsPerHold ? nil : last
   }
 
-  private typealias Deletion = (died: UInt64, second: Int64)
-
-  /// What was deleted in a directory before it went itself, and the last operation that changed something else there. `lock` is held.
-  private func changes(in item: TrashItem) throws(VaultError) -> ([Deletion], change: UInt64) {
-    let deleted = try metadata.database.prepare("SELECT died, inode, second FROM trash WHERE parent = ? AND died < ?")
-    let entries = try metadata.database.prepare("SELECT born, died FROM past_entry WHERE parent = ?")
-    let versions = try metadata.database.prepare("SELECT max(born) FROM past_node WHERE inode = ? AND died = ?")
-    var deletions: [Deletion] = [], nodes: [(inode: UInt64, died: UInt64)] = [], waiting = [item.inode], seen: Set<UInt64> = [item.inode]
-    while let directory = waiting.popLast() {
-      deleted.bind(1, directory)
-      deleted.bind(2, item.id)
-      defer { deleted.reset() }
-      while try deleted.step() {
-        deletions.append((deleted.unsigned(0), deleted.integer(2)))
-        nodes.append((deleted.unsigned(1), deleted.unsigned(0)))
-        if seen.insert(deleted.unsigned(1)).inserted { waiting.append(deleted.unsigned(1)) }
-      }
-    }
-    // Deleting names changes directories, and files that have others: that is no change of its own.
-    let deaths = Set(deletions.map(\.died))
-    var change: UInt64 = 0
-    for directory in seen {
-      entries.bind(1, directory)
-      defer { entries.reset() }
-      while try entries.step() { for lsn in [entries.unsigned(0), entries.unsigned(1)] where lsn < item.id && !deaths.contains(lsn) { change = max(change, lsn) } }
-    }
-    for node in nodes {
-      versions.bind(1, node.inode)
-      versions.bind(2, node.died)
-      defer { versions.reset() }
-      if try versions.step(), case let lsn = versions.unsigned(0), lsn < item.id, !deaths.contains(lsn) { change = max(change, lsn) }
-    }
-    return (deletions, change)
+  /// When a deleted node was still whole (DeletedTree.swift).
+  public func momentBefore(_ item: TrashItem) throws(VaultError) -> LSN {
+    guard item.mode & S_IFMT == S_IFDIR else { return LSN(item.id &- 1) }
+    var tree = DeletedTree(item)
+    while try lock.withLock({ () throws(VaultError) in try tree.step(metadata) }) {}
+    return tree.moment
   }
 
   /// The path of a directory from the root, with a slash at its beginning and none at its end; nil where it is not there, or
@@ -211,29 +173,5 @@ extension Vault {
   /// The directory, or what was made of it when it was taken back, where that is there.
   public func living(_ directory: InodeNumber) throws(VaultError) -> InodeNumber? {
     try lock.withLock { () throws(VaultError) in try metadata.living(directory) }
-  }
-}
-
-extension Metadata {
-  /// The longest path that is told, bytes: twice what a program can name. Trees may be deeper.
-  private static let pathBytesMax = 8 << 10
-
-  func living(_ directory: InodeNumber) throws(VaultError) -> InodeNumber? {
-    if directory == .root { return directory }
-    return try isNamed(directory) ? directory : successor(of: directory)
-  }
-
-  func path(of directory: InodeNumber) throws(VaultError) -> [UInt8]? {
-    let select = try database.prepare("SELECT parent, name FROM entry WHERE inode = ? AND type = 16384")
-    var parts: [[UInt8]] = [], bytes = 0, at = directory
-    while at != .root {
-      select.bind(1, at.value)
-      defer { select.reset() }
-      guard bytes < Self.pathBytesMax, try select.step() else { return nil }
-      parts.append(select.bytes(1))
-      bytes += parts[parts.count - 1].count + 1
-      at = InodeNumber(select.unsigned(0))
-    }
-    return Array(parts.reversed().map { [0x2F] + $0 }.joined())
   }
 }

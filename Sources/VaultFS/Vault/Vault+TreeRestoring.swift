@@ -25,8 +25,10 @@ extension Vault {
 
   /// So often others may have been at work in it, before all of it is made anew.
   private static let plansMax = 3, commitsMax = 20
-  /// Files that are open and change: their writers wait.
-  private static let openFilesMax = 64
+  /// And so often things may go while it is looked at, before it is given up.
+  private static let attemptsMax = 12
+  /// Files that are open and change: their writers wait. (Each is a level of `allQuiescent`.)
+  private static let openFilesMax = 1024
 
   @discardableResult
   public func restoreTree(_ directory: InodeNumber, from source: InodeNumber? = nil, at moment: LSN) throws(VaultError) -> Restored {
@@ -36,7 +38,9 @@ extension Vault {
     return try restoring.withLock { () throws(VaultError) in
       var plans = 0
       while true {
-        if let done = try attempt(directory, from: source, at: moment, isWhole: plans >= Self.plansMax, &plans) { return done }
+        do throws(VaultError) { if let done = try attempt(directory, from: source, at: moment, isWhole: plans >= Self.plansMax, &plans) { return done } } catch {
+          guard error.isOfOthersAtWork, plans < Self.attemptsMax, try lock.withLock({ () throws(VaultError) in try metadata.isNamed(directory) }) else { throw error }
+        }
       }
     }
   }
@@ -52,7 +56,12 @@ extension Vault {
     }
     for file in files { try save(file) }
     lock.withLock { metadata.watches.append(watch) }
-    defer { lock.withLock { metadata.watches.removeAll { $0 === watch } } }
+    defer {
+      lock.withLock {
+        metadata.watches.removeAll { $0 === watch }
+        stagedUsage = [:]
+      }
+    }
     var difference = try difference(of: directory, from: source, at: moment, isWhole: isWhole)
     if difference.isLarge, !isWhole {
       plans = max(plans, Self.plansMax)
@@ -61,7 +70,7 @@ extension Vault {
     if difference.isEmpty { return difference.done }
     let name = Self.stagingName()
     do throws(VaultError) {
-      let place = try reviveOne(source, moment, name, directory, isFree: true, watch: watch)
+      let place = try reviveOne(source, moment, name, directory, isFree: true, watch: watch, isStaging: true)
       var staging = Staging(name: name, place: place, revival: Revival(moment: moment, isFree: true))
       try stage(difference, &staging, watch)
       var commits = 0, isDone = false
@@ -71,10 +80,9 @@ extension Vault {
         isDone = outcome
       }
       // At once: whatever fails from here on, the names are others.
-      if isDone { tell(difference, staging) }
+      if isDone { try tell(difference, staging) }
       try removeTree(name, in: directory)
       if !isDone { return isWhole ? try gone() : nil }
-      try setTimes(of: directory, from: source, at: moment)
       unsafe whenModeChanges?(directory)
       return sum(difference.done, staging.revival.done)
     } catch {
@@ -94,7 +102,13 @@ extension Vault {
   }
 
   /// Whoever remembers names and nodes must forget them.
-  private func tell(_ difference: TreeDifference, _ staging: Staging) {
+  private func tell(_ difference: TreeDifference, _ staging: Staging) throws(VaultError) {
+    if difference.isWhole {
+      // Also of what came since it was planned.
+      for place in Array(staging.aside.values) + staging.parts.values {
+        for entry in try allEntries(of: place) { unsafe whenNameChanges?(entry.name, difference.pairs[0].directory) }
+      }
+    }
     for number in difference.touched { for name in difference.names(number) { unsafe whenNameChanges?(name, difference.pairs[number].directory) } }
     for inode in difference.changed.keys { unsafe whenModeChanges?(inode) }
     for inode in staging.revival.linked { unsafe whenModeChanges?(inode) }
@@ -112,8 +126,8 @@ extension Vault {
       func makePlace(_ kind: String) throws(VaultError) -> InodeNumber {
         try reviveOne(pair.directory, lock.withLock { metadata.state.applied }, Array("\(kind)\(number)".utf8), staging.place, isFree: true)
       }
-      if difference.extra[number] != nil { staging.aside[number] = try makePlace("aside-") }
-      guard let entries = difference.absent[number] else { continue }
+      if difference.isWhole || difference.extra[number] != nil { staging.aside[number] = try makePlace("aside-") }
+      guard let entries = difference.absent[number] ?? (difference.isWhole ? [] : nil) else { continue }
       let part = try makePlace("")
       staging.parts[number] = part
       for entry in entries {
@@ -143,6 +157,8 @@ extension Vault {
       let steps = try steps(plan, staging, at: moment, &differences)
       if let weights { try checkQuotas(weights, in: plan.pairs[0].directory) }
       try perform(.together(steps))
+      // From now on, what gave way is what nobody is charged for.
+      try noteGoing(weights ?? [], in: plan.pairs[0].directory)
       isDone = true
     } } }
     for (inode, ranges) in differences { unsafe whenContentChanges?(inode, ranges) }
@@ -175,7 +191,11 @@ extension Vault {
     }
     for (number, aside) in staging.aside.sorted(by: { $0.key < $1.key }) {
       let directory = difference.pairs[number].directory
-      for name in (difference.extra[number] ?? []).prefix(TreeDifference.stepsMax) where try metadata.entry(name, in: directory) != nil {
+      if difference.isWhole, let part = staging.parts[number] {
+        steps.append(.setAside(from: directory, to: aside, but: part, time: time))
+        continue
+      }
+      for name in difference.extra[number] ?? [] where try metadata.entry(name, in: directory) != nil {
         steps.append(.rename(parent: directory, name: name, newParent: aside, newName: name, drops: false, time: time))
       }
     }
@@ -199,14 +219,6 @@ extension Vault {
   private func allQuiescent(_ files: ArraySlice<OpenFile>, _ body: () throws(VaultError) -> Void) throws(VaultError) {
     guard let first = files.first else { return try body() }
     try quiescent(first) { () throws(VaultError) in try allQuiescent(files.dropFirst(), body) }
-  }
-
-  /// Its own times, which the place of what was put together has changed by going.
-  private func setTimes(of directory: InodeNumber, from source: InodeNumber, at moment: LSN) throws(VaultError) {
-    try lock.withLock { () throws(VaultError) in
-      guard let past = try metadata.node(source, at: moment), try metadata.isNamed(directory) else { return }
-      try perform(.setAttributes(directory, AttributeSet(accessed: past.accessed, modified: past.modified, changed: Self.now())))
-    }
   }
 
   // MARK: Limits

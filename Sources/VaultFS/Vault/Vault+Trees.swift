@@ -17,6 +17,8 @@ struct Revival {
   var linked: Set<InodeNumber> = []
   /// Does not see that.
   var watch: Watch?
+  /// The first is where the rest is put together.
+  var stages = false
   var done = Restored()
 
   init(moment: LSN, isFree: Bool = false, keepsPrivileges: Bool = true) { (self.moment, self.isFree, self.keepsPrivileges) = (moment, isFree, keepsPrivileges) }
@@ -70,7 +72,7 @@ extension Vault {
   }
 
   private func make(_ source: InodeNumber, _ name: [UInt8], _ parent: InodeNumber, _ revival: inout Revival) throws(VaultError) -> InodeNumber {
-    let inode = try reviveOne(source, revival.moment, name, parent, isFree: revival.isFree, keepsPrivileges: revival.keepsPrivileges)
+    let inode = try reviveOne(source, revival.moment, name, parent, isFree: revival.isFree, keepsPrivileges: revival.keepsPrivileges, isStaging: revival.made.isEmpty && revival.stages)
     revival.made[source] = inode
     revival.done.nodes += 1
     return inode
@@ -163,9 +165,10 @@ extension Vault {
 }
 
 extension VaultError {
-  fileprivate var isOfOthersAtWork: Bool {
+  /// What is met where others change a tree meanwhile.
+  var isOfOthersAtWork: Bool {
     switch self {
-    case .notFound, .isADirectory, .notADirectory, .directoryNotEmpty: true
+    case .notFound, .staleNode, .isADirectory, .notADirectory, .directoryNotEmpty: true
     default: false
     }
   }
@@ -177,6 +180,6 @@ extension Metadata {
     let select = try database.prepare("SELECT e.name, e.parent FROM staging AS s JOIN entry AS e ON e.inode = s.inode AND e.type = \(S_IFDIR)")
     var found: [(name: [UInt8], parent: InodeNumber)] = []
     while try select.step() { found.append((select.bytes(0), InodeNumber(select.unsigned(1)))) }
-    return found.filter { $0.name.starts(with: Self.stagingPrefix) }
+    return found
   }
 }

@@ -54,4 +54,35 @@ extension Vault {
       return found.sorted { $0.id > $1.id }
     }
   }
+
+  // MARK: Directories that are gone
+
+  /// The directory that had a name last, as it was then; nil where none is known.
+  public func goneDirectory(named name: [UInt8], in parent: InodeNumber) throws(VaultError) -> NodeInfo? {
+    try checkName(name)
+    return try lock.withLock { () throws(VaultError) in
+      for directory in try [parent] + metadata.origins(of: parent).map(\.inode) {
+        let stays = try metadata.pastStays(under: name, in: directory).compactMap { inode, stays in stays.last.map { (inode: inode, end: $0.upperBound) } }
+        for stay in stays.sorted(by: { $0.end > $1.end }) {
+          // (One that has another name now is not gone: the way to that says who may see it.)
+          if try metadata.isNamed(stay.inode) { continue }
+          if let node = try metadata.node(stay.inode, at: LSN(stay.end.value &- 1)), node.isDirectory { return node.info }
+        }
+      }
+      return nil
+    }
+  }
+
+  /// As a node is, or as it was last.
+  public func lastInfo(of inode: InodeNumber) throws(VaultError) -> NodeInfo {
+    try lock.withLock { () throws(VaultError) in try metadata.last(inode).info }
+  }
+  public func lastProtection(of inode: InodeNumber) throws(VaultError) -> Protection {
+    try lock.withLock { () throws(VaultError) in try metadata.protection(of: try metadata.last(inode)) }
+  }
+
+  /// Where a directory was at a moment; nil where it was not there.
+  public func path(of directory: InodeNumber, at moment: LSN) throws(VaultError) -> [UInt8]? {
+    try lock.withLock { () throws(VaultError) in try metadata.path(of: directory, at: moment) }
+  }
 }

@@ -18,11 +18,16 @@ extension Vault {
       let old = try metadata.xattr(name, of: node)
       if mode == .create && old != nil { throw .attributeExists }
       if mode == .replace && old == nil { throw .attributeMissing }
-      let before = try metadata.xattrUse(of: node), use = before.replacing(name, old?.count, by: value.count)
-      if use.names > Limits.xattrListBytesMax || use.bytes > Limits.xattrBytesMax, use.bytes > before.bytes { throw .diskFull }
+      try checkXattrRoom(of: node, name, old, value)
       try perform(.setXattr(inode, name: name, value: value, attributes: AttributeSet(changed: Self.now())))
       node.unsaved?.changed = nil
     }
+  }
+
+  /// `lock` is held.
+  private func checkXattrRoom(of node: Node, _ name: [UInt8], _ old: [UInt8]?, _ value: [UInt8]) throws(VaultError) {
+    let before = try metadata.xattrUse(of: node), use = before.replacing(name, old?.count, by: value.count)
+    if use.names > Limits.xattrListBytesMax || use.bytes > Limits.xattrBytesMax, use.bytes > before.bytes { throw .diskFull }
   }
 
   private func isAccessList(_ name: [UInt8]) -> Bool { name == AccessControlList.accessName || name == AccessControlList.defaultName }
@@ -40,6 +45,7 @@ extension Vault {
     if list.isEmpty || isAccess && list.isMinimal {
       try perform(.removeXattr(node.inode, name: name, attributes: set))
     } else {
+      try checkXattrRoom(of: node, name, try metadata.xattr(name, of: node), value)
       try perform(.setXattr(node.inode, name: name, value: value, attributes: set))
     }
     node.unsaved?.changed = nil

@@ -12,7 +12,7 @@ import Glibc
 import Synchronization
 
 public final class Vault: @unchecked Sendable {
-  // Sendable: `metadata`, `journal`, `unsaved`, `growthSums`, `orphans`, `failure`, `damage`, `reported`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
+  // Sendable: `metadata`, `journal`, `unsaved`, `growthSums`, `stagedUsage`, `orphans`, `failure`, `damage`, `reported`, `hasEpoch` and `keeper` are guarded by `lock`; the rest is thread-safe or immutable.
   public let configuration: VaultConfiguration
   public let path: String
   let lock = Lock()
@@ -42,6 +42,9 @@ public final class Vault: @unchecked Sendable {
   var abandoned: [(name: [UInt8], parent: InodeNumber)] = []
   /// One tree at a time is taken back. Taken before all other locks.
   let restoring = Lock()
+  /// What is charged to subjects with limits for what is put together, or gave way, while a tree is taken back in place: limits are
+  /// asked without it.
+  var stagedUsage: [QuotaSubject: Usage] = [:]
   /// When something was read last, by the monotonic clock.
   let lastRead = Atomic<UInt64>(0)
   var growthSums = GrowthSums()

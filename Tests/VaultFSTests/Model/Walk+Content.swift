@@ -50,6 +50,8 @@ extension Walk {
     unsaved[inode, default: []].append(node.content)
     tree[inode].content.write(bytes, at: offset)
     if isZeros { hasZeros.insert(inode) } else { hasZeros.remove(inode) }
+    // Who comes below a soft limit and above it again has a new grace.
+    if limits.hasSoftOnes { try settle() }
   }
 
   func subjects(of node: ModelNode) -> [QuotaSubject] { ModelLimits.subjects(user: node.user, group: node.group, home: node.home?.directory, tree) }

@@ -82,9 +82,11 @@ extension Walk {
   func unlink() throws {
     let place = taken(), inode = tree[place]
     let refusal: VaultError? = inode == nil ? .notFound : tree[inode!].isDirectory ? .isADirectory : nil
-    let operation = vault.present.next.value, before = tree
+    let next = vault.present.next.value, before = tree
     guard try attempt("unlink \(text(place))", refusal, { try vault.unlink(place.name, in: place.directory) }) != nil else { return }
     try drop([place])
+    // (What it held unsaved was saved before.)
+    let operation = try vault.trash().first { $0.id >= next && $0.inode == inode!.value }?.id ?? next
     history.delete(ModelTrashItem(inode: inode!, place: place, second: clock, before: before), by: operation, leaving: tree)
   }
 

@@ -168,10 +168,20 @@ extension Walk {
     try noteDeleted(before, since: earlier)
     for (subject, entry) in limits.entries where limited.contains(subject) {
       for resource in QuotaResource.allCases {
-        guard let hard = entry.limits[resource].hard, let used = tree.usages[subject]?[resource], used > hard else { continue }
-        try require(used <= before.usages[subject]?[resource] ?? 0, "\(subject) is above its limit by a tree that was taken back")
+        guard let hard = entry.limits[resource].hard, let used = tree.usages[subject]?[resource].subtractingReportingOverflow(guests(of: subject, before)[resource]).partialValue, used > hard else { continue }
+        try require(used <= before.usages[subject]?[resource] ?? 0, "\(subject) is above its limit by a tree that was taken back: \(resource) \(used) of \(hard), before \(before.usages[subject]?[resource] ?? 0)")
       }
     }
+  }
+
+  /// What is charged to a tree by nodes that have, or had, several names and found their home there, and had it elsewhere: a limit does not refuse that.
+  private func guests(of subject: QuotaSubject, _ before: ModelTree) -> Usage {
+    guard case .tree = subject else { return Usage() }
+    return tree.inodes.filter { inode in
+      let node = tree[inode]
+      guard max(node.links, before.nodes[inode]?.links ?? 0) > 1, !node.isDirectory, ModelLimits.trees(from: node.home?.directory, tree).contains(subject) else { return false }
+      return !(before.nodes[inode].map { ModelLimits.trees(from: $0.home?.directory, before).contains(subject) } ?? false)
+    }.reduce(Usage()) { $0 &+ tree[$1].own }
   }
 
   /// A limit within a tree may refuse what the tree has room for; any, where what goes is open, and costs its owner as long, and where

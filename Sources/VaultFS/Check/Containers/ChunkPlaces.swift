@@ -41,7 +41,8 @@ enum ChunkPlaces {
       guard let now = try vault.metadata.storedChunk(chunk.number), !now.isNowhere, let trouble = try PlaceReader(vault.containers).trouble(with: now) else { return nil }
       return (now, trouble)
     }
-    guard let (now, trouble) = found else { return }
+    // What is missing as a whole is told once (ContainerMissing).
+    guard let (now, trouble) = found, trouble.kind != .containerMissing else { return }
     let frame = now.place.frame, kind = vault.containers.kind(frame.container)
     work.found(Finding(trouble.kind, chunk: now.id, file: kind.map { ContainerStore.path(frame.container, $0) }, byte: frame.offset, table: "chunk", key: [now.number], trouble.detail))
   }
@@ -71,6 +72,17 @@ enum ChunkPlaces {
 }
 
 extension Metadata {
+  /// Chunks that are read from a container, in the order of their numbers. (Looks through all that there are.)
+  func chunks(in container: ContainerNumber, from first: UInt64, count: UInt64) throws(VaultError) -> [StoredChunk] {
+    let select = try database.prepare("SELECT \(StoredChunk.columns) FROM chunk WHERE container = ? AND number >= ? ORDER BY number LIMIT ?")
+    select.bind(1, container.value)
+    select.bind(2, first)
+    select.bind(3, count)
+    var found: [StoredChunk] = []
+    while try select.step() { if let chunk = StoredChunk(select) { found.append(chunk) } }
+    return found
+  }
+
   /// The row of a chunk, if there is one.
   func storedChunk(_ number: UInt64) throws(VaultError) -> StoredChunk? {
     let select = try database.prepare("SELECT \(StoredChunk.columns) FROM chunk WHERE number = ?")

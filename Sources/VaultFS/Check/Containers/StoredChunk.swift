@@ -59,7 +59,8 @@ final class PlaceReader {
   func trouble(with chunk: StoredChunk) throws(VaultError) -> PlaceTrouble? {
     let frame = chunk.place.frame, kind = containers.kind(frame.container)
     guard let kind, kind != .archive else {
-      return PlaceTrouble(kind: .chunkPlace, detail: "chunk \(chunk.id) is in container \(frame.container.value), which \(kind == nil ? "is missing" : "holds no frames any more")")
+      let what = kind == nil ? "is missing" : "holds no frames any more"
+      return PlaceTrouble(kind: kind == nil ? .containerMissing : .chunkPlace, detail: "chunk \(chunk.id) is in container \(frame.container.value), which \(what)")
     }
     guard let header = try header(at: frame) else {
       return PlaceTrouble(kind: .chunkFrame, detail: "no whole frame of \(frame.length) bytes begins there, and chunk \(chunk.id) is in it")

@@ -38,7 +38,7 @@ struct Repairer {
     if mayChangeTree, findings.contains(where: { $0.kind.remedy == .tree }) {
       try vault.lock.withLock { () throws(VaultError) in _ = try vault.perform(.mend(.root)) }
     }
-    if let first = findings.first(where: { $0.kind.remedy == .count }) {
+    if let first = findings.first(where: { [.count, .markAll].contains($0.kind.remedy) }) {
       try vault.changeView { metadata throws(VaultError) in try metadata.recount(vault.containers) }
       did(first, "nodes, bytes, owners, trees, chunks and containers were counted again")
     }
@@ -48,6 +48,7 @@ struct Repairer {
   private mutating func repair(_ finding: Finding, _ mayChangeTree: Bool) throws(VaultError) {
     switch finding.kind.remedy {
     case .mark: try mark(finding)
+    case .markAll: try markAll(finding)
     case .keep: try keep(finding)
     case .tree where mayChangeTree: try repairTree(finding)
     case .tree, .rebuild, .count, .none, .unneeded, .itself: break
@@ -70,6 +71,24 @@ struct Repairer {
       done = true
     }
     if done { did(finding, "the chunk is noted as damaged; the same content written again heals it") }
+  }
+
+  private static let chunksPerHold: UInt64 = 1000
+
+  /// All chunks of a container that is not there.
+  private mutating func markAll(_ finding: Finding) throws(VaultError) {
+    guard let container = finding.row?.key.first.map({ ContainerNumber($0) }), finding.row?.table == "container" else { return }
+    var next: UInt64? = 0, count = 0
+    while let first = next {
+      try vault.changeView { metadata throws(VaultError) in
+        guard vault.containers.kind(container) == nil else { return next = nil }
+        let chunks = try metadata.chunks(in: container, from: first, count: Self.chunksPerHold)
+        for chunk in chunks { try metadata.markDamaged(chunk) }
+        count += chunks.count
+        next = chunks.last.map { $0.number + 1 }
+      }
+    }
+    if count > 0 { did(finding, "\(count) chunks that were in it are noted as damaged; the same content written again heals them") }
   }
 
   private mutating func keep(_ finding: Finding) throws(VaultError) {

@@ -6,17 +6,36 @@
 
 import Synchronization
 
+/// What was read, and verified.
+struct ScrubCounts: Equatable {
+  var bytes: UInt64 = 0
+  var frames: UInt64 = 0
+  var chunks: UInt64 = 0
+  static func += (sum: inout ScrubCounts, more: ScrubCounts) {
+    sum.bytes += more.bytes
+    sum.frames += more.frames
+    sum.chunks += more.chunks
+  }
+}
+
 /// What all threads of a scrub share.
 final class ScrubShared: Sendable {
-  struct Counts {
-    var bytes: UInt64 = 0
-    var frames: UInt64 = 0
-    var chunks: UInt64 = 0
+  struct Wound {
+    let finding: Int
+    /// What was in it, where that can be read.
+    var ids: [ChunkID] = []
+    var lost = 0
+  }
+  struct State {
+    var read = ScrubCounts()
     var findings: [Finding] = []
+    /// Of damaged frames, and of containers that are missing (as if all of one were a frame), by where they are: which finding
+    /// tells of it, and how many chunks that are needed cannot be read because of it.
+    var wounds: [FramePlace: Wound] = [:]
     /// Containers in which something was not as it should be: all chunks that are read from there are looked at one by one.
     var doubtful: Set<ContainerNumber> = []
   }
-  let counts = Mutex(Counts())
+  let state = Mutex(State())
   let pace: Pace
   let cancellation: Cancellation
   /// Frames that others are compressed against.
@@ -27,21 +46,46 @@ final class ScrubShared: Sendable {
     pace = Pace(options.bytesPerSecond, options.cancellation)
   }
 
-  func found(_ finding: Finding, in container: ContainerNumber? = nil) {
-    counts.withLock { counts in
-      if counts.findings.count < Limits.findingsMax { counts.findings.append(finding) }
-      if let container { counts.doubtful.insert(container) }
+  func found(_ finding: Finding, in container: ContainerNumber? = nil, wound: FramePlace? = nil, of chunks: [FrameChunk] = []) {
+    state.withLock { state in
+      if let container { state.doubtful.insert(container) }
+      guard state.findings.count < Limits.findingsMax else { return }
+      if let wound { state.wounds[wound] = Wound(finding: state.findings.count, ids: chunks.map(\.id)) }
+      state.findings.append(finding)
     }
   }
-  func doubt(_ container: ContainerNumber) { counts.withLock { _ = $0.doubtful.insert(container) } }
+  func doubt(_ container: ContainerNumber) { state.withLock { _ = $0.doubtful.insert(container) } }
 
-  func done(bytes: Int, frames: UInt64 = 0, chunks: UInt64 = 0) {
-    counts.withLock { counts in
-      counts.bytes += UInt64(bytes)
-      counts.frames += frames
-      counts.chunks += chunks
+  static func whole(_ container: ContainerNumber) -> FramePlace { FramePlace(container: container, offset: 0, length: 0) }
+
+  /// A chunk cannot be read.
+  /// - Parameter finding: told where nothing is told of its frame yet.
+  func lost(in frame: FramePlace, _ finding: Finding) {
+    let isNew = state.withLock { state in
+      let wound = state.wounds[frame] == nil ? Self.whole(frame.container) : frame
+      state.wounds[wound]?.lost += 1
+      return state.wounds[wound] == nil
     }
-    pace.take(bytes)
+    guard isNew else { return }
+    found(finding, wound: frame)
+    state.withLock { $0.wounds[frame]?.lost = 1 }
+  }
+
+  /// All that was found: of each damaged frame, whether anybody needs it.
+  var findings: [Finding] {
+    state.withLock { state in
+      var all = state.findings
+      for wound in state.wounds.values {
+        if wound.lost == 0, all[wound.finding].kind == .frameDamaged { all[wound.finding].kind = .frameSuperfluous }
+        all[wound.finding].detail += wound.lost == 0 ? "; nothing is read from it" : "; \(wound.lost) chunk\(wound.lost == 1 ? "" : "s") in it cannot be read"
+      }
+      return all
+    }
+  }
+
+  func done(_ read: ScrubCounts) {
+    state.withLock { $0.read += read }
+    pace.take(Int(clamping: read.bytes))
   }
 }
 
@@ -78,13 +122,22 @@ final class ContainerScrub {
   private let vault: Vault
   private let shared: ScrubShared
   private let verifier: FrameVerifier
+  /// Of the container that is being read.
+  private(set) var read = ScrubCounts()
 
   init(_ vault: Vault, _ shared: ScrubShared) {
     (self.vault, self.shared) = (vault, shared)
     verifier = FrameVerifier(vault.containers, bases: shared.bases)
   }
 
+  private func done(bytes: Int, frames: UInt64 = 0, chunks: UInt64 = 0) {
+    let more = ScrubCounts(bytes: UInt64(bytes), frames: frames, chunks: chunks)
+    read += more
+    shared.done(more)
+  }
+
   func scrub(_ number: ContainerNumber) {
+    read = ScrubCounts()
     guard let kind = vault.containers.kind(number), !shared.cancellation.isCancelled else { return }
     do throws(VaultError) {
       switch kind {
@@ -106,15 +159,15 @@ final class ContainerScrub {
     let isWhole = try PackScanner.search(file, from: 0, verifyPayload: false) { header, offset, find throws(VaultError) in
       if shared.cancellation.isCancelled { throw .closed }
       // What was passed over was read, too.
-      if offset > at { shared.done(bytes: Int(offset - at)) }
+      if offset > at { done(bytes: Int(offset - at)) }
       let place = FramePlace(container: number, offset: offset, length: UInt32(header.totalLength))
       // Behind damage, what looks like a frame may be part of what a program stored.
-      guard verify(place, header.chunks.count, in: file, tells: find == .following) || find == .following else { return false }
+      guard verify(place, header.chunks, in: file, tells: find == .following) || find == .following else { return false }
       at = offset + UInt64(header.totalLength)
       return true
     }
     let size = try file.size()
-    if size > at { shared.done(bytes: Int(size - at)) }
+    if size > at { done(bytes: Int(size - at)) }
     if !isWhole { shared.doubt(number) }
     if let trouble = PackWhole.trouble(with: number, vault) {
       shared.found(Finding(.packWhole, file: file.path, byte: trouble.byte, table: "container", key: [number.value], trouble.detail), in: number)
@@ -124,16 +177,16 @@ final class ContainerScrub {
   /// A frame, in a pack or a segment.
   /// - Returns: whether all of it is right.
   @discardableResult
-  private func verify(_ place: FramePlace, _ chunks: Int, in file: any DiskFile, tells: Bool = true) -> Bool {
+  private func verify(_ place: FramePlace, _ chunks: [FrameChunk], in file: any DiskFile, tells: Bool = true) -> Bool {
     do throws(VaultError) { _ = try verifier.verified(place, in: file) } catch {
       if !tells { return false }
-      defer { shared.done(bytes: Int(place.length)) }
+      defer { done(bytes: Int(place.length)) }
       if vault.containers.kind(place.container) != nil {
-        shared.found(Finding(.frameDamaged, file: file.path, byte: place.offset, "\(error)"), in: place.container)
+        shared.found(Finding(.frameDamaged, file: file.path, byte: place.offset, "\(error)"), in: place.container, wound: place, of: chunks)
       }
       return false
     }
-    shared.done(bytes: Int(place.length), frames: 1, chunks: UInt64(chunks))
+    done(bytes: Int(place.length), frames: 1, chunks: UInt64(chunks.count))
     return true
   }
 
@@ -151,13 +204,13 @@ final class ContainerScrub {
       if record.kind == .operation { last = record.lsn }
       let read = min(record.paddedLength, segment.count - at)
       if record.kind == .frame, let frame = try? unsafe FrameHeader(decoding: body), frame.totalLength == body.count {
-        verify(FramePlace(container: number, offset: UInt64(at + RecordHeader.length), length: UInt32(body.count)), frame.chunks.count, in: segment.file)
-        shared.done(bytes: read - body.count)
-      } else { shared.done(bytes: read) }
+        verify(FramePlace(container: number, offset: UInt64(at + RecordHeader.length), length: UInt32(body.count)), frame.chunks, in: segment.file)
+        done(bytes: read - body.count)
+      } else { done(bytes: read) }
       at += record.paddedLength
     }
     guard at < segment.count else { return }
-    shared.done(bytes: segment.count - at)
+    done(bytes: segment.count - at)
     shared.doubt(number)
     // A torn end is what a kill leaves, or what is being written: if nothing says that there was more.
     let next = try vault.containers.journal.first { $0 > number }.map { next throws(VaultError) in try Segment(next, in: vault.containers, vault: vault.configuration.id).header?.firstLSN }
@@ -176,6 +229,6 @@ final class ContainerScrub {
     if segment.header == nil || at < segment.count {
       shared.found(Finding(.journalSegment, file: segment.file.path, byte: 0, "what the archive holds is no segment"), in: number)
     }
-    shared.done(bytes: size)
+    done(bytes: size)
   }
 }

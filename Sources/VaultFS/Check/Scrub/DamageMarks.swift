@@ -47,6 +47,10 @@ final class DamageMarks {
     func size(_ number: ContainerNumber) -> UInt64 {
       if let known = sizes[number] { return known }
       let found = (try? vault.containers.file(number).size()) ?? 0
+      // One that the optimiser took away is met again when its chunks are looked at.
+      if vault.containers.kind(number) == nil, vault.lock.withLock({ vault.metadata.state.containers.isRead(number) }) {
+        shared.found(Finding(.containerMissing, table: "container", key: [number.value], "container \(number.value) is missing"), in: number, wound: ScrubShared.whole(number))
+      }
       sizes[number] = found
       return found
     }
@@ -58,13 +62,28 @@ final class DamageMarks {
   /// - Returns: how many chunks were noted as damaged.
   func look() throws(VaultError) -> Int {
     try doubtWhatIsShort()
-    let doubtful = shared.counts.withLock { $0.doubtful }
+    let doubtful = shared.state.withLock { $0.doubtful }
     guard !doubtful.isEmpty else { return 0 }
     var marked = 0
     try eachBatch { rows throws(VaultError) in
       for chunk in rows where doubtful.contains(chunk.place.frame.container) { if let trouble = trouble(with: chunk), try note(chunk, trouble) { marked += 1 } }
     }
+    try countKnown()
     return marked
+  }
+
+  /// What was noted as damaged before, and has not come back since, is lost in the frame that it was in.
+  private func countKnown() throws(VaultError) {
+    for (place, wound) in shared.state.withLock({ $0.wounds }) where wound.lost == 0 {
+      let lost = try vault.lock.withLock { () throws(VaultError) -> Int in
+        var lost = 0
+        for id in wound.ids {
+          if let number = try vault.metadata.chunk(id, orMissing: true), try vault.metadata.storedChunk(number.value)?.isNowhere == true { lost += 1 }
+        }
+        return lost
+      }
+      shared.state.withLock { $0.wounds[place]?.lost = lost }
+    }
   }
 
   private func trouble(with chunk: StoredChunk) -> VaultError? {
@@ -90,7 +109,7 @@ final class DamageMarks {
     }
     guard isSo else { return false }
     let frame = chunk.place.frame
-    shared.found(Finding(.chunkContent, chunk: chunk.id, file: vault.containers.kind(frame.container).map { ContainerStore.path(frame.container, $0) }, byte: frame.offset,
+    shared.lost(in: frame, Finding(.chunkContent, chunk: chunk.id, file: vault.containers.kind(frame.container).map { ContainerStore.path(frame.container, $0) }, byte: frame.offset,
                          table: "chunk", key: [chunk.number], "chunk \(chunk.id) cannot be read: \(trouble)"))
     return isNoted
   }

@@ -54,7 +54,7 @@ final class Scrub {
     do {
       try DatabasePages.look(vault, { shared.found($0) }) { bytes in
         if options.cancellation.isCancelled { throw CheckCancelled() }
-        shared.done(bytes: bytes)
+        shared.done(ScrubCounts(bytes: UInt64(bytes)))
       }
     } catch is CheckCancelled {}
     scrubContainers(numbers)
@@ -65,23 +65,14 @@ final class Scrub {
   }
 
   private func finish() -> ScrubReport {
-    shared.counts.withLock { report.findings = $0.findings }
-    counted { (report.bytes, report.frames, report.chunks) = ($0.bytes, $0.frames, $0.chunks) }
+    report.findings = shared.findings
+    var read = position.read
+    read += shared.state.withLock { $0.read }
+    (report.bytes, report.frames, report.chunks) = (read.bytes, read.frames, read.chunks)
     report.seconds = Double(monotonicNanoseconds() - start) / 1e9
     report.isComplete = !options.cancellation.isCancelled
     tell()
     return report
-  }
-
-  /// Calls `body` with what has been read, by this scrub and the one that it goes on from.
-  private func counted(_ body: (ScrubPosition) -> Void) {
-    var sum = position
-    shared.counts.withLock { counts in
-      sum.bytes += counts.bytes
-      sum.frames += counts.frames
-      sum.chunks += counts.chunks
-    }
-    body(sum)
   }
 
   private func scrubConfiguration() throws(VaultError) {
@@ -98,6 +89,9 @@ final class Scrub {
     struct State {
       var next = 0
       var busy: Set<Int> = []
+      /// Of those that have been read: all before the first that is being read; and those behind that, each.
+      var settled = ScrubCounts()
+      var behind: [Int: ScrubCounts] = [:]
       var threads: Int
     }
     let state: Mutex<State>
@@ -115,14 +109,24 @@ final class Scrub {
         return state.next - 1
       }
     }
-    func done(_ index: Int) { state.withLock { _ = $0.busy.remove(index) } }
+    func done(_ index: Int, _ read: ScrubCounts) {
+      state.withLock { state in
+        state.busy.remove(index)
+        state.behind[index] = read
+        let first = state.busy.min() ?? state.next
+        for (index, read) in state.behind where index < first {
+          state.settled += read
+          state.behind[index] = nil
+        }
+      }
+    }
     func threadEnds() { state.withLock { $0.threads -= 1 } }
     var isRunning: Bool { state.withLock { $0.threads > 0 } }
-    /// All containers before this number have been read.
-    func position(after last: UInt64) -> UInt64 {
+    /// All containers before this number have been read, and what they held.
+    func position(after last: UInt64) -> (next: UInt64, read: ScrubCounts) {
       state.withLock { state in
         let first = state.busy.min() ?? state.next
-        return first < numbers.count ? numbers[first].value : last
+        return (first < numbers.count ? numbers[first].value : last, state.settled)
       }
     }
   }
@@ -136,7 +140,7 @@ final class Scrub {
         while !shared.cancellation.isCancelled, let next = queue.take() {
           scrub.scrub(queue.numbers[next])
           // What was cancelled in the middle is not done.
-          if !shared.cancellation.isCancelled { queue.done(next) }
+          if !shared.cancellation.isCancelled { queue.done(next, scrub.read) }
         }
         queue.threadEnds()
       }
@@ -163,17 +167,16 @@ final class Scrub {
 
   /// Where it cannot be kept, a restart begins earlier.
   private func save(_ queue: Queue, _ numbers: [ContainerNumber]) {
-    let next = queue.position(after: (numbers.last?.value ?? 0) + 1)
-    counted { sum in
-      var now = sum
-      now.next = next
-      if !options.cancellation.isCancelled, !queue.isRunning { now.finished = UInt64(max(Timestamp.now.seconds, 1)) }
-      try? now.write(vault.containers.disk, vault: vault.configuration.id)
-    }
+    let (next, read) = queue.position(after: (numbers.last?.value ?? 0) + 1)
+    var now = position
+    now.next = next
+    now.read += read
+    if !options.cancellation.isCancelled, !queue.isRunning { now.finished = UInt64(max(Timestamp.now.seconds, 1)) }
+    try? now.write(vault.containers.disk, vault: vault.configuration.id)
   }
 
   private func tell() {
-    let (done, findings) = shared.counts.withLock { ($0.bytes, $0.findings.count) }
+    let (done, findings) = shared.state.withLock { ($0.read.bytes, $0.findings.count) }
     let seconds = Double(monotonicNanoseconds() - start) / 1e9
     let left = done > 0 && seconds > 0.5 ? Double(total - min(done, total)) / (Double(done) / seconds) : nil
     options.progress(ScrubProgress(bytesDone: min(done, total), bytesTotal: total, secondsLeft: left, findings: findings))

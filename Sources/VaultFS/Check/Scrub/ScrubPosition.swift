@@ -9,9 +9,8 @@ struct ScrubPosition: Equatable {
 
   /// Containers with smaller numbers are done.
   var next: UInt64 = 0
-  var bytes: UInt64 = 0
-  var frames: UInt64 = 0
-  var chunks: UInt64 = 0
+  /// What they held.
+  var read = ScrubCounts()
   /// Seconds since 1970; 0 where it has not ended yet.
   var finished: UInt64 = 0
 
@@ -22,9 +21,9 @@ struct ScrubPosition: Equatable {
       vaultfs-scrub 1
       id \(hex(vault.high))\(hex(vault.low))
       next \(next)
-      bytes \(bytes)
-      frames \(frames)
-      chunks \(chunks)
+      bytes \(read.bytes)
+      frames \(read.frames)
+      chunks \(read.chunks)
       finished \(finished)
 
       """
@@ -37,7 +36,8 @@ struct ScrubPosition: Equatable {
       let words = line.split(separator: " ")
       if words.count == 2, let value = UInt64(words[1]) { values[String(words[0])] = value }
     }
-    (next, bytes, frames, chunks, finished) = (values["next"] ?? 0, values["bytes"] ?? 0, values["frames"] ?? 0, values["chunks"] ?? 0, values["finished"] ?? 0)
+    (next, finished) = (values["next"] ?? 0, values["finished"] ?? 0)
+    read = ScrubCounts(bytes: values["bytes"] ?? 0, frames: values["frames"] ?? 0, chunks: values["chunks"] ?? 0)
     // Whatever is not exactly what would be written is damaged, or another vault's.
     guard encoded(vault: vault) == text else { return nil }
   }

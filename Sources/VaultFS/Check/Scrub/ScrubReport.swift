@@ -47,5 +47,5 @@ public struct ScrubReport: Codable, Sendable {
   /// False where it was cancelled.
   public internal(set) var isComplete = false
 
-  public var isClean: Bool { isComplete && findings.isEmpty && files.isEmpty }
+  public var isClean: Bool { isComplete && findings.allSatisfy(\.isNote) && files.isEmpty }
 }

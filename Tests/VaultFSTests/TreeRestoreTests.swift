@@ -1,0 +1,345 @@
+// Taking back a whole tree in place, and others who are at work in it meanwhile.
+
+import Glibc
+import Synchronization
+import Testing
+@testable import VaultFS
+
+struct TreeRestoreTests {
+  @Test func `in a tree that is taken back, what is what it was stays, and what has changed changes in place`() throws {
+    try Home.run { home in
+      let vault = home.vault
+      try vault.keepEverything()
+      let tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)
+      let same = try vault.makeFile("same", in: inner, [1]), changed = try vault.makeFile("changed", in: inner, [1])
+      let gone = try vault.makeFile("gone", in: inner, [1]), linked = try vault.makeFile("linked", in: tree, [1])
+      _ = try vault.link(linked, as: [UInt8]("linked too"), in: inner)
+      let outside = try vault.makeFile("outside", in: tree, [1])
+      _ = try vault.link(outside, as: [UInt8]("outside"), in: .root)
+      try vault.syncAll()
+      let sub = try vault.makeDirectory("sub", in: inner)
+      _ = try vault.link(linked, as: [UInt8]("linked also"), in: sub)
+      var change = AttributeChange()
+      change.modified = Timestamp(seconds: 5, nanoseconds: 6)
+      for directory in [tree, inner, sub] { _ = try vault.change(directory, change) }
+      try vault.syncAll()
+      let then = vault.present, before = try presentTree(of: vault)
+      try vault.removeTree([UInt8]("sub"), in: inner)
+      try vault.unlink([UInt8]("gone"), in: inner)
+      try vault.unlink([UInt8]("linked too"), in: inner)
+      try vault.put([2, 2], at: 0, in: outside)
+      try vault.makeFile("new", in: inner, [3])
+      let file = try vault.open(changed)
+      try vault.write([2, 2], to: file, at: 0)
+      let versions = try vault.versions(of: same)
+      let done = try vault.restoreTree(tree, at: then)
+      #expect(done.nodes == 8 && done.missing == 0)
+      let after = try presentTree(of: vault)
+      for path in before.keys where path != [UInt8]("/outside") { #expect(after[path]?.content == before[path]?.content, "\(String(decoding: path, as: UTF8.self))") }
+      #expect(Set(after.keys) == Set(before.keys))
+      for path in ["/t", "/t/i", "/t/i/sub"] { #expect(after[[UInt8](path)]?.times[1] == change.modified, "\(path)") }
+      // The nodes are the same, and what has not changed has no new version.
+      #expect(try vault.find("i", in: tree)?.inode == inner && vault.find("same", in: inner)?.inode == same && vault.find("changed", in: inner)?.inode == changed)
+      #expect(try vault.find("linked", in: tree)?.inode == linked && vault.find("linked too", in: inner)?.inode == linked && vault.info(linked).links == 3)
+      #expect(try vault.find("gone", in: inner)?.inode != gone)
+      #expect(try vault.versions(of: same) == versions)
+      // Whoever has it open goes on with it.
+      try vault.write([4], to: file, at: 1)
+      vault.close(file)
+      #expect(try vault.contents(of: changed) == [1, 4])
+      // What has a name outside is not changed there.
+      #expect(try vault.contents(of: outside) == [2, 2])
+      #expect(try vault.find("outside", in: tree).map { try vault.contents(of: $0.inode) } == [1])
+      #expect(try vault.trash().contains { $0.name == [UInt8]("new") && $0.place == [UInt8]("/t/i") })
+    }
+  }
+
+  @Test func `what was two and is one now becomes two again`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t")
+      try vault.keepEverything()
+      let x = try vault.makeFile("x", in: tree, [1])
+      try vault.syncAll()
+      try vault.revive(x, at: vault.present, as: [UInt8]("y"), in: tree)
+      let y = try #require(try vault.find("y", in: tree)).inode
+      try vault.put([2], at: 0, in: y)
+      try vault.syncAll()
+      let then = vault.present
+      try vault.unlink([UInt8]("x"), in: tree)
+      _ = try vault.link(y, as: [UInt8]("x"), in: tree)
+      try vault.restoreTree(tree, at: then)
+      #expect(try vault.find("x", in: tree).map { try vault.contents(of: $0.inode) } == [1])
+      #expect(try vault.find("y", in: tree).map { try vault.contents(of: $0.inode) } == [2])
+    }
+  }
+
+  @Test func `a tree in which others are at work is what it was, as a whole, when they pause`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)
+      for index in 0..<20 { try vault.makeFile("\(index)", in: index % 2 == 0 ? tree : inner, [UInt8(index)]) }
+      try vault.syncAll()
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment), before = try presentTree(of: vault)
+      let isDone = Atomic(false)
+      let others = startThread("others") {
+        var random = Random(seed: 7)
+        while !isDone.load(ordering: .relaxed) {
+          let directory = random.below(2) == 0 ? tree : inner, name = [UInt8]("\(random.below(24))"), other = [UInt8]("\(random.below(24))")
+          switch random.below(6) {
+          case 0: try? vault.unlink(name, in: directory)
+          case 1: _ = try? vault.create(name, in: directory, mode: S_IFREG | 0o644, by: root)
+          case 2: try? vault.rename(name, in: directory, to: other, in: inner, mode: .replace)
+          case 3: if let found = try? vault.lookup(name, in: directory) { try? vault.put([9], at: 0, in: found.inode) }
+          case 4: if let found = try? vault.lookup(name, in: directory) { _ = try? vault.link(found.inode, as: other, in: tree) }
+          default: usleep(2000)
+          }
+        }
+      }
+      for _ in 0..<60 { do { _ = try vault.restoreTree(tree, at: then) } catch VaultError.notFound {} }
+      isDone.store(true, ordering: .relaxed)
+      pthread_join(others, nil)
+      try vault.restoreTree(tree, at: then)
+      let after = try presentTree(of: vault)
+      #expect(Set(after.keys) == Set(before.keys))
+      for path in before.keys { #expect(after[path]?.content == before[path]?.content && after[path]?.mode == before[path]?.mode, "\(String(decoding: path, as: UTF8.self))") }
+      try home.reopen()
+      #expect(try presentTree(of: home.vault).keys.sorted { $0.lexicographicallyPrecedes($1) } == after.keys.sorted { $0.lexicographicallyPrecedes($1) })
+    }
+  }
+
+  @Test func `a tree of which more has changed than others should wait for is made anew`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)
+      for index in 0..<5100 { try vault.makeFile("\(index)", in: inner, [1]) }
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment)
+      try vault.removeTree([UInt8]("i"), in: tree)
+      try vault.makeFile("new", in: tree, [2])
+      let other = try vault.makeDirectory("i", in: tree)
+      #expect(try vault.restoreTree(tree, at: then).nodes == 5102)
+      #expect(try vault.names(in: tree) == [[UInt8]("i")])
+      let made = try #require(try vault.find("i", in: tree)).inode
+      #expect(made != other && made != inner)
+      for index in 0..<5100 where index % 2 == 0 { try vault.unlink([UInt8]("\(index)"), in: made) }
+      for index in 6000..<9000 { try vault.makeFile("\(index)", in: made, [3]) }
+      #expect(try vault.restoreTree(tree, at: then).nodes == 5102)
+      #expect(try vault.names(in: try #require(try vault.find("i", in: tree)).inode).count == 5100)
+    }
+  }
+
+  @Test func `a directory that is taken back changes in one step, with its own attributes, and what was killed in it goes`() throws {
+    try Home.run { home in
+      let vault = home.vault
+      try vault.keepEverything()
+      let directory = try vault.makeDirectory("d")
+      for name in ["a", "b", "c"] { try vault.makeFile(name, in: directory, [1]) }
+      let then = vault.present
+      for name in ["a", "b"] { try vault.unlink([UInt8](name), in: directory) }
+      for name in ["x", "y"] { try vault.makeFile(name, in: directory, [2, 2]) }
+      var change = AttributeChange()
+      change.mode = 0o700
+      _ = try vault.change(directory, change)
+      let changed = vault.present
+      try vault.restoreTree(directory, at: then)
+      #expect(try vault.names(in: directory) == Set(["a", "b", "c"].map { [UInt8]($0) }))
+      #expect(try vault.info(directory).mode & 0o777 == 0o755)
+      // Whatever moment is looked at, it shows the one or the other: what was to go goes afterwards.
+      for lsn in changed.value...vault.present.value {
+        let names = Set(try vault.allEntriesAt(directory, LSN(lsn)).map(\.name))
+        #expect(names.contains([UInt8]("c")))
+        #expect(names.contains([UInt8]("a")) == names.contains([UInt8]("b")), "operation \(lsn)")
+        for name in ["x", "y"] { #expect(names.contains([UInt8]("a")) != names.contains([UInt8](name)), "operation \(lsn)") }
+      }
+      // As a kill in the middle leaves it.
+      try vault.lock.withLock { () throws in
+        let past = try #require(try vault.metadata.node(directory, at: then)), name = [UInt8](".vaultfs-restoring-7")
+        let node = NewNode(inode: try vault.metadata.nextInode, mode: past.mode, user: 0, group: 0, device: 0, target: [], xattrs: [])
+        try vault.perform(.stage(node, parent: directory, name: name, from: directory, moment: then, attributes: AttributeSet()))
+      }
+      let name = [UInt8](".vaultfs-restoring-7"), staged = try #require(try vault.lookup(name, in: directory, isOurs: true)).inode
+      #expect(try vault.find(".vaultfs-restoring-7", in: directory) == nil && !vault.names(in: directory).contains(name), "nobody else sees it")
+      refused(.notFound) { try vault.rename(name, in: directory, to: [UInt8]("mine"), in: directory, mode: .replace) }
+      refused(.notFound) { try vault.removeDirectory(name, in: directory) }
+      refused(.alreadyExists) { try vault.makeDirectory(".vaultfs-restoring-7", in: directory) }
+      try vault.makeFile("half", in: staged, [1])
+      try vault.makeDirectory(".vaultfs-restoring-8", in: directory)
+      try home.move(to: try home.copy())
+      for _ in 0..<200 where try home.vault.lookup(name, in: directory, isOurs: true) != nil { usleep(20_000) }
+      #expect(try home.vault.names(in: directory) == Set(["a", "b", "c", ".vaultfs-restoring-8"].map { [UInt8]($0) }), "a user's own directory of such a name stays")
+      // What was finished or given up is not noted any more.
+      #expect(try home.vault.lock.withLock { () throws in try home.vault.metadata.database.integer("SELECT count(*) FROM staging") } == 0)
+    }
+  }
+
+  @Test func `a tree that others take away while it is taken back leaves nothing that cannot be done again`() throws {
+    try Home.run { home in
+      let vault = home.vault, place = try vault.makeDirectory("place")
+      let tree = try vault.makeDirectory("tree", in: place)
+      for index in 0..<30 { try vault.makeFile("\(index)", in: tree, [1]) }
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment)
+      let isDone = Atomic(false)
+      let others = startThread("others") {
+        while !isDone.load(ordering: .relaxed) {
+          for name in (try? vault.names(in: tree)) ?? [] where name.starts(with: [UInt8](".vaultfs-restoring-")) { try? vault.removeTree(name, in: tree) }
+        }
+      }
+      for _ in 0..<300 { do { _ = try vault.restoreTree(tree, at: then) } catch VaultError.notFound {} catch VaultError.staleNode {} }
+      isDone.store(true, ordering: .relaxed)
+      pthread_join(others, nil)
+      #expect(vault.lock.withLock { vault.failure } == nil)
+      try home.reopen()
+      #expect(try home.vault.restoreTree(tree, at: then).nodes == 31)
+    }
+  }
+
+  @Test(arguments: [false, true])
+  func `whatever was not there goes, however much, and is in the trash`(isMuch: Bool) throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t")
+      for index in 0..<40 { try vault.makeFile("kept \(index)", in: tree, [1]) }
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment), count = isMuch ? 12_000 : 30
+      for index in 0..<count { try vault.make("extra \(index)", in: tree) }
+      try vault.restoreTree(tree, at: then)
+      #expect(try vault.names(in: tree).count == 40)
+      #expect(try vault.trash().count { $0.name.starts(with: [UInt8]("extra")) } == count)
+      #expect(try !vault.trash().contains { $0.name.starts(with: [UInt8]("kept")) })
+    }
+  }
+
+  @Test func `a name is anybody's, also one that looks like that of a place where a tree is put together`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), name = ".vaultfs-restoring-x"
+      try vault.keepEverything()
+      let file = try vault.makeFile(name, in: tree, [1]), inner = try vault.makeDirectory("i", in: tree)
+      try vault.makeFile("p", in: try vault.makeDirectory(name, in: inner), [1])
+      for index in 0..<8 { try vault.makeFile("\(index)", in: inner, [1]) }
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment), before = try presentTree(of: vault)
+      try vault.put([2, 2], at: 0, in: file)
+      try vault.removeTree([UInt8]("i"), in: tree)
+      let item = try #require(try vault.trash().first { $0.name == [UInt8]("i") })
+      let back = try vault.revive(InodeNumber(item.inode), at: try vault.momentBefore(item), as: [UInt8]("back"), in: tree)
+      #expect(try vault.names(in: back).count == 9)
+      try vault.restoreTree(tree, at: then)
+      #expect(Set(try presentTree(of: vault).keys) == Set(before.keys))
+      #expect(try vault.contents(of: file) == [1])
+      try home.reopen()
+      for _ in 0..<20 { usleep(10_000) }
+      #expect(Set(try presentTree(of: home.vault).keys) == Set(before.keys))
+    }
+  }
+
+  @Test func `what others make while a tree is made anew is there, or in the trash`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t")
+      var directories: [InodeNumber] = []
+      for index in 0..<6 {
+        directories.append(try vault.makeDirectory("d\(index)", in: tree))
+        for file in 0..<1000 { try vault.makeFile("\(file)", in: directories[index], [1]) }
+      }
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment), places = directories
+      for directory in directories { for file in 0..<1000 { try vault.put([2], at: 1, in: try #require(try vault.find("\(file)", in: directory)).inode) } }
+      let isDone = Atomic(false), made = Mutex<Set<[UInt8]>>([])
+      let others = startThread("others") {
+        var number = 0
+        while !isDone.load(ordering: .relaxed) {
+          number += 1
+          let name = [UInt8]("new \(number)")
+          if (try? vault.create(name, in: places[number % places.count], mode: S_IFREG | 0o644, by: root)) != nil { made.withLock { _ = $0.insert(name) } }
+          usleep(300)
+        }
+      }
+      try vault.restoreTree(tree, at: then)
+      isDone.store(true, ordering: .relaxed)
+      pthread_join(others, nil)
+      let there = try presentTree(of: vault).keys.compactMap { $0.split(separator: UInt8(ascii: "/")).last.map(Array.init) }, trash = try vault.trash().map(\.name)
+      let lost = made.withLock { $0 }.subtracting(there).subtracting(trash)
+      #expect(made.withLock { $0.count } > 10 && lost.isEmpty, "\(lost.count) of \(made.withLock { $0.count })")
+    }
+  }
+
+  @Test func `nobody is refused for what is put together, nor for what gave way`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t")
+      for index in 0..<4000 { try vault.own(try vault.makeFile("\(index)", in: tree, [1]), user: 5) }
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment)
+      try vault.removeTree([UInt8]("t"), in: .root)
+      let again = try vault.makeDirectory("t")
+      for index in 0..<4000 { try vault.own(try vault.makeFile("\(index)", in: again, [1]), user: 5) }
+      let used = try vault.usage(ofUser: 5)
+      try vault.setQuota(.nodes(used.nodes + 2), for: .user(5))
+      let isDone = Atomic(false), refusals = Atomic(0), tries = Atomic(0), most = Atomic(0)
+      let others = startThread("others") {
+        while !isDone.load(ordering: .relaxed) {
+          tries.add(1, ordering: .relaxed)
+          do {
+            for name in ["a", "b"] { _ = try vault.create([UInt8](name), in: .root, mode: S_IFREG | 0o644, by: Requester(user: 5, group: 5, umask: 0)) }
+            // The limit is one all the same.
+            if (try? vault.create([UInt8]("c"), in: .root, mode: S_IFREG | 0o644, by: Requester(user: 5, group: 5, umask: 0))) != nil { most.add(1, ordering: .relaxed) }
+          } catch { refusals.add(1, ordering: .relaxed) }
+          for name in ["a", "b", "c"] { try? vault.unlink([UInt8](name), in: .root) }
+        }
+      }
+      try vault.restoreTree(again, from: tree, at: then)
+      isDone.store(true, ordering: .relaxed)
+      pthread_join(others, nil)
+      #expect(tries.load(ordering: .relaxed) > 20 && refusals.load(ordering: .relaxed) == 0 && most.load(ordering: .relaxed) == 0, "\(refusals.load(ordering: .relaxed)) and \(most.load(ordering: .relaxed)) of \(tries.load(ordering: .relaxed))")
+      #expect(try vault.usage(ofUser: 5) == used && vault.lock.withLock { vault.stagedUsage.isEmpty })
+    }
+  }
+
+  @Test func `many that have its files open go on with them`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t")
+      var files: [InodeNumber] = []
+      for index in 0..<700 { files.append(try vault.makeFile("\(index)", in: tree, [1])) }
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment), open = try files.map { try vault.open($0) }
+      for file in open { try vault.write([2, 2], to: file, at: 0) }
+      try vault.restoreTree(tree, at: then)
+      #expect(try Set(vault.allEntries(of: tree).map(\.inode)) == Set(files))
+      for file in files { #expect(try vault.contents(of: file) == [1]) }
+      for file in open { vault.close(file) }
+    }
+  }
+
+  @Test func `what gives way is in the trash unless what was made of it took its place`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t")
+      try vault.keepEverything()
+      for index in 0..<10 { try vault.makeFile("\(index)", in: tree, [1]) }
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment)
+      // Twice made anew: what was made the first time gives way the second.
+      for _ in 0..<2 {
+        for index in 0..<10 { try vault.put([2], at: 1, in: try #require(try vault.find("\(index)", in: tree)).inode) }
+        for index in 0..<5100 { try vault.make("extra \(index)", in: tree) }
+        try vault.restoreTree(tree, at: then)
+        #expect(try !vault.trash().contains { !$0.name.starts(with: [UInt8]("extra")) })
+        #expect(try vault.names(in: tree).count == 10)
+      }
+      // A copy elsewhere is no successor.
+      let copied = try vault.makeFile("copied", in: tree, [1])
+      try vault.revive(copied, at: vault.present, as: [UInt8]("copy"), in: .root)
+      try vault.put([2], at: 1, in: copied)
+      try vault.restoreTree(tree, at: then)
+      #expect(try vault.trash().contains { $0.name == [UInt8]("copied") && $0.place == [UInt8]("/t") })
+    }
+  }
+
+  @Test func `the place where it is put together leaves no trace in the directory`() throws {
+    try Home.run { home in
+      let vault = home.vault
+      try vault.keepEverything()
+      try vault.makeFile("f", [1])
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment), before = try vault.info(.root)
+      try vault.unlink([UInt8]("f"), in: .root)
+      let deleted = vault.present
+      try vault.restoreTree(.root, at: then)
+      let after = try vault.info(.root)
+      #expect(after.modified == before.modified && after.links == before.links)
+      // What it was before, and what it is now.
+      let cuts = try vault.lock.withLock { () throws in
+        try vault.commit()
+        return try vault.metadata.database.integer("SELECT count(*) FROM past_node WHERE inode = 1 AND died > \(deleted.value)")
+      }
+      #expect(cuts == 1)
+      for lsn in then.value...vault.present.value { #expect(try vault.allEntriesAt(.root, LSN(lsn)).allSatisfy { $0.name == [UInt8]("f") }) }
+    }
+  }
+}
