@@ -122,11 +122,15 @@ public struct OwnerProcess {
 }
 
 extension MountEntry {
-  /// Whether whoever served it has ended; nil where this user may not know.
+  /// Whether whoever served it has ended; nil where this user may not know. (A live one is not found where the vault's disk fails.)
   public func isDead(_ owner: OwnerProcess?) -> Bool? {
     if owner != nil { return false }
-    let mayLook = unsafe source.appending("owner").withCString { unsafe access($0, R_OK) } == 0
-    return mayLook || geteuid() == 0 ? true : nil
+    // (Who may not look for the owner might wait for one that is stopped.)
+    guard unsafe geteuid() == 0 || source.appending("owner").withCString({ unsafe access($0, R_OK) }) == 0 else { return nil }
+    // statfs(2) always asks the owner; stat(2) may be answered by what the kernel remembers.
+    var info = statvfs()
+    if unsafe point.withCString({ unsafe statvfs($0, &info) }) == 0 { return false }
+    return errno == ENOTCONN || errno == ECONNABORTED ? true : nil
   }
 }
 

@@ -52,14 +52,8 @@ struct Mount: ParsableCommand {
       owner = OwnerProcess.serving(entry)
     }
     if let owner { throw Failure("\(inUse), and \(owner.displacement(of: entry) ?? owner.silence)") }
-    guard isDead(entry) else { throw Failure("\(inUse); \(next)") }
+    guard entry.isDead(nil) == true else { throw Failure("\(inUse); \(next)") }
     complain("\(directory) is what an owner that was killed left behind; cleaning it up")
     do throws(SessionError) { try entry.detachDead() } catch { throw Failure("\(error)") }
-  }
-
-  /// statfs(2) always asks the owner; stat(2) may be answered by what the kernel remembers.
-  private static func isDead(_ entry: MountEntry) -> Bool {
-    var info = statvfs()
-    return unsafe entry.point.withCString { unsafe statvfs($0, &info) } != 0 && (errno == ENOTCONN || errno == ECONNABORTED)
   }
 }

@@ -20,7 +20,7 @@ struct Unmount: ParsableCommand {
   func run() throws {
     let mounts = MountTable.read(), entry = try findMount(mounts)
     // An owner that was killed has nothing to finish: the next mount recovers.
-    let owner = OwnerProcess.serving(entry, in: mounts)
+    let owner = OwnerProcess.serving(entry, in: mounts), isLiveAndNotFound = entry.isDead(owner) == false && owner == nil
     if let user = entry.user, geteuid() != 0, user != geteuid() {
       let name = user == 0 ? "root" : unsafe getpwuid(user).map { unsafe String(cString: $0.pointee.pw_name) } ?? "user \(user)"
       throw Failure("\(entry.point) was mounted by \(name); run this as \(name): `vaultfs unmount \(entry.point.quoted)`")
@@ -41,6 +41,9 @@ struct Unmount: ParsableCommand {
     }
     if let other = MountTable.read().last(where: { $0.device == entry.device && $0.isVault }) {
       return try say("Unmounted from \(entry.point); the vault \(entry.source) is still mounted on \(other.point).")
+    }
+    if isLiveAndNotFound {
+      throw Failure("\(entry.point) is unmounted, but the disk of the vault \(entry.source) cannot be read, and nobody knows whether it could be put away cleanly; what was synced is safe as far as the disk is, and the next mount recovers")
     }
     if let owner, try waitForEnd(of: owner, entry) { try judge(owner, entry, before?.damage) }
   }

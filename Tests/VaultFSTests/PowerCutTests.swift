@@ -18,6 +18,13 @@ struct PowerCutTests {
     }
   }
 
+  @Test func `an open vault says in which run of the computer it was opened`() throws {
+    try Home.run { home in
+      let boot = try String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)
+      #expect(try boot.count > 30 && String(contentsOfFile: home.path + "/boot", encoding: .utf8) == boot)
+    }
+  }
+
   @Test(arguments: 0..<24)
   func `a power cut at any moment leaves a moment at or after the last sync`(seed: Int) throws {
     var random = Random(seed: UInt64(seed) &* 7919 &+ 11)

@@ -313,6 +313,11 @@ struct TreeRestoreTests {
         #expect(try !vault.trash().contains { !$0.name.starts(with: [UInt8]("extra")) })
         #expect(try vault.names(in: tree).count == 10)
       }
+      // Nor is the place where it is put together one of the directory: a copy of that in itself is lost.
+      try vault.revive(tree, at: then, as: [UInt8]("of all"), in: tree)
+      try vault.restoreTree(tree, at: then)
+      let item = try #require(try vault.trash().first { $0.name == [UInt8]("of all") })
+      #expect(try vault.allEntriesAt(InodeNumber(item.inode), try vault.momentBefore(item)).count == 10)
       // A copy elsewhere is no successor.
       let copied = try vault.makeFile("copied", in: tree, [1])
       try vault.revive(copied, at: vault.present, as: [UInt8]("copy"), in: .root)

@@ -87,7 +87,7 @@ extension Metadata {
   /// Calls `body` with a node that counts no such directories.
   func withoutStaging<R>(_ node: Node, _ body: (Node) -> R) throws(VaultError) -> R {
     var hidden: UInt32 = 0
-    if node.isDirectory { for inode in state.staging { if try self.node(inode).parent == node.inode { hidden += 1 } } }
+    if node.isDirectory { for inode in state.staging { if try nodeIfThere(inode)?.parent == node.inode { hidden += 1 } } }
     node.links -= min(hidden, node.links)
     node.entries -= min(.init(hidden), node.entries)
     defer {
@@ -132,9 +132,15 @@ extension Metadata {
     return try !isSucceeded(node.inode, after: began)
   }
 
-  /// Whether something was made since from a node, or from what that goes on from.
+  /// Whether something was made since from a node, or from what that goes on from: but for the places that things are put together in.
   private func isSucceeded(_ inode: InodeNumber, after moment: LSN) throws(VaultError) -> Bool {
-    for source in [inode] + (try origins(of: inode).map(\.inode)) { if try wasTakenBack(source, after: moment) { return true } }
+    let select = try database.prepare("SELECT inode FROM origin WHERE source = ? AND made > ?")
+    for source in [inode] + (try origins(of: inode).map(\.inode)) {
+      select.bind(1, source.value)
+      select.bind(2, moment.value)
+      defer { select.reset() }
+      while try select.step() { if let next = try nodeIfThere(InodeNumber(select.unsigned(0))), !state.staging.contains(next.parent) { return true } }
+    }
     return false
   }
 

@@ -55,7 +55,10 @@ struct LastEnd {
   private static func contents(of file: String) -> [UInt8] {
     let descriptor = unsafe Glibc.open(file, O_RDONLY | O_CLOEXEC)
     defer { if descriptor >= 0 { Glibc.close(descriptor) } }
-    var bytes = [UInt8](repeating: 0, count: 128)
-    return unsafe Array(bytes.prefix(max(0, descriptor < 0 ? 0 : Glibc.read(descriptor, &bytes, bytes.count))))
+    guard descriptor >= 0 else { return [] }
+    let buffer = Buffer(capacity: 128)
+    defer { withExtendedLifetime(buffer) {} }
+    buffer.count = unsafe max(0, Glibc.read(descriptor, buffer.base, buffer.capacity))
+    return unsafe Array(buffer.bytes)
   }
 }
