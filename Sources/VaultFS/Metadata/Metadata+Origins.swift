@@ -3,6 +3,8 @@
 // What must stay true: a number never comes back, so a node that is gone cannot; the one made in its place names it, for as
 // long as there is anything of the new one.
 
+import Glibc
+
 extension Metadata {
   /// More than anybody takes a thing back. (A damaged chain may go in a circle.)
   private static let chainMax = 1000
@@ -108,9 +110,9 @@ extension Metadata {
     if state.staging.remove(node.inode) != nil { try statements.deleteStaging.run(node.inode) }
   }
 
-  /// Whether `node`, whose name in `parent` is about to go, is lost by that and belongs into the trash. What was put together and is
+  /// Whether `node`, whose name `row` in `parent` is about to go, is lost by that and belongs into the trash. What was put together and is
   /// given up is not, nor is what gave way to something that goes on from it.
-  func isLoss(_ node: Node, in parent: Node) throws(VaultError) -> Bool {
+  func isLoss(_ row: EntryRow, of node: Node, in parent: Node) throws(VaultError) -> Bool {
     if state.staging.isEmpty { return true }
     var way: [Node] = [], staging: Node?
     try eachDirectory(from: parent.inode) { directory in
@@ -129,18 +131,33 @@ extension Metadata {
     }
     // What has more names was one of those that stay, and lent its name; or goes on under another.
     if !node.isDirectory, node.links > 1, try isOurs(way[0]) { return false }
+    if try isGoneOn(row, of: node, by: way) { return false }
     return try !isSucceeded(node.inode, after: began)
   }
 
-  /// Whether something was made since from a node, or from what that goes on from: but for the places that things are put together in.
+  /// Whether what has its place in the tree now goes on from it, or from what it does itself.
+  /// - Parameter way: from its directory up to the place in the staging directory that it is in.
+  private func isGoneOn(_ row: EntryRow, of node: Node, by way: [Node]) throws(VaultError) -> Bool {
+    guard var at = try way.last.map({ place throws(VaultError) in try placeTold(of: place) }) else { return false }
+    let select = try database.prepare("SELECT name FROM entry WHERE inode = ? AND type = \(S_IFDIR)")
+    for directory in way.dropLast().reversed() {
+      select.bind(1, directory.inode.value)
+      defer { select.reset() }
+      guard try select.step(), let next = try entry(select.bytes(0), in: at) else { return false }
+      at = next.inode
+    }
+    guard let now = try entry(row.name, in: at)?.inode else { return false }
+    let own = Set([node.inode] + (try origins(of: node.inode).map(\.inode)))
+    if own.contains(now) { return true }
+    return try !own.isDisjoint(with: origins(of: now).map(\.inode))
+  }
+
+  /// Whether something was made of a node since, wherever that is: but for the places that things are put together in.
   private func isSucceeded(_ inode: InodeNumber, after moment: LSN) throws(VaultError) -> Bool {
     let select = try database.prepare("SELECT inode FROM origin WHERE source = ? AND made > ?")
-    for source in [inode] + (try origins(of: inode).map(\.inode)) {
-      select.bind(1, source.value)
-      select.bind(2, moment.value)
-      defer { select.reset() }
-      while try select.step() { if let next = try nodeIfThere(InodeNumber(select.unsigned(0))), !state.staging.contains(next.parent) { return true } }
-    }
+    select.bind(1, inode.value)
+    select.bind(2, moment.value)
+    while try select.step() { if let next = try nodeIfThere(InodeNumber(select.unsigned(0))), !state.staging.contains(next.parent) { return true } }
     return false
   }
 
