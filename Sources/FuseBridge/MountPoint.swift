@@ -28,6 +28,7 @@ struct MountPoint: Sendable {
     if geteuid() != 0 {
       guard unsafe path.withCString({ unsafe access($0, W_OK) }) == 0 else { throw .mountPointRefused(path: shown, .current) }
       _ = try Fusermount.find()
+      guard unsafe getpwuid(geteuid()) != nil else { throw .userUnknown(geteuid()) }
       if options.admitsOthers, !Self.configurationAllowsOther { throw .allowOtherForbidden }
     }
   }

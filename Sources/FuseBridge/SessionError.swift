@@ -13,6 +13,7 @@ public enum SessionError: Error, Sendable, CustomStringConvertible {
   case deviceRefused(Errno)
   case helperMissing
   case helperNotPrivileged(path: String)
+  case userUnknown(UInt32)
   case allowOtherForbidden
   case option(String, String)
   /// - Parameter detail: libfuse's own words and fusermount3's, if any.
@@ -44,6 +45,8 @@ public enum SessionError: Error, Sendable, CustomStringConvertible {
       "fusermount3 is not in /usr/bin nor in PATH, and only root mounts without it; install the package `fuse3`"
     case .helperNotPrivileged(let path):
       "\(path) is not set-uid root, so it cannot mount for you; as root, run `chown root \(shellQuoted(path)) && chmod u+s \(shellQuoted(path))`"
+    case .userUnknown(let user):
+      "user \(user) has no name (no entry in /etc/passwd), and fusermount3 mounts for nobody without one; as root, give it one with `useradd`, or mount as another user"
     case .allowOtherForbidden:
       "allow_other is not permitted to ordinary users here; as root, add the line `user_allow_other` to /etc/fuse.conf, or leave it out"
     case .option(let option, let reason):

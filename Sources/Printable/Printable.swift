@@ -15,11 +15,22 @@ public func scalars(of bytes: some Sequence<UInt8>) -> [(scalar: Unicode.Scalar?
   return found
 }
 
+extension Unicode.Scalar {
+  /// Whether it is shown, and changes nothing of how what follows it is. (The bidirectional controls would let `gpj.exe` look like
+  /// `exe.jpg`; those that only mark a direction do no harm, and languages need them.)
+  fileprivate var isShown: Bool {
+    switch value {
+    case 0x202A...0x202E, 0x2066...0x2069: false
+    default: ![.control, .lineSeparator, .paragraphSeparator].contains(properties.generalCategory)
+    }
+  }
+}
+
 /// Text for a terminal: as it is where it can be shown; `\xNN` for each byte that is not UTF-8 or would move a cursor.
 public func printable(_ bytes: some Sequence<UInt8>) -> String {
   var text = String.UnicodeScalarView()
   for (scalar, bytes) in scalars(of: bytes) {
-    if let scalar, ![.control, .lineSeparator, .paragraphSeparator].contains(scalar.properties.generalCategory) {
+    if let scalar, scalar.isShown {
       text.append(scalar)
     } else {
       for byte in bytes { text += ("\\x" + (byte < 16 ? "0" : "") + String(byte, radix: 16)).unicodeScalars }

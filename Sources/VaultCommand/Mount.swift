@@ -31,7 +31,10 @@ struct Mount: ParsableCommand {
     // As the owner, started by this same command: it has checked everything.
     if let readyDescriptor { return try Owner.serve(Ready(readyDescriptor)) { try MountSettings(self) } }
     let settings = try MountSettings(self)
-    try settings.check()
+    do { try settings.check() } catch let error as VaultError {
+      guard settings.mayBeMissing, case .vaultMissing = error else { throw error }
+      return complain("not mounting it: \(error)")
+    }
     if fake { return }
     try Mount.freeStale(settings.directory)
     try settings.checkDirectory()

@@ -15,6 +15,8 @@ struct MountSettings {
   var readOnly: Bool
   var mountOptions: [String] = []
   var accessTimes = AccessTimes.relative
+  /// A vault that does not exist is no failure, by the words of mount(8).
+  var mayBeMissing = false
   /// The directory need not be empty.
   private var mayHide = false
   /// `vault`, for the engine.
@@ -22,7 +24,7 @@ struct MountSettings {
 
   /// What fstab and mount(8) say for themselves, and what is the default anyway.
   private static let ignored: Set<String> = [
-    "defaults", "rw", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "relatime", "norelatime", "diratime", "nodiratime",
+    "defaults", "rw", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev", "relatime", "norelatime", "diratime", "nodiratime",
     "lazytime", "nolazytime", "iversion", "noiversion", "acl", "noacl", "user_xattr", "silent", "loud", "mand", "nomand", "default_permissions",
   ]
 
@@ -35,13 +37,15 @@ struct MountSettings {
     ("noexec, sync, dirsync", "As mount(8) has them."),
     ("suid, dev", "For root; the default is nosuid,nodev."),
     ("context=, fscontext=, defcontext=, rootcontext=", "SELinux's."),
-    ("defaults, nofail, noauto, user, _netdev, x-..., comment=...", "And others that only fstab(5) and mount(8) are told, and the opposites of all these, are accepted. remount is refused."),
+    ("nofail", "Where the vault does not exist, do nothing and succeed."),
+    ("defaults, noauto, user, _netdev, x-..., comment=...", "And others that only fstab(5) and mount(8) are told, and the opposites of all these, are accepted. remount is refused."),
   ]
 
   private static let strict = "strictatime"
   private static let nonempty = "nonempty"
+  private static let nofail = "nofail"
   private static var allKnown: String {
-    let words = ignored.union(SessionOptions.known).union([strict, nonempty]).sorted(), prefixes = SessionOptions.knownPrefixes + ["x-", "comment="]
+    let words = ignored.union(SessionOptions.known).union([strict, nonempty, nofail]).sorted(), prefixes = SessionOptions.knownPrefixes + ["x-", "comment="]
     return (words + prefixes.map { "\($0)…" }).joined(separator: ", ")
   }
 
@@ -57,6 +61,7 @@ struct MountSettings {
       case "allow_other": allowOther = true
       case Self.strict: accessTimes = .always
       case Self.nonempty: mayHide = true
+      case Self.nofail: mayBeMissing = true
       case "remount":
         throw Failure("a mounted vault cannot be given other options (`remount`); unmount \(directory) and mount it anew with those options")
       case let word where Self.ignored.contains(word) || word.hasPrefix("x-") || word.hasPrefix("comment="): break

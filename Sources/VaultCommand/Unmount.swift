@@ -57,6 +57,9 @@ struct Unmount: ParsableCommand {
     if let other = mounts.ofFolder(point) {
       throw Failure("\(directory) is a vault, mounted on \(other.point); run `vaultfs unmount \(other.point.quoted)`")
     }
+    if let mount = mounts.holding(point), mount.isVault {
+      throw Failure("\(directory) is inside the vault mounted on \(mount.point); `vaultfs unmount \(mount.point.quoted)` unmounts it")
+    }
     throw Failure("no vault is mounted on \(directory); `vaultfs status` lists the vaults mounted here")
   }
 

@@ -146,6 +146,12 @@ struct PastView: Sendable {
     }
   }
 
+  /// Seconds the kernel may believe what a place is like: what changes now may belong to the version that was there then.
+  func timeout(ofAttributes place: Place) throws(VaultError) -> Double {
+    if case .past(let inode, let moment) = place, try !vault.hasEnded(inode, at: moment) { return 0 }
+    return timeout(in: place)
+  }
+
   /// What a name leads to, for a caller; nil if nowhere.
   func find(_ name: [UInt8], in place: Place, for caller: Caller) throws(VaultError) -> Place? {
     switch place {

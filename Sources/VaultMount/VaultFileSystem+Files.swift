@@ -96,10 +96,11 @@ extension VaultFileSystem {
     }
   }
 
-  func opened(_ file: OpenFile, isForReading: Bool = false) -> Opened {
+  func opened(_ file: OpenFile, isForReading: Bool = false, isOfPast: Bool = false) -> Opened {
     let handle = unsafe UInt64(UInt(bitPattern: Unmanaged.passRetained(file).toOpaque()))
     // What the page cache answers, the vault does not see: where each access counts, an opening begins without it.
-    return unsafe Opened(handle: HandleNumber(rawValue: handle), keepCache: vault.accessTimes != .always, skipsFlush: isForReading)
+    // And the last version of what is there may still change: what was read of it then is not what it is in the end.
+    return unsafe Opened(handle: HandleNumber(rawValue: handle), keepCache: vault.accessTimes != .always && !isOfPast, skipsFlush: isForReading)
   }
 
   /// Where a request does not say so: everybody but root loses set-uid and set-gid of what they change.

@@ -35,7 +35,7 @@ extension VaultFileSystem {
     guard let (node, generation) = past.refer(to: place) else { throw .tooManyOpenFilesInSystem }
     do throws(FuseBridge.Errno) {
       let attributes = try answer { () throws(VaultError) in try past.attributes(of: place, node) }
-      return Entry(attributes: attributes, generation: generation, attributesTimeout: past.timeout(in: place), nameTimeout: past.timeout(in: parent))
+      return Entry(attributes: attributes, generation: generation, attributesTimeout: try answer { () throws(VaultError) in try past.timeout(ofAttributes: place) }, nameTimeout: past.timeout(in: parent))
     } catch {
       past.forget(node, count: 1)
       throw error
@@ -44,7 +44,7 @@ extension VaultFileSystem {
 
   func pastAttributes(of node: NodeNumber) throws(FuseBridge.Errno) -> (Attributes, timeout: Double) {
     let place = try place(of: node)
-    return (try answer { () throws(VaultError) in try past.attributes(of: place, node) }, past.timeout(in: place))
+    return try answer { () throws(VaultError) in (try past.attributes(of: place, node), try past.timeout(ofAttributes: place)) }
   }
 
   func pastXattr(_ name: [UInt8], of node: NodeNumber) throws(FuseBridge.Errno) -> [UInt8] {
@@ -62,7 +62,7 @@ extension VaultFileSystem {
   func openPast(_ node: NodeNumber, _ flags: Int32) throws(FuseBridge.Errno) -> Opened {
     guard flags & O_ACCMODE == O_RDONLY, flags & O_TRUNC == 0 else { throw .readOnlyFileSystem }
     let (inode, moment) = try pastNode(node)
-    return try answer { () throws(VaultError) in opened(try vault.openPast(inode, at: moment), isForReading: true) }
+    return try answer { () throws(VaultError) in opened(try vault.openPast(inode, at: moment), isForReading: true, isOfPast: true) }
   }
 
   /// Entries after `cookie`, which is at least that of `.`.

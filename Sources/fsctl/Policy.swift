@@ -12,7 +12,7 @@ extension Versions {
       abstract: "Show or set what of the past is kept, and for how long. For root and the vault's owner.",
       discussion: """
         Everything is kept for a while, then what stood at the end of each hour, of each day, of each week. Ages are such as 12h, \
-        "30 days", 1y. With a limit the oldest goes before its age where the past alone needs more (`fsctl stats` says how much it does). Snapshots and pinned versions are kept in any case. What is shortened is forgotten at once, and its space comes back within a minute or so.
+        "30 days", 1y, or `none`. With a limit the oldest goes before its age where the past alone needs more (`fsctl stats` says how much it does). Snapshots and pinned versions are kept in any case. What is shortened is forgotten at once, what comes of age later at most a minute after it did (an hour, where everything is kept for long), and its space comes back within a minute or so.
         """)
     @OptionGroup var address: VaultAddress
     @Option(help: "Keep everything for so long.") var all: String?
@@ -38,6 +38,12 @@ extension Versions {
         if policy != before {
           policy = try vault.service.ask(HistoryPolicyRequest(policy))
           for warning in Self.warnings(policy) { complain("warning: \(warning)") }
+          if policy.limit > 0, policy.limit != before.limit, let held = try vault.service.ask(StatsRequest()).historyBytes, held > policy.limit {
+            complain("""
+              warning: the past alone needs \(human(held)): its oldest versions are forgotten from now on, until it is within \(human(policy.limit)); \
+              `fsctl versions policy --limit none` ends that, and what a pin or a snapshot holds stays
+              """)
+          }
         }
         try say(json ? asJSON(policy) : text(policy))
       }
@@ -45,6 +51,7 @@ extension Versions {
 
     private func seconds(_ text: String?) throws -> UInt32? {
       guard let text else { return nil }
+      if ["none", "0"].contains(text) { return 0 }
       guard let seconds = When.duration(text).flatMap({ UInt32(exactly: $0) }) else { throw Failure("`\(printable(text.utf8))` is no age; ages are such as 90s, 12h, \"30 days\", 1y", code: 2) }
       return seconds
     }

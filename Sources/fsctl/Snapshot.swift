@@ -55,7 +55,10 @@ struct SnapshotCommand: ParsableCommand {
   struct Restore: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Bring the directory that a snapshot is of, or PATH in it, back to what it was then.",
-      discussion: "What is there now goes to the trash, or becomes a version.")
+      discussion: """
+        What is there now goes to the trash, or becomes a version. Without a PATH all that the snapshot is of comes back, whatever the working \
+        directory is, which only says in which vault; `.` is the working directory alone.
+        """)
     @Argument(help: "The snapshot's name.") var name: String
     @OptionGroup var address: VaultAddress
     @OptionGroup var target: TargetOption
@@ -65,6 +68,7 @@ struct SnapshotCommand: ParsableCommand {
       try address.ask("snapshot restore") { vault in
         let snapshot = try vault.service.snapshot(name)
         let (path, start) = try place(in: vault, of: snapshot)
+        if address.path == nil, !json { complain("taking back all of \(vault.name(of: path))") }
         try target.restoring(in: vault, asJSON: json) { try vault.service.ask(RestoreRequest(path, at: .operation(snapshot.moment), to: $0, from: start)) }
       }
     }

@@ -17,6 +17,8 @@ extension MountTests {
       for bytes in all { #expect(Arguments.bytes(of: Arguments.text(of: bytes)) == bytes) }
       #expect(Arguments.text(of: "--name=plain é".utf8) == "--name=plain é")
       #expect(Path([0x2F, 0x1B, 0xFF, 0xC3, 0xA9]).description == #"/\x1b\xffé"#)
+      // What turns the direction of text around could pass one name off as another; what only marks it is a part of names.
+      #expect(Path(Array("a\u{202E}txt.exe\u{2066}\u{200F}".utf8)).description == #"a\xe2\x80\xaetxt.exe\xe2\x81\xa6"# + "\u{200F}")
     }
 
     @Test func `a mount that would hide the vault from its owner is refused`() throws {
@@ -65,6 +67,11 @@ extension MountTests {
         try succeed("cd \(home.directory) && \(vaultfs) unmount link/")
         #expect(!home.isMounted)
         try fails("\(vaultfs) init \(long)/\(String(repeating: "y", count: 200))", code: 2, saying: "480 bytes")
+        try succeed("touch \(home.directory)/file")
+        try fails("\(vaultfs) init \(home.directory)/file/v", saying: "\(home.directory)/file/v", "is a file", "give a directory")
+        try succeed("\(vaultfs) mount \(long)/v \(home.point) && mkdir \(home.point)/below")
+        try fails("\(vaultfs) unmount \(home.point)/below", saying: "inside the vault mounted on \(home.point)", "`vaultfs unmount \(home.point)`")
+        try home.unmount()
       }
     }
 

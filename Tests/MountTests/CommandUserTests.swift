@@ -30,6 +30,10 @@ extension MountTests {
         try succeed(umount)
         try succeed("echo '\(home.vault) \(home.point) vaultfs defaults,noauto 0 0' > \(d)/fstab && \(mount) -T \(d)/fstab \(home.point) && \(space.enter) cat \(home.point)/file && \(umount)")
         try fails("\(mount) -t vaultfs \(d)/nowhere \(home.point)", code: 32, saying: "nowhere")
+        // Its disk is not there: at boot that may be so.
+        try succeed("echo '\(d)/nowhere \(home.point) vaultfs nofail 0 0' > \(d)/fstab")
+        let missing = try shell("\(mount) -a -T \(d)/fstab")
+        #expect(missing.status == 0 && missing.output.contains("\(d)/nowhere does not exist") && !space.isMounted(home.point), "\(missing)")
         // Fake: everything is checked, nothing is mounted.
         for flags in ["-f", "-fv"] {
           try succeed("\(space.enter) /sbin/mount.vaultfs \(home.vault) \(home.point) \(flags) -o rw")
@@ -76,9 +80,17 @@ extension MountTests {
         // fusermount3's own reason, where it has one.
         try fails("\(asUser) 'cd ~ && \(vaultfs) mount v m -o context=nonsense'", saying: "fusermount3: ")
         #expect(!space.isMounted(point))
+        // A user without a name, as in many a container.
+        let nameless = asUser.replacingOccurrences(of: "65534", with: "54321")
+        try succeed("install -d -o 54321 \(d)/nameless")
+        try fails("\(nameless) 'cd \(d)/nameless && mkdir m && \(vaultfs) init v && \(vaultfs) mount v m'", saying: "user 54321 has no name", "useradd")
         // A vault that is somebody else's, and a mount.
         try home.create()
         try fails("\(asUser) 'cd ~ && \(vaultfs) mount \(home.vault) m'", saying: home.vault, "belongs to root")
+        // A folder that its owner may not write to, and one that everybody may.
+        try fails("\(asUser) 'cd ~ && chmod 500 v && \(vaultfs) mount v m'", saying: "\(d)/home/v", "mode 0500", "chmod 700")
+        let open = try shell("\(asUser) 'cd ~ && chmod 777 v && \(vaultfs) mount v m && \(vaultfs) unmount m && chmod 700 v'")
+        #expect(open.status == 0 && open.output.contains("warning: others may write to the folder \(d)/home/v") && open.output.contains("chmod go-w"), "\(open)")
         try succeed("\(space.enter) \(vaultfs) mount \(home.vault) \(home.point)")
         try fails("\(asUser) 'cd ~ && \(vaultfs) unmount \(home.point)'", saying: home.point, "mounted by root", "run this as root")
         try succeed("\(space.enter) \(vaultfs) unmount \(home.point)")

@@ -179,7 +179,7 @@ extension MountTests {
       try run { home in
         let p = home.point
         for (arguments, words) in [("--all 0s", ["between two moments", "not kept"]), ("--no-keep", ["nothing of the past is kept"]), ("--keep --all 1h --hourly 30m", ["--hourly is shorter", "everything is kept for an hour"]),
-                                   ("--all 0s --hourly 0s --daily 0s --weekly 0s", ["nothing of the past is kept"])] {
+                                   ("--all 0s --hourly none --daily 0s --weekly 0", ["nothing of the past is kept"])] {
           let ran = try shell("\(fsctl) versions policy \(arguments) \(p) 2>&1")
           #expect(ran.status == 0 && ran.output.contains("warning: ") && words.allSatisfy(ran.output.contains) && !ran.output.contains("0 seconds"), "\(ran)")
         }

@@ -37,6 +37,21 @@ struct PastTests {
     }
   }
 
+  @Test func `what is read of the version under way does not stand for what it became`() throws {
+    try MountedVault.run { mounted in
+      let p = mounted.point
+      try succeed("cd \(p); printf 'a%.0s' $(seq 40) > g; echo 'first  content' > f; sleep 1.3")
+      let moment = try succeed("date -d '-1 sec' +%Y-%m-%dT%H:%M:%S").trimmingCharacters(in: .newlines)
+      try succeed("cat \(p)/.vaultfs/at/\(moment)/g \(p)/.vaultfs/versions/f/*; sleep 1; cd \(p); printf 'b%.0s' $(seq 60) > g; echo 'second content!' > f")
+      for _ in 0..<2 {
+        let seen = try succeed("cat \(p)/.vaultfs/at/\(moment)/g")
+        #expect([String(repeating: "a", count: 40), String(repeating: "b", count: 60)].contains(seen), "\(seen)")
+        let version = try succeed("cd \(p)/.vaultfs/versions/f && cat * && stat -c %s *")
+        #expect(version == "second content!\n16\n", "\(version)")
+      }
+    }
+  }
+
   @Test func `nothing that was can be changed, and no walk meets it`() throws {
     try aged { mounted, moment in
       let past = "\(mounted.point)/.vaultfs/at/\(moment)"

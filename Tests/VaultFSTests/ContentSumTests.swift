@@ -58,6 +58,13 @@ struct ContentSumTests {
       try vault.truncate(file, to: 0, clearsPrivileges: false)
       let found = try sum(vault, .tree(.root))
       #expect(found.uniqueBytes == UInt64(count * page) && found.historyBytes == found.uniqueBytes, "\(found)")
+      try vault.withOpen(file) { open throws in for index in 0..<count { try vault.write(random.bytes(page), to: open, at: UInt64(index * 3 * page)) } }
+      try vault.syncAll()
+      try vault.unlink([UInt8]("long"), in: .root)
+      for scope in [ContentScope.tree(.root), .user(0)] {
+        let gone = try sum(vault, scope)
+        #expect(gone.uniqueBytes == UInt64(2 * count * page) && gone.historyBytes == gone.uniqueBytes, "also of what is deleted: \(gone)")
+      }
     }
   }
 }

@@ -25,9 +25,10 @@ struct DamageTests {
       }
       let segment = try #require(try containers(copy, .segment).last)
       let all = try stored(segment), placed = try records(segment)
-      #expect(placed.count > 30)
+      let operations = placed.filter { $0.header.kind == .operation }
+      #expect(operations.count > 30)
       var random = Random(seed: 7)
-      for record in [placed[0], placed[1], placed[placed.count / 2], placed[placed.count - 3]] {
+      for record in [operations[0], operations[1], operations[operations.count / 2], operations[operations.count - 3]] {
         for _ in 0..<3 {
           var wounded = all
           wounded[record.offset + random.below(RecordHeader.length + record.header.bodyLength)] ^= UInt8(1 << random.below(8))
@@ -124,6 +125,34 @@ struct DamageTests {
       #expect(said.first?.contains("`a directory/a file` (node \(inode.value)) in the vault \(home.path)") == true, "\(said)")
       #expect(home.vault.status().damage == said.first)
       try flipInPlace(pack, at: PackHeader.length + 3000)
+    }
+  }
+
+  @Test func `whatever is read first of a damaged frame, all that cannot be read for it is named`() throws {
+    try Home.run { home in
+      // Text: the optimiser puts several of its chunks in a frame.
+      let content = Random.bytes(1_000_000, seed: 12).map { 97 + $0 % 4 }, inode = try home.vault.makeFile("file", content)
+      try home.optimise()
+      home.vault.keeper?.stop()
+      let extents = try home.vault.lock.withLock { () throws in
+        try home.vault.metadata.extents(of: try home.vault.metadata.node(inode), in: 0..<UInt64.max).compactMap { extent -> (Extent, FramePlace)? in
+          guard case .chunk(let number, _) = extent.source else { return nil }
+          return (extent, try home.vault.metadata.place(of: number).place.frame)
+        }
+      }
+      func run(of frame: FramePlace) -> [Extent] { extents.filter { $0.1 == frame }.map(\.0) }
+      let place = try #require(extents.map(\.1).last { frame in run(of: frame).count > 1 && zip(run(of: frame), run(of: frame).dropFirst()).allSatisfy { $0.end == $1.offset } }, "a frame holds several chunks")
+      let run = run(of: place), middle = run[run.count / 2]
+      let pack = home.path + "/" + ContainerStore.path(place.container, .pack), at = Int(place.offset) + Int(place.length) - 100
+      home.vault.frames.removeAll()
+      try flipInPlace(pack, at: at)
+      try home.vault.withOpen(inode) { file throws in
+        for offset in [middle.offset + 7, run[0].offset, run[run.count - 1].end - 1] { #expect(throws: VaultError.self) { _ = try home.vault.read(file, at: offset, count: 1) } }
+        #expect(try home.vault.read(file, count: Int(run[0].offset)) == Array(content[..<Int(run[0].offset)]))
+      }
+      let said = home.messages.all.filter { $0.contains("cannot read") }
+      #expect(said.count == 1 && said.first?.hasPrefix("cannot read bytes \(run[0].offset) to \(run[run.count - 1].end) of `file`") == true, "\(said)")
+      try flipInPlace(pack, at: at)
     }
   }
 

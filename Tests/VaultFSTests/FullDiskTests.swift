@@ -98,6 +98,48 @@ import Testing
     }
   }
 
+  @Test func `put away, and the disk filled by others to the last byte, it opens, also to be looked at, is rebuilt and collected`() throws {
+    try SmallDisk.run(mebibytes: 200) { disk in
+      let home = disk.home, content = Random.bytes(8 << 20, seed: 3)
+      for name in ["kept", "gone"] { try home.vault.makeFile(name, name == "kept" ? content : Random.bytes(8 << 20, seed: 4)) }
+      try home.close()
+      #expect(FileManager.default.fileExists(atPath: home.path + "/" + Reserve.name), "the next opening may need it")
+      for readOnly in [false, true] {
+        disk.fillUp()
+        try home.open(readOnly: readOnly)
+        #expect(try home.vault.contents(of: try #require(try home.vault.find("kept")).inode) == content)
+        if !readOnly { try home.vault.unlink([UInt8]("gone"), in: .root) }
+        try home.close()
+        disk.free()
+        try home.reopen()
+        try home.close()
+      }
+      disk.fillUp()
+      try Vault.rebuild(at: home.path) { _ in }
+      try home.open()
+      try home.forgetEverything()
+      #expect(try home.collect().reclaimed > 7 << 20)
+      #expect(try home.vault.names() == [[UInt8]("kept")])
+      disk.free()
+    }
+  }
+
+  @Test(arguments: ["a hole", "empty"]) func `a reserve that has no room of its own is none`(what: String) throws {
+    try SmallDisk.run(mebibytes: 200) { disk in
+      let home = disk.home, file = home.path + "/" + Reserve.name
+      try home.vault.makeFile("file", Random.bytes(1 << 20, seed: 8))
+      try home.close()
+      // As a copy of the vault may have it, and a kill may leave it.
+      try #require(truncate(file, 0) == 0 && truncate(file, what == "empty" ? 0 : Int(Reserve.bytes)) == 0)
+      try home.open()
+      disk.fillUp()
+      try home.vault.unlink([UInt8]("file"), in: .root)
+      try home.reopen()
+      #expect(try home.vault.names().isEmpty && home.vault.status().readOnlyReason == nil)
+      disk.free()
+    }
+  }
+
   @Test func `from zero bytes free a file of very many extents is deleted, and another one emptied`() throws {
     try SmallDisk.run(mebibytes: 300) { disk in
       let home = disk.home

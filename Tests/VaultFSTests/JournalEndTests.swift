@@ -54,6 +54,24 @@ struct JournalEndTests {
     }
   }
 
+  @Test func `an operation of a kind that a newer program knows is named, and nothing is cut off`() throws {
+    try Home.run { home in
+      let (copy, segment) = try killed(home, makes: ["one"]), all = try stored(segment)
+      let last = try #require(try records(segment).last { $0.header.kind == .operation }).header
+      var w = ByteWriter()
+      w.raw(all)
+      let header = try all.withUnsafeBytes { raw throws in try SegmentHeader(decoding: raw) }
+      RecordHeader(kind: .operation, bodyLength: 3, lsn: last.lsn.next, stamp: last.stamp, durable: last.durable).encode(into: &w, body: [200, 1, 2], seed: header.seed)
+      try store(w.bytes, segment)
+      for _ in 0..<2 {
+        for open in [{ try opening(copy) { _ in } }, { try Vault.rebuild(at: copy) { _ in } }] {
+          #expect { try open() } throws: { "\($0)".contains("operation \(last.lsn.value + 1)") && "\($0)".contains("kind 200") && "\($0)".contains("newer") }
+        }
+      }
+      #expect(try stored(segment) == w.bytes && cuts(copy).isEmpty)
+    }
+  }
+
   @Test(arguments: [false, true])
   func `an operation that cannot be done was refused and is cut off, but where others follow it is damage`(isFollowed: Bool) throws {
     try Home.run { home in
@@ -137,7 +155,7 @@ struct JournalEndTests {
       let copy = try home.copy()
       home.restartKeeper()
       home.vault.close(file)
-      try opening(copy) { vault in
+      try opening(copy) { vault throws in
         #expect(try vault.find("file") != nil)
         try expectSound(vault)
       }
@@ -153,7 +171,7 @@ struct JournalEndTests {
       for round in 0..<3 {
         let log = Messages()
         if round == 2 { try Vault.rebuild(at: copy, log: log.add) { _ in } }
-        try opening(copy, log: log) { vault in
+        try opening(copy, log: log) { vault throws in
           #expect(try tree(of: vault) == before, "round \(round)")
           try expectSound(vault, besides: [.journalSegment])
         }
@@ -186,7 +204,7 @@ struct JournalEndTests {
       home.restartKeeper()
       let segment = try #require(try containers(copy, .segment).last), all = try stored(segment)
       try store([UInt8](repeating: 0, count: SegmentHeader.length) + all[SegmentHeader.length...], segment)
-      try opening(copy, log: log) { vault in
+      try opening(copy, log: log) { vault throws in
         #expect(try tree(of: vault) == before)
         try vault.make("goes on")
       }

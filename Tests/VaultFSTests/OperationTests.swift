@@ -7,6 +7,7 @@ import Testing
 extension Random {
   fileprivate mutating func word() -> UInt64 { next() >> UInt64(below(64)) }
   fileprivate mutating func inode() -> InodeNumber { InodeNumber(1 + (word() >> 2)) }
+  fileprivate mutating func moment() -> LSN { LSN(word() >> 2) }
   fileprivate mutating func position() -> UInt64 { word() >> 1 }
   fileprivate mutating func name() -> [UInt8] { bytes(1 + below(255)) }
   fileprivate mutating func time() -> Timestamp {
@@ -66,6 +67,12 @@ extension Random {
       .drop(inode()),
       .epoch(key: next()),
       .reserve(inode(), range: reserved, size: position(), attributes: attributes()),
+      .snapshot(name: name(), of: inode()), .dropSnapshot(name: name()),
+      .restore(inode(), from: inode(), moment: moment(), attributes: attributes()),
+      .revive(node, parent: inode(), name: name(), from: inode(), moment: moment(), attributes: attributes()),
+      .stage(node, parent: inode(), name: name(), from: inode(), moment: moment(), attributes: attributes()),
+      .pin(inode(), moment: moment(), isPinned: chance(50)),
+      .expire(nodes: 3..<UInt64(3 + below(1 << 20)), now: Int64(below(1 << 40))),
       .setQuota(subject(), limits()),
       .removeQuota(subject()),
       .moveEntries(from: inode(), to: inode(), time: time()), .setAside(from: inode(), to: inode(), but: inode(), time: time()),
@@ -92,11 +99,16 @@ struct OperationTests {
   @Test(arguments: seeds(32))
   func `every kind of operation comes back as it was`(seed: UInt64) throws {
     var random = Random(seed: seed)
+    var kinds: Set<UInt8> = []
     for operation in random.operations() {
       var w = ByteWriter()
       operation.encode(into: &w, stamp: Self.stamp)
       let (decoded, isWhole) = try decode(w.bytes)
       #expect(decoded == operation && isWhole, "seed \(seed)")
+      kinds.insert(w.bytes[0])
+    }
+    for kind in 0...UInt8.max {
+      #expect { _ = try decode([kind]) } throws: { ($0 as? Malformed)?.kind == (kinds.contains(kind) ? nil : kind) }
     }
   }
 
@@ -109,6 +121,14 @@ struct OperationTests {
       operation.encode(into: &w, stamp: stamp)
       #expect(try decode(w.bytes, stamp: stamp).0 == operation, "\(time)")
     }
+  }
+
+  @Test func `a part of a kind that nobody knows is named, too`() {
+    var w = ByteWriter()
+    VaultFS.Operation.together([.setQuota(.vault, QuotaLimits())]).encode(into: &w, stamp: Self.stamp)
+    var bytes = w.bytes
+    bytes[2] = 99
+    #expect { _ = try decode(bytes) } throws: { ($0 as? Malformed)?.kind == 99 }
   }
 
   @Test(arguments: seeds(4))

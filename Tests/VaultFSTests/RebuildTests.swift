@@ -39,7 +39,7 @@ struct RebuildTests {
       try plant(home.vault)
       try home.close()
       let segment = try #require(try containers(home.path, .segment).last)
-      try flip(segment, at: try records(segment)[3].offset + 20)
+      try flip(segment, at: try records(segment).filter { $0.header.kind == .operation }[3].offset + 20)
       let before = try files(home.path)
       #expect { try Vault.rebuild(at: home.path) { _ in } } throws: { if case VaultError.journalDamaged = $0 { true } else { false } }
       #expect(try files(home.path) == before)

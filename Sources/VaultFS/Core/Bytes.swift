@@ -4,7 +4,10 @@
 import Glibc
 
 /// Bytes that are not what the format says. Where and what is known only to the caller, who names it.
-struct Malformed: Error { }
+struct Malformed: Error {
+  /// An operation's, which a newer program may know.
+  var kind: UInt8?
+}
 
 struct ByteWriter {
   private(set) var bytes: [UInt8] = []

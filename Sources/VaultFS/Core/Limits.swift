@@ -74,8 +74,8 @@ public enum Limits {
   static let collectionDelay: Duration = .seconds(30)
   /// Between two applications of the history policy, while there is work: seconds, by how soon it lets go. The first comes so
   /// long after opening, or with a change of the policy.
-  static let expiryDelays: ClosedRange<Int64> = 60...3600
-  static let firstExpiryDelay: Duration = .seconds(600)
+  static let expiryDelays: ClosedRange<Int64> = 30...3600
+  static let firstExpiryDelay: Duration = .seconds(30)
   /// The database's log is checkpointed beyond this many pages (4 KiB each).
   static let checkpointPages = 4096
 }

@@ -4,7 +4,7 @@
 // a chunk that is not stored, and only if nothing shows that it was there once. After a power cut a valid record after it
 // shows that, if it says that its LSN was durable: what no flush has covered may be gone in any part. After a mere
 // kill (or a clean end) nothing that was written is gone, only the very last write can be torn: there any valid record
-// of a greater LSN shows it. Then it is damage: reported, never cut; where only a chunk is missing, the rest goes on
+// of a greater LSN shows it. Then it is damage: reported, never cut; where only a chunk is missing, or the record that held it, the rest goes on
 // without it. An operation that could not be applied, and that no other follows, was refused when it was tried: the journal ends
 // before it. Else it and all that follows is what an interrupted write or a power cut left: cut off for good, kept
 // aside (JournalCut.swift) and reported.
@@ -41,6 +41,8 @@ struct JournalReader {
   struct Visitor {
     /// A frame and the place of its header in the segment.
     var frame: (FrameHeader, UInt64, ContainerNumber) throws(VaultError) -> Void
+    /// The same of one whose record is damaged: its content shows whether it is one.
+    var found: (FrameHeader, UInt64, ContainerNumber) throws(VaultError) -> Void
     /// - Returns: whether every chunk that the operation names is stored.
     var isComplete: (Operation) throws(VaultError) -> Bool
     /// With its LSN and its stamp.
@@ -103,6 +105,20 @@ struct JournalReader {
     return false
   }
 
+  /// Where the journal goes on behind a damaged record; nil where that was an operation, or may be what was never acknowledged.
+  private func goesOn(after last: LSN, at place: Place) throws(VaultError) -> Int? {
+    // Where the next segment begins here, this was given up before that one was begun.
+    if let following = place.later.first, let header = try Segment(following, in: containers, vault: vault).header, header.firstLSN <= last.next,
+      !place.segment.attests(last.next, from: place.at) { return nil }
+    guard let next = place.segment.goesOn(with: last.next, behind: place.at) else { return nil }
+    if place.afterPowerCut, try !wasThere(last.next, at: place) { return nil }
+    return next
+  }
+
+  private static func unknown(_ kind: UInt8, _ lsn: LSN) -> String {
+    "operation \(lsn.value) in its journal is of kind \(kind), which this program does not know; use the vaultfs that wrote it, or a newer one. Nothing was changed"
+  }
+
   /// - Returns: what stands at `place` that is not a part of the journal, if the segment does not end as it should.
   private func read(_ place: inout Place, _ end: inout End, but refused: LSN?, _ visitor: Visitor) throws(VaultError) -> String? {
     let segment = place.segment
@@ -125,7 +141,16 @@ struct JournalReader {
     }
     place.at = max(place.at, SegmentHeader.length)
     while place.at < segment.count {
-      guard let (record, body) = unsafe segment.record(at: place.at) else { return "a record that is not whole" }
+      guard let (record, body) = unsafe segment.record(at: place.at) else {
+        guard let next = try goesOn(after: end.lastLSN, at: place) else { return "a record that is not whole" }
+        end.notes.append("""
+          \(path)/\(segment.file.path) is damaged from byte \(place.at) to \(next). No operation stood there, at most the content of one: what cannot be read \
+          for that is named. Put the file back from a copy of the vault where there is one
+          """)
+        for (frame, at) in segment.frames(in: place.at..<next) { try visitor.found(frame, UInt64(at), segment.number) }
+        place.at = next
+        continue
+      }
       end.durable = max(end.durable, record.durable)
       end.stamp = max(end.stamp, record.stamp)
       switch record.kind {
@@ -137,7 +162,15 @@ struct JournalReader {
         guard record.lsn == end.lastLSN.next else { return "operation \(record.lsn.value), which does not follow \(end.lastLSN.value)," }
         if record.lsn == refused { return "operation \(record.lsn.value), which cannot be done and was refused when it was tried," }
         var reader = unsafe ByteReader(body)
-        guard let operation = try? Operation(decoding: &reader, stamp: record.stamp), reader.isAtEnd else { return "operation \(record.lsn.value), which is none," }
+        let operation: Operation
+        do throws(Malformed) {
+          operation = try Operation(decoding: &reader, stamp: record.stamp)
+          guard reader.isAtEnd else { throw Malformed() }
+        } catch {
+          if let kind = error.kind { throw .formatUnknown(path: path, detail: Self.unknown(kind, record.lsn)) }
+          // It is whole, and somebody's: nothing that may be cut off.
+          throw .journalDamaged(detail: "operation \(record.lsn.value) at byte \(place.at) of \(path)/\(segment.file.path) is none that this program knows")
+        }
         if place.afterPowerCut, try !visitor.isComplete(operation), try !wasThere(record.lsn, at: place) {
           return "operation \(record.lsn.value), whose content did not reach the disk,"
         }

@@ -89,7 +89,8 @@ extension Operation {
   }
 
   init(decoding r: inout ByteReader, stamp: UInt64, isPart: Bool = false) throws(Malformed) {
-    guard let kind = Kind(rawValue: try r.u8()), !isPart || Kind.parts.contains(kind) else { throw Malformed() }
+    let number = try r.u8()
+    guard let kind = Kind(rawValue: number), !isPart || Kind.parts.contains(kind) else { throw Malformed(kind: number) }
     switch kind {
     case .create: self = try .create(decoding: &r, stamp)
     case .link: self = .link(try r.inode(), parent: try r.inode(), name: try r.name(), time: try r.time(near: stamp))

@@ -41,15 +41,40 @@ final class Segment {
   }
 
   /// Whether a valid record from `start` on says that operation `lsn` was durable.
-  func attests(_ lsn: LSN, from start: Int) -> Bool { holds(from: start) { $0.durable >= lsn } }
+  func attests(_ lsn: LSN, from start: Int) -> Bool { holds(from: start) { record, _ in record.durable >= lsn } }
 
   /// Whether there is a valid record from `start` on, wherever it begins, that belongs to operation `lsn` or a later one.
-  func holds(_ lsn: LSN, from start: Int) -> Bool { holds(from: start) { $0.lsn >= lsn } }
+  func holds(_ lsn: LSN, from start: Int) -> Bool { holds(from: start) { record, _ in record.lsn >= lsn } }
 
-  private func holds(from start: Int, _ isWanted: (RecordHeader) -> Bool) -> Bool {
+  /// Where the segment goes on behind a record that is damaged, if that was no operation: the next valid one belongs to operation
+  /// `lsn`, which comes next.
+  func goesOn(with lsn: LSN, behind offset: Int) -> Int? {
+    var found: (header: RecordHeader, at: Int)?
+    _ = holds(from: offset + 8) { record, at in
+      found = (record, at)
+      return true
+    }
+    guard let found, found.header.lsn == lsn, found.header.kind != .mark else { return nil }
+    return found.at
+  }
+
+  /// The frames in a range whose records are damaged, as far as their headers are whole, and where they are.
+  func frames(in range: Range<Int>) -> [(FrameHeader, at: Int)] {
+    var found: [(FrameHeader, at: Int)] = [], at = range.lowerBound
+    while at < range.upperBound {
+      if let header = try? unsafe FrameHeader(decoding: UnsafeRawBufferPointer(rebasing: buffer.bytes[at..<range.upperBound])), header.totalLength <= range.upperBound - at {
+        found.append((header, at))
+        at += header.totalLength & ~7
+      }
+      at += 8
+    }
+    return found
+  }
+
+  private func holds(from start: Int, _ isWanted: (RecordHeader, Int) -> Bool) -> Bool {
     var at = (max(start, SegmentHeader.length) + 7) & ~7
     while at + RecordHeader.length <= count {
-      if unsafe buffer.bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self) == RecordHeader.magic, let (record, _) = unsafe record(at: at), isWanted(record) { return true }
+      if unsafe buffer.bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self) == RecordHeader.magic, let (record, _) = unsafe record(at: at), isWanted(record, at) { return true }
       at += 8
     }
     return false
@@ -59,8 +84,8 @@ final class Segment {
   var lastLSN: LSN? {
     guard let header else { return nil }
     var last = LSN(header.firstLSN.value &- 1)
-    _ = holds(from: SegmentHeader.length) {
-      last = max(last, $0.lsn)
+    _ = holds(from: SegmentHeader.length) { record, _ in
+      last = max(last, record.lsn)
       return false
     }
     return last

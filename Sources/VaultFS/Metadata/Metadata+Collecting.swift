@@ -19,23 +19,27 @@ extension Metadata {
     var select: String
     /// Whether `content` is a node's row; else a page of extents.
     var isNode: Bool
-    init(_ table: String, _ content: String, _ columns: [String], isNode: Bool) {
+    init(_ table: String, _ content: String, _ columns: [String], isNode: Bool, where condition: String = "true") {
       self.columns = columns
       self.isNode = isNode
       let key = columns.joined(separator: ", "), places = columns.map { _ in "?" }.joined(separator: ", ")
-      select = "SELECT \(content), \(key) FROM \(table) WHERE (\(key)) > (\(places)) ORDER BY \(key) LIMIT ?"
+      select = "SELECT \(content), \(key) FROM \(table) WHERE (\(key)) > (\(places)) AND \(condition) ORDER BY \(key) LIMIT ?"
     }
   }
+  private static let isThere = "EXISTS (SELECT 1 FROM node WHERE node.inode = page.inode)"
   private static let references = [
-    References("node", "record", ["inode"], isNode: true), References("page", "extents", ["inode", "start"], isNode: false),
-    References("past_node", "record", ["inode", "died"], isNode: true), References("past_page", "extents", ["inode", "start", "died"], isNode: false),
+    References("node", "record", ["inode"], isNode: true), References("page", "extents", ["inode", "start"], isNode: false, where: isThere),
+    // (Those of the last version of a node that is gone stay where they are.)
+    References("past_node", "record", ["inode", "died"], isNode: true), References("page", "extents", ["inode", "start"], isNode: false, where: "NOT \(isThere)"),
+    References("past_page", "extents", ["inode", "start", "died"], isNode: false),
     References("held_page", "extents", ["handle", "start"], isNode: false),
   ]
 
   /// Calls `found` with the next extents that rows hold, those of `count` rows.
   func walk(_ walk: inout Walk, rows count: Int, _ found: ([Extent]) -> Void) throws(VaultError) {
     let references = Self.references[walk.table]
-    if references.isNode { try writeNodes() }
+    // Also where pages are told by whether their node is there.
+    try writeNodes()
     let select = try database.prepare(references.select), width = Int32(references.columns.count)
     let start = walk.key ?? references.columns.map { _ in 0 }
     for (index, value) in start.enumerated() { select.bind(Int32(index) + 1, value) }

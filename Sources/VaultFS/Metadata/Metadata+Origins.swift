@@ -131,13 +131,13 @@ extension Metadata {
     }
     // What has more names was one of those that stay, and lent its name; or goes on under another.
     if !node.isDirectory, node.links > 1, try isOurs(way[0]) { return false }
-    if try isGoneOn(row, of: node, by: way) { return false }
+    if try goesOn(row, of: node, by: way) { return false }
     return try !isSucceeded(node.inode, after: began)
   }
 
-  /// Whether what has its place in the tree now goes on from it, or from what it does itself.
+  /// Whether what has its place in the tree now goes on from it. Where both were made of the same, it does from now on.
   /// - Parameter way: from its directory up to the place in the staging directory that it is in.
-  private func isGoneOn(_ row: EntryRow, of node: Node, by way: [Node]) throws(VaultError) -> Bool {
+  private func goesOn(_ row: EntryRow, of node: Node, by way: [Node]) throws(VaultError) -> Bool {
     guard var at = try way.last.map({ place throws(VaultError) in try placeTold(of: place) }) else { return false }
     let select = try database.prepare("SELECT name FROM entry WHERE inode = ? AND type = \(S_IFDIR)")
     for directory in way.dropLast().reversed() {
@@ -147,9 +147,14 @@ extension Metadata {
       at = next.inode
     }
     guard let now = try entry(row.name, in: at)?.inode else { return false }
-    let own = Set([node.inode] + (try origins(of: node.inode).map(\.inode)))
-    if own.contains(now) { return true }
-    return try !own.isDisjoint(with: origins(of: now).map(\.inode))
+    let older = try origins(of: node.inode), newer = try origins(of: now)
+    if now == node.inode || older.contains(where: { $0.inode == now }) || newer.contains(where: { $0.inode == node.inode }) { return true }
+    guard let shared = older.firstIndex(where: { one in newer.contains { $0.inode == one.inode } }) else { return false }
+    // Both were made of the same: from now on the one goes on from the other, and that from what the one did.
+    let last = shared == 0 ? node.inode : older[shared - 1].inode, next = newer[0].inode
+    if next != older[shared].inode { try noteOrigin(of: last, next, older[shared].made) }
+    try noteOrigin(of: now, node.inode, state.applied.next)
+    return true
   }
 
   /// Whether something was made of a node since, wherever that is: but for the places that things are put together in.

@@ -66,9 +66,15 @@ final class Replay {
   // MARK: Journal
 
   /// Applies what a journal reader finds.
-  var visitor: JournalReader.Visitor {
+  func visitor(_ containers: ContainerStore) -> JournalReader.Visitor {
     JournalReader.Visitor(
       frame: { [self] header, offset, container throws(VaultError) in
+        try metadata.begin()
+        try metadata.insert(header, at: offset, in: container)
+      },
+      found: { [self] header, offset, container throws(VaultError) in
+        let place = FramePlace(container: container, offset: offset, length: UInt32(header.totalLength))
+        guard Self.isGenuine(place, try containers.file(container), containers, Decoder()) else { return }
         try metadata.begin()
         try metadata.insert(header, at: offset, in: container)
       },

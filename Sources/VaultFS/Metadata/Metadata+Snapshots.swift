@@ -59,7 +59,27 @@ extension Metadata {
   func expire(_ range: Range<UInt64>, now: Int64) throws(VaultError) {
     try noteKeptMoments(now)
     state.expired = now
-    try forget(range, through: state.history.isOn ? try lsn(atEndOf: now - Int64(state.history.all)) : state.applied)
+    try forget(range, through: try horizon(now))
+  }
+
+  /// Whether `expire` would forget something. Changes nothing.
+  func expires(_ range: Range<UInt64>, now: Int64) throws(VaultError) -> Bool {
+    try noteKeptMoments(now)
+    let horizon = try horizon(now)
+    for sql in [Self.forgettingNodes, Self.forgettingNames] {
+      let select = try database.prepare(sql.replacing("DELETE", with: "SELECT 1", maxReplacements: 1) + " LIMIT 1")
+      defer { select.reset() }
+      select.bind(1, range.lowerBound)
+      select.bind(2, range.upperBound)
+      select.bind(3, horizon.value)
+      if try select.step() { return true }
+    }
+    return false
+  }
+
+  /// The operation up to which not everything is kept.
+  private func horizon(_ now: Int64) throws(VaultError) -> LSN {
+    state.history.isOn ? try lsn(atEndOf: now - Int64(state.history.all)) : state.applied
   }
 
   /// Forgets what ended with the operation `horizon` or before, but for what snapshots and pins hold.
@@ -98,16 +118,19 @@ extension Metadata {
 
   /// In this order: pages and attributes go with the last version that sees them. ?3 is the operation up to which not
   /// everything is kept.
-  private static let forgetting = [
+  private static let forgettingNodes =
     """
     DELETE FROM past_node WHERE inode >= ?1 AND inode < ?2 AND died <= ?3
       AND NOT EXISTS (SELECT 1 FROM kept WHERE lsn >= past_node.born AND lsn < past_node.died)
       AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.inode = past_node.inode AND pin.lsn >= past_node.born AND pin.lsn < past_node.died)
-    """,
+    """
+  private static let forgettingNames =
     """
     DELETE FROM past_entry WHERE parent >= ?1 AND parent < ?2 AND died <= ?3
       AND NOT EXISTS (SELECT 1 FROM kept WHERE lsn >= past_entry.born AND lsn < past_entry.died)
-    """,
+    """
+  private static let forgetting = [
+    forgettingNodes, forgettingNames,
     """
     DELETE FROM past_page WHERE inode >= ?1 AND inode < ?2
       AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = past_page.inode AND n.died > past_page.born AND n.died <= past_page.died)

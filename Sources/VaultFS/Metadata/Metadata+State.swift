@@ -110,7 +110,7 @@ struct Statements {
   let insertMoment, selectMoment, insertPastNode, selectPastNode, hasPastNode, insertPastEntry, selectPastEntries, listPastEntries, insertTrash: Statement
   let insertSnapshot, deleteSnapshot, insertPin, deletePin: Statement
   let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk, writeContainer, deleteContainer: Statement
-  let insertOrphan, deleteOrphan, insertStaging, deleteStaging, insertOrigin, deleteOrigin, selectOrigin, writeState, insertEpoch, selectEpoch: Statement
+  let insertOrphan, deleteOrphan, insertStaging, deleteStaging, insertOrigin, deleteOrigin, bridgeOrigin, selectOrigin, writeState, insertEpoch, selectEpoch: Statement
   let selectLink, firstLink, insertLink, deleteLink, writeAccount, deleteAccount, writeQuota, deleteQuota: Statement
 
   init(_ db: Database) throws(VaultError) {
@@ -199,6 +199,7 @@ struct Statements {
     insertStaging = try db.prepare("INSERT OR IGNORE INTO staging (inode) VALUES (?)")
     insertOrigin = try db.prepare("INSERT OR REPLACE INTO origin (inode, source, made) VALUES (?, ?, ?)")
     deleteOrigin = try db.prepare("DELETE FROM origin WHERE inode = ?")
+    bridgeOrigin = try db.prepare("UPDATE origin SET source = old.source FROM origin AS old WHERE origin.source = ?1 AND old.inode = ?1")
     selectOrigin = try db.prepare("SELECT source, made FROM origin WHERE inode = ?")
     deleteStaging = try db.prepare("DELETE FROM staging WHERE inode = ?")
     insertEpoch = try db.prepare("INSERT INTO epoch (number, key) VALUES (?, ?)")

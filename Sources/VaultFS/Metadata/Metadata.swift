@@ -149,6 +149,8 @@ final class Metadata {
       }
       return
     }
+    // What goes on from it goes on from what it did.
+    try statements.bridgeOrigin.run(node.inode)
     try statements.deleteOrigin.run(node.inode)
     if node.allocated > 0 { state.lapses &+= 1 }
     if node.hasXattrs { try statements.deleteXattrs.run(node.inode) }

@@ -82,7 +82,7 @@ final class Optimiser {
     guard vault.containers.kind(container) == .segment else { return }
     let file = "\(vault.path)/\(ContainerStore.path(container, .segment))"
     vault.lock.withLock {
-      vault.noteDamage("operations in \(file) cannot be read. The database has them, so keep that, and put this file back from a copy: a rebuild ends there")
+      vault.noteDamage("a record in \(file) cannot be read. The database knows what it said, so keep that, and put this file back from a copy: a rebuild ends there, or does without what the record held")
     }
   }
 

@@ -197,7 +197,8 @@ private struct ContentSurvey {
   private mutating func lookOn(_ metadata: Metadata) throws(VaultError) -> Bool {
     if let (inode, at) = long {
       long = nil
-      guard let node = try metadata.nodeIfThere(inode), scope.contains(node), at < Limits.fileBytesMax else { return true }
+      guard let node = try metadata.nodeIfThere(inode) else { return try lookAtPagesLeft(by: inode, from: at, metadata) }
+      guard scope.contains(node), at < Limits.fileBytesMax else { return true }
       let (end, extents) = try metadata.extents(of: node, in: at..<Limits.fileBytesMax, atMost: Self.extentsPerHold)
       sample.note(extents, isPresent: true)
       if end < Limits.fileBytesMax { long = (inode, end) }
@@ -211,14 +212,30 @@ private struct ContentSurvey {
       select.bind(3, died)
       while try select.step() {
         longPast = (inode, select.unsigned(0), select.unsigned(1))
-        var reader = unsafe ByteReader(select.raw(2))
-        if let extents = try? [Extent](decoding: &reader, max: Limits.pageExtentsMax) { sample.note(extents, isPresent: false) }
+        unsafe note(select.raw(2))
       }
       return true
     }
     guard let inode = waiting.popLast() else { return false }
     (long, longPast) = ((inode, 0), (inode, 0, 0))
     return true
+  }
+
+  /// The pages of the last version of a node that is gone.
+  private mutating func lookAtPagesLeft(by inode: InodeNumber, from start: UInt64, _ metadata: Metadata) throws(VaultError) -> Bool {
+    let select = try metadata.database.prepare("SELECT start, extents FROM page WHERE inode = ? AND start >= ? ORDER BY start LIMIT 64")
+    select.bind(1, inode.value)
+    select.bind(2, start)
+    while try select.step() {
+      long = (inode, select.unsigned(0) + 1)
+      unsafe note(select.raw(1))
+    }
+    return true
+  }
+
+  private mutating func note(_ page: UnsafeRawBufferPointer) {
+    var reader = unsafe ByteReader(page)
+    if let extents = try? [Extent](decoding: &reader, max: Limits.pageExtentsMax) { sample.note(extents, isPresent: false) }
   }
 
   // MARK: The sum

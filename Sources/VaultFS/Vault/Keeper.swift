@@ -1,6 +1,7 @@
 // The thread that looks after a vault: saves files still being written, commits the view, syncs what is unsynced,
-// checkpoints the database, watches the disk's space, and tells the optimiser when nobody needs the computer. It sleeps
-// without a timeout while there is nothing to do, so an idle vault costs no processor time and no disk traffic.
+// checkpoints the database, watches the disk's space, and tells the optimiser when nobody needs the computer. While there is
+// nothing to do it wakes only to see whether something of the past has come of age: an idle vault costs no processor time to
+// speak of, and no disk traffic.
 
 import CGlibc
 import Glibc
@@ -49,7 +50,12 @@ final class Keeper: @unchecked Sendable {
   }
 
   /// The history policy has changed.
-  func applyHistory() { optimiser.expire() }
+  func applyHistory() {
+    optimiser.expire()
+    // What it will let go of next may be soon.
+    expiryDue.store(monotonicNanoseconds() + nanoseconds(Limits.firstExpiryDelay), ordering: .relaxed)
+    lock.withLock { changed.signalAll() }
+  }
 
   func stop() {
     lock.withLock {
@@ -65,11 +71,16 @@ final class Keeper: @unchecked Sendable {
     while true {
       let stopping = lock.withLock { () -> Bool in
         if !hasWork.load(ordering: .acquiring) {
-          while !isStopping && !hasWork.load(ordering: .acquiring) { changed.wait() }
+          var isTime = false
+          while !isStopping && !hasWork.load(ordering: .acquiring) && !isTime { isTime = !changed.wait(untilExpiry) }
         } else if !isStopping { _ = changed.wait(Self.tick) }
         return isStopping
       }
       if stopping { return }
+      if !hasWork.load(ordering: .acquiring) {
+        lookAtAges(monotonicNanoseconds())
+        continue
+      }
       do throws(VaultError) { try work() } catch {
         // What failed has made the vault read-only, or will be met again by whoever saves; either way it is said there.
         quiet += 1
@@ -109,11 +120,19 @@ final class Keeper: @unchecked Sendable {
       if collectionDue > 0, Collector.isDue(vault) { optimiser.collect() }
       collectionDue = now + nanoseconds(Limits.collectionDelay)
     }
-    if now >= expiryDue.load(ordering: .relaxed) {
-      if vault.isExpiryDue() { optimiser.expire() }
-      expiryDue.store(now + nanoseconds(Limits.collectionDelay), ordering: .relaxed)
-    }
+    lookAtAges(now)
     if quiet >= Self.quietTicks { try rest() }
+  }
+
+  private var untilExpiry: Duration {
+    let now = monotonicNanoseconds(), due = expiryDue.load(ordering: .relaxed)
+    return .nanoseconds(Int64(clamping: due - min(due, now)))
+  }
+
+  private func lookAtAges(_ now: UInt64) {
+    guard now >= expiryDue.load(ordering: .relaxed) else { return }
+    if vault.isExpiryDue() { optimiser.expire() }
+    expiryDue.store(now + UInt64(vault.historyPolicy.expiryDelay) * 1_000_000_000, ordering: .relaxed)
   }
 
   /// Files that were deleted go on taking what is written to them, and nobody will ever read it.

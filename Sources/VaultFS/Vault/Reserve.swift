@@ -1,10 +1,11 @@
 // Room that is the vault's own on a volume that is short of it: allocated and empty, given up when others have taken all
 // the rest, so that deleting, committing and mounting again go on from zero bytes free (promise 4).
 //
-// What must stay true: its bytes count as free, so that nothing is refused earlier because of it. It is there only while
-// the vault is open, and only on a volume that could become full: elsewhere it would be space taken for nothing.
+// What must stay true: its bytes count as free, so that nothing is refused earlier because of it. It is there only on a volume that
+// could become full: elsewhere it would be space taken for nothing. It stays when the vault is closed, for the next opening.
 // Thread-safe.
 
+import Glibc
 import Synchronization
 
 final class Reserve: Sendable {
@@ -20,10 +21,17 @@ final class Reserve: Sendable {
 
   init(_ disk: any Disk) {
     self.disk = disk
-    isHeld = Mutex(disk.exists(Self.name))
+    // What was copied with the vault, or begun when its owner was killed, may be a file without room of its own.
+    var isThere = disk.exists(Self.name)
+    if isThere, (try? disk.open(Self.name, .update).allocate(Self.bytes)) == nil {
+      try? disk.remove(Self.name)
+      isThere = false
+    }
+    isHeld = Mutex(isThere)
   }
 
-  /// The volume's bytes: in all, free, and free for the vault's content. Takes the reserve where there is room for it.
+  /// The volume's bytes: in all, free, and free for the vault's content. Takes the reserve where there is room for it, and gives it up
+  /// where there is plenty.
   func space() throws(VaultError) -> (total: UInt64, free: UInt64, available: UInt64) {
     var (total, free, available) = try disk.space()
     isHeld.withLock { isHeld in
@@ -34,6 +42,19 @@ final class Reserve: Sendable {
     }
     return (total, free, available)
   }
+
+  /// The same of a vault that nobody owns.
+  static func space(of disk: any Disk) throws(VaultError) -> (total: UInt64, free: UInt64, available: UInt64) {
+    let (total, free, available) = try disk.space(), own = disk.exists(name) ? bytes : 0
+    return (total, free + own, available + own)
+  }
+
+  /// What this process may use of a volume's room in need: root also what a file system keeps back for root (ext4 does, a twentieth), but
+  /// for what it needs itself (ext4 calls that free, too: 16 MiB at most).
+  static func usable(_ space: (total: UInt64, free: UInt64, available: UInt64)) -> UInt64 {
+    geteuid() == 0 ? max(space.available, space.free - min(space.free, fileSystemBytes)) : space.available
+  }
+  private static let fileSystemBytes: UInt64 = 16 << 20
 
   /// Gives way where the volume is too full for what must go on now.
   /// - Parameter bytes: what must go on needs beside a commit.

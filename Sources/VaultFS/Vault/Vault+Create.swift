@@ -88,6 +88,7 @@ extension Vault {
       throw .directoryInUse(path: path, detail: exists ? "nobody makes directories in \(parent), which is the kernel's own; choose another place"
         : "the directory it would be in does not exist; make that first, or choose another place")
     }
+    if failure == ENOTDIR { throw .directoryInUse(path: path, detail: "what its path goes through is a file; give a directory that exists, and a name in it") }
     guard failure == EEXIST else { throw .disk(operation: "make directory", path: path, code: failure) }
     let disk: RealDisk
     do throws(VaultError) { disk = try RealDisk(path: path) } catch {

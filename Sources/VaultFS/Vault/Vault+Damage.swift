@@ -15,14 +15,13 @@ extension Vault {
   }
   func report(_ text: String) { report(text, as: text, isDamage: false) }
 
-  /// A file could not be read from some place on, or only in part.
+  /// Bytes of a file cannot be read.
   func report(_ error: VaultError, reading range: Range<UInt64>, of inode: InodeNumber) {
     let name = lock.withLock { metadata.named(inode) }
-    // Whatever is read of one damaged frame, it is one damage.
     report("""
       cannot read bytes \(range.lowerBound) to \(range.upperBound) of \(name) in the vault \(path): \(error). Copy the file in again, \
       or put what is damaged or missing in the vault back from a copy of it; all else can be read
-      """, as: "\(inode.value) \(error)", isDamage: true)
+      """, as: "\(inode.value) \(range.lowerBound) \(error)", isDamage: true)
   }
 
   /// What a program wrote into a mapping of a file is not stored: it may be gone, and nobody can be told but at an msync or fsync.

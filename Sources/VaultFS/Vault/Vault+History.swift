@@ -41,6 +41,11 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try metadata.lsn(atEndOf: second) }
   }
 
+  /// Whether what a node was then is over: else what changes soon may belong to it.
+  public func hasEnded(_ inode: InodeNumber, at moment: LSN) throws(VaultError) -> Bool {
+    try lock.withLock { () throws(VaultError) in try metadata.nodeIfThere(inode).map { $0.since > moment } ?? true }
+  }
+
   public func info(_ inode: InodeNumber, at moment: LSN) throws(VaultError) -> NodeInfo {
     try lock.withLock { () throws(VaultError) in try past(inode, moment).info }
   }
@@ -182,7 +187,7 @@ extension Vault {
   /// Whether the policy was not applied for long, and there is a past that it may end. (Where the clock was set back, it is, too.)
   func isExpiryDue(now: Int64 = Timestamp.now.seconds) -> Bool {
     lock.withLock {
-      let last = metadata.state.expired
+      let last = expiryLooked ?? metadata.state.expired
       let delay = max(metadata.state.history.expiryDelay, Self.expiryRest * expirySeconds)
       guard failure == nil, !isReadOnly, now < last || now - last >= delay else { return false }
       return (try? metadata.nextToExpire(from: 0, count: 1)) ?? nil != nil
@@ -193,8 +198,9 @@ extension Vault {
   /// - Parameter now: seconds since 1970; nil: by the journal's clock. An age decides what the past is good for, never whether data is referred to.
   public func expire(now: Int64? = nil) throws(VaultError) {
     let now = now ?? lock.withLock { Int64(journal.now() / 1_000_000_000) }, start = monotonicNanoseconds()
-    defer { lock.withLock { expirySeconds = Int64((monotonicNanoseconds() - start) / 1_000_000_000) } }
-    try eachPastOfNodes { nodes throws(VaultError) in try perform(.expire(nodes: nodes, now: now)) }
+    defer { lock.withLock { (expirySeconds, expiryLooked) = (Int64((monotonicNanoseconds() - start) / 1_000_000_000), now) } }
+    // Where nothing is due, nothing is written.
+    try eachPastOfNodes { nodes throws(VaultError) in if try metadata.expires(nodes, now: now) { try perform(.expire(nodes: nodes, now: now)) } }
   }
 
   /// Calls `body` with the numbers of all nodes that have a past, range by range. `lock` is held for each, and let go between.

@@ -7,6 +7,7 @@
 // A vault whose journal is damaged is opened only to be looked at, as far as that goes: nothing is added to it.
 
 import Glibc
+import Printable
 
 extension Vault {
   /// Who owns the vault at `path` now; nil if nobody does.
@@ -30,7 +31,9 @@ extension Vault {
       tell(text)
     }
     let configuration = try readConfiguration(path)
+    let loose = try checkFolder(path)
     let owner = try OwnerLock(vault: path, purpose: purpose)
+    if let loose { say(loose) }
     let disk = try makeDisk(path)
     // On a full disk this makes the room that opening needs.
     Reserve(disk).makeRoom()
@@ -87,6 +90,18 @@ extension Vault {
     return vault
   }
 
+  /// - Returns: what is to be said of the vault's folder, if others may change what is in it.
+  /// - Throws: where its owner may not.
+  private static func checkFolder(_ path: String) throws(VaultError) -> String? {
+    var info = stat()
+    guard unsafe stat(path, &info) == 0 else { return nil }
+    let mode = "0" + String(info.st_mode & 0o7777, radix: 8), quoted = shellQuoted(path)
+    if unsafe access(path, R_OK | W_OK | X_OK) != 0, errno == EACCES {
+      throw .directoryInUse(path: path, detail: "the folder has mode \(mode), and whoever uses a vault must write to it, even to look (--read-only); `chmod 700 \(quoted)` lets its owner do so")
+    }
+    return info.st_mode & 0o022 == 0 ? nil : "others may write to the folder \(path), for it has mode \(mode): they can take the vault's files away, or put others in their place; `chmod go-w \(quoted)` keeps them out"
+  }
+
   /// A vault whose journal is damaged, to be looked at.
   private convenience init(configuration: VaultConfiguration, path: String, damagedBy error: VaultError, metadata: Metadata, containers: ContainerStore,
                            owner: OwnerLock, log: @escaping @Sendable (String) -> Void) {
@@ -126,7 +141,8 @@ extension Vault {
 
   /// Whoever owns it next finds nothing in use: the database's own locks go first.
   private func letGo() {
-    _ = reserve.giveUp()
+    // What was given up to get here is taken again, where it can be: others may fill the disk before the next opening.
+    if !isClosedForDamage { _ = try? reserve.space() }
     lock.withLock { metadata.database.close() }
     owner.release()
   }

@@ -238,8 +238,25 @@ extension Vault {
       // What it was compressed against may have gone since it was looked up: then it is somewhere else itself.
       if moves < Self.movesMax, let moved = moved(piece) { return try unsafe copy(moved, into: target, at: offset, of: inode, moves: moves + 1) }
       suspect(piece.id, because: error)
-      report(error, reading: piece.start..<piece.start + UInt64(piece.count), of: inode)
+      // Whatever is read of one damaged frame, it is one damage.
+      report(error, reading: stretch(around: piece, of: inode), of: inode)
       throw error
+    }
+  }
+
+  /// All of a file, without a gap, that comes from the same frame as a piece.
+  private func stretch(around piece: Piece, of inode: InodeNumber) -> Range<UInt64> {
+    let end = piece.start + UInt64(piece.count), far = UInt64(Limits.frameBytesMax)
+    return lock.withLock {
+      guard let node = try? metadata.node(inode), let extents = try? metadata.extents(of: node, in: piece.start - min(piece.start, far)..<end + far) else { return piece.start..<end }
+      var found = piece.start..<end
+      func joins(_ extent: Extent) -> Bool {
+        guard case .chunk(let number, _) = extent.source else { return false }
+        return (try? metadata.place(of: number).place.frame) == piece.place.frame
+      }
+      for extent in extents where extent.offset <= found.upperBound && extent.end > found.upperBound && joins(extent) { found = found.lowerBound..<extent.end }
+      for extent in extents.reversed() where extent.end >= found.lowerBound && extent.offset < found.lowerBound && joins(extent) { found = extent.offset..<found.upperBound }
+      return found
     }
   }
 

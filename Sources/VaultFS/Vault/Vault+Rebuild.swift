@@ -23,6 +23,8 @@ extension Vault {
   /// - Parameter settingAside: called when the new database is made, before it takes the old one's place.
   static func rebuild(_ path: String, configuration: VaultConfiguration, disk: any Disk, lastEnd: LastEnd, log: (String) -> Void,
                       settingAside: () throws(VaultError) -> Void = {}, progress: (Double) -> Void) throws(VaultError) {
+    // A second database needs room; the next opening takes its own again.
+    _ = Reserve(disk).giveUp()
     func removeNew() throws(VaultError) { for suffix in suffixes where disk.exists(newName + suffix) { try disk.remove(newName + suffix) } }
     try removeNew()
     do throws(VaultError) {
@@ -63,7 +65,7 @@ extension Vault {
     // Payloads are verified: a frame that a power cut took must not stand in the way of a good one elsewhere.
     try replay.learnPacks(containers, from: .none, at: 0) { progress(0.6 * $0) }
     let end: JournalReader.End
-    do throws(VaultError) { end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: afterPowerCut, but: refused, replay.visitor) } catch {
+    do throws(VaultError) { end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: afterPowerCut, but: refused, replay.visitor(containers)) } catch {
       refused = replay.refused
       throw error
     }

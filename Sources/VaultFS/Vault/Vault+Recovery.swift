@@ -86,7 +86,7 @@ extension Vault {
     }
     try replay.learnPacks(containers, from: state.pack, at: state.packOffset)
     let reader = JournalReader(containers: containers, vault: configuration.id, path: path)
-    return try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, but: refused, replay.visitor)
+    return try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, but: refused, replay.visitor(containers))
   }
 
   private static func openView(_ path: String, _ configuration: VaultConfiguration, _ disk: any Disk) throws(VaultError) -> Metadata {

@@ -91,7 +91,7 @@ extension Vault {
     try Schema.prepare(database)
     let metadata = try Metadata(database: database, nameKey: configuration.nameKey), state = metadata.state
     guard state.applied > .zero else { throw metadata.damaged("it holds no vault") }
-    let disk = try RealDisk(path: path), (total, free, available) = try disk.space()
+    let disk = try RealDisk(path: path), (total, free, available) = try Reserve.space(of: disk)
     let nodes = UInt64(max(state.counters.nodes, 0))
     let space = VaultSpace(total: total, free: free, available: max(available, Limits.reserveBytes) - Limits.reserveBytes, nodes: nodes, nodesFree: 0)
     let room = try metadata.room(at: .root, of: space, now: UInt64(max(Timestamp.now.seconds, 0)) &* 1_000_000_000) { _ throws(VaultError) in 0 }

@@ -244,9 +244,12 @@ extension Vault {
     }
     // What is open goes from its place, and costs its owner as long.
     for (inode, place) in going.counted where lock.withLock({ (try? metadata.node(inode))?.openCount ?? 0 > 0 }) { held.add(try info(inode), at: place, isWhole: true) }
+    let numbers = Dictionary(difference.pairs.enumerated().map { ($1.directory, $0) }) { first, _ in first }
     for (inode, change) in difference.changed {
-      going.add(try info(inode), at: change.pair, isWhole: true)
-      coming.add(try info(change.source, at: moment), at: change.pair, isWhole: true)
+      // One with several names is charged where its home is.
+      let number = try lock.withLock { () throws(VaultError) in numbers[try metadata.node(inode).parent] } ?? change.pair
+      going.add(try info(inode), at: number, isWhole: true)
+      coming.add(try info(change.source, at: moment), at: number, isWhole: true)
     }
     others = going.met.subtracting(places)
     return difference.pairs.indices.filter { number in [staged, coming, going].contains { $0.sums[number] != nil } }.map { number in

@@ -63,6 +63,8 @@ public final class Vault: @unchecked Sendable {
   var reported: Set<String> = []
   /// The last operation before the last collection: what history holds is known up to there.
   var historyWeighed = LSN.zero
+  /// When it was looked last whether the history policy lets go of something, seconds since 1970; nil: not since the vault was opened.
+  var expiryLooked: Int64?
   /// How long it took to apply the history policy last.
   var expirySeconds: Int64 = 0
   /// The volume that holds the vault has less than the reserve left: only what frees space goes on.
@@ -152,7 +154,7 @@ public final class Vault: @unchecked Sendable {
     if let failure { throw .readOnly(reason: failure) }
     // A lookup may have met the error that ended the open transaction.
     do throws(VaultError) { try metadata.database.checkWhole() } catch { throw fail(error) }
-    if isReadOnly { throw .readOnly(reason: "it was mounted read-only") }
+    if isReadOnly { throw .readOnly(reason: "\(path) was mounted so; unmount it, and mount it without --read-only") }
   }
 
   /// Refuses what needs space where the disk has only the reserve left.
@@ -169,7 +171,7 @@ public final class Vault: @unchecked Sendable {
   private func lookAfterSilence() throws(VaultError) {
     guard metadata.operationsSinceCommit == 0, case let now = monotonicNanoseconds(), now - lastLook > Self.silence, let space = try? reserve.space() else { return }
     diskIsFull.store(space.available < Limits.reserveBytes, ordering: .relaxed)
-    if space.available < Self.commitBytes { throw .diskFull }
+    if Reserve.usable(space) < Self.commitBytes { throw .diskFull }
     lastLook = now
   }
 
@@ -184,7 +186,7 @@ public final class Vault: @unchecked Sendable {
   /// Room for moving what survives in a pack that goes: out of what is kept back from everybody else, for it gives more back.
   func makeRoom(moving bytes: Int) throws(VaultError) {
     guard let space = try? reserve.space() else { return }
-    if space.available < Reserve.needed + UInt64(bytes) { throw .diskFull }
+    if Reserve.usable(space) < Reserve.needed + UInt64(bytes) { throw .diskFull }
     reserve.makeRoom(beside: UInt64(bytes))
   }
 

@@ -145,7 +145,9 @@ extension Walk {
     guard tree.nodes.count + nodes.count <= 2 * Self.nodesMax else { return }
     try tick(20)
     // What has a name outside stays where it is what it was, and is made anew where it is not.
-    let sure = refusal(restoring: directory, to: past, keeping: true), possible = sure ?? refusal(restoring: directory, to: past, keeping: false) ?? nested(in: directory, past)
+    // (Where the directory itself goes to somebody else, that makes room for who had it.)
+    let isChowned = (tree[directory].user, tree[directory].group) != (past[directory].user, past[directory].group)
+    let sure = isChowned ? nil : refusal(restoring: directory, to: past, keeping: true), possible = sure ?? refusal(restoring: directory, to: past, keeping: false) ?? nested(in: directory, past)
     let before = tree, earlier = vault.present.value, limited = Set(limits.entries.keys)
     let done: Void? = try attempt("restore the tree \(directory.value) at \(moment.lsn.value)", possible, isLong: true, isSure: sure != nil) {
       _ = try vault.restoreTree(directory, at: moment.lsn)

@@ -36,6 +36,7 @@ enum ViewReplay {
     var cancelled = false
     let visitor = JournalReader.Visitor(
       frame: { _, _, _ in },
+      found: { _, _, _ in },
       isComplete: { _ in true },
       operation: { operation, lsn, stamp throws(VaultError) in
         // What came after the copy was made is none of this.

@@ -82,6 +82,11 @@ final class JournalWalk {
       guard let (record, body) = unsafe segment.record(at: at) else {
         // What a kill or a power cut left: nobody says that it was ever whole, and the next segment goes on where it begins.
         if segment.attests(last.next, from: at) || firstOfNext.map({ $0 > last.next }) ?? true {
+          if let next = segment.goesOn(with: last.next, behind: at) {
+            work.found(Finding(.journalSegment, file: file(segment.number), byte: UInt64(at), "a record is damaged that held no operation, at most the content of one"))
+            at = next
+            continue
+          }
           broken(.journalSegment, segment.number, at, "a record is damaged: operations from \(last.next.value) on")
         }
         return

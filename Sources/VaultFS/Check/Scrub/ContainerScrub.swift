@@ -198,9 +198,19 @@ final class ContainerScrub {
       return
     }
     var at = SegmentHeader.length, last = LSN(header.firstLSN.value &- 1)
+    // A torn end is what a kill leaves, or what is being written: if nothing says that there was more.
+    let next = try vault.containers.journal.first { $0 > number }.map { next throws(VaultError) in try Segment(next, in: vault.containers, vault: vault.configuration.id).header?.firstLSN } ?? nil
+    func isDamage() -> Bool { segment.attests(last.next, from: at) || next.map { $0 > last.next } ?? false }
     while at < segment.count {
       if shared.cancellation.isCancelled { throw .closed }
-      guard let (record, body) = unsafe segment.record(at: at) else { break }
+      guard let (record, body) = unsafe segment.record(at: at) else {
+        guard isDamage(), let next = segment.goesOn(with: last.next, behind: at) else { break }
+        shared.doubt(number)
+        shared.found(Finding(.journalSegment, file: segment.file.path, byte: UInt64(at), "a record is damaged that held no operation, at most the content of one"), in: number)
+        done(bytes: next - at)
+        at = next
+        continue
+      }
       if record.kind == .operation { last = record.lsn }
       let read = min(record.paddedLength, segment.count - at)
       if record.kind == .frame, let frame = try? unsafe FrameHeader(decoding: body), frame.totalLength == body.count {
@@ -212,9 +222,7 @@ final class ContainerScrub {
     guard at < segment.count else { return }
     done(bytes: segment.count - at)
     shared.doubt(number)
-    // A torn end is what a kill leaves, or what is being written: if nothing says that there was more.
-    let next = try vault.containers.journal.first { $0 > number }.map { next throws(VaultError) in try Segment(next, in: vault.containers, vault: vault.configuration.id).header?.firstLSN }
-    if segment.attests(last.next, from: at) || (next ?? nil).map({ $0 > last.next }) ?? false {
+    if isDamage() {
       shared.found(Finding(.journalSegment, file: segment.file.path, byte: UInt64(at), "a record is damaged: operations from \(last.next.value) on"), in: number)
     }
   }
