@@ -8,20 +8,29 @@ import Printable
 import Synchronization
 public import VaultClient
 
-/// Whether somebody has pressed Ctrl-C, or asked with SIGTERM or SIGHUP, since `hear`. The second time ends the program at once.
+/// Whether somebody has pressed Ctrl-C, or asked with SIGTERM or SIGHUP, since `hear`. The second time, half a second later or more,
+/// ends the program at once. (timeout(1) sends each signal twice.)
 public enum Interruption {
-  private static let flag = Atomic<Bool>(false)
+  /// By the monotonic clock, seconds; 0: it has not come.
+  private static let first = Atomic<Double>(0)
+  private static let apart = 0.5
 
   public static func hear() {
-    flag.store(false, ordering: .relaxed)
+    first.store(0, ordering: .relaxed)
     for signal in [SIGINT, SIGTERM, SIGHUP] {
       Glibc.signal(signal) { number in
-        Interruption.flag.store(true, ordering: .relaxed)
+        // Nothing here but what signal-safety(7) lists.
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        let now = Double(time.tv_sec) + Double(time.tv_nsec) / 1e9, came = Interruption.first.load(ordering: .relaxed)
+        if came == 0 { return Interruption.first.store(now, ordering: .relaxed) }
+        guard now - came >= Interruption.apart else { return }
         Glibc.signal(number, SIG_DFL)
+        raise(number)
       }
     }
   }
-  public static var came: Bool { flag.load(ordering: .relaxed) }
+  public static var came: Bool { first.load(ordering: .relaxed) > 0 }
 }
 
 public final class ProgressLine {
