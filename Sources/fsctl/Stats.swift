@@ -35,6 +35,8 @@ struct Stats: ParsableCommand {
       let report = try vault.service.ask(request, line.receiver(interrupted: "interrupted") { _ in })
       line.end()
       try say(json ? asJSON(report) : text(report, "\(vault.folder)", vault.place))
+      // Where it was asked for, the rest is no answer.
+      if let path = address.path, let refusal = report.treeRefusal { throw Failure("\(path): \(printable(refusal.utf8))") }
     }
   }
 
@@ -69,7 +71,7 @@ struct Stats: ParsableCommand {
       ]
     }
     add("below \(place ?? .root)", report.tree)
-    if let refusal = report.treeRefusal { lines.append("below \(place ?? .root): \(printable(refusal.utf8))") }
+    if address.path == nil, let refusal = report.treeRefusal { lines.append("below \(place ?? .root): \(printable(refusal.utf8))") }
     add("user \(report.user.map { Account.name(ofUser: UInt32($0.id)) } ?? "")", report.user)
     add("group \(report.group.map { Account.name(ofGroup: UInt32($0.id)) } ?? "")", report.group)
     return lines.joined(separator: "\n")

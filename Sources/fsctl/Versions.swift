@@ -85,7 +85,7 @@ struct Versions: ParsableCommand {
   struct Restore: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Take back a version of a file, or a directory as it was, in place or elsewhere.",
-      discussion: "Content comes back by reference, whatever its size. What was there becomes a version, so this can be taken back, too. Directories are for root and the vault's owner.")
+      discussion: "Content comes back by reference, whatever its size. What was there becomes a version, so this can be taken back, too. A directory takes back whoever owns all that was in it and is; else root and the vault's owner.")
     @OptionGroup var which: VersionArguments
     @OptionGroup var target: TargetOption
     @Flag(help: "One JSON object: what came back, and where.") var json = false
@@ -134,7 +134,7 @@ struct VersionArguments: ParsableArguments {
 }
 
 func moment(of text: String) throws -> MomentAddress {
-  if let number = UInt64(text) { return .operation(number) }
+  if let number = UInt64(text) { return .version(number) }
   guard let second = When.second(of: text, now: Timestamp.now.seconds) else {
     throw Failure("`\(printable(text.utf8))` is neither a version's number nor a moment; moments are such as 2026-11-21, 2026-11-21T10:00:30, 10:00, yesterday, \"2h ago\", \"Nov 28\", @1795828648", code: 2)
   }

@@ -21,6 +21,9 @@ struct HistoryCommandTests {
       try succeed("mkdir \(mounted.point)/d; for i in $(seq 20); do seq $i > \(file); done")
       let ids = try succeed("\(fsctl) versions list \(file) | awk '$3 != \"0\" {print $1}'").split(separator: "\n").map(String.init)
       #expect(ids.count == 20)
+      // An operation that began no version of it.
+      try succeed("mkdir \(mounted.point)/d/e")
+      try fails("\(fsctl) versions restore \(file) $((\(ids[0]) + 1))", saying: "no version", "is kept")
       for (index, id) in ids.enumerated() { #expect(try succeed("\(fsctl) versions cat \(file) \(id) | tail -n 1") == "\(20 - index)\n") }
       #expect(try succeed("\(fsctl) versions diff \(file) \(ids[1])").contains("+20"))
       try succeed("cat \(file); \(fsctl) versions restore \(file) \(ids[15])")
@@ -35,7 +38,9 @@ struct HistoryCommandTests {
       try fails("\(fsctl) versions cat \(file) soon", code: 2, saying: "neither a version's number nor a moment")
       try fails("\(fsctl) versions list \(mounted.directory)", saying: "not inside a mounted vault")
       try fails("\(fsctl) versions list \(mounted.point)/d", saying: "is a directory")
-      try succeed("\(fsctl) versions pin \(file) \(ids[9]); \(fsctl) versions prune \(file)")
+      try succeed("\(fsctl) versions pin \(file) \(ids[9])")
+      let going = try succeed("\(fsctl) versions prune --dry-run \(file)"), gone = try succeed("\(fsctl) versions prune \(file)")
+      #expect(going.prefix { $0.isNumber } == gone.prefix { $0.isNumber } && gone.hasSuffix(" are gone\n"))
       #expect(try succeed("\(fsctl) versions list \(file) | wc -l") == "2\n", "the present one and the pinned one")
     }
   }

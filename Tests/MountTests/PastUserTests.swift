@@ -91,6 +91,25 @@ struct PastUserTests {
     }
   }
 
+  @Test func `a user takes back a directory of which all is theirs`() throws {
+    try run { mounted in
+      let pub = "\(mounted.point)/pub"
+      try succeed("\(bob) sh -c 'mkdir -p -m 777 \(pub)/own/in; cd \(pub)/own; echo 1 > f; echo 1 > in/g; echo 1 > tool; chmod 4755 tool'")
+      let then = try succeed("sleep 1.1; date +@%s; sleep 1.1").trimmingCharacters(in: .newlines)
+      try succeed("\(bob) sh -c 'cd \(pub)/own; echo 2 > f; rm -r in; echo 2 > new; chmod 700 tool'")
+      try fails("\(mallory) \(fsctl) versions restore \(pub)/own \(then)", saying: "others' files are in it")
+      try succeed("\(bob) \(fsctl) versions restore \(pub)/own \(then); \(bob) \(fsctl) versions restore \(pub)/own \(then) --to \(pub)/copy")
+      for place in ["own", "copy"] { #expect(try succeed("cd \(pub)/\(place); cat f in/g; ls; stat -c %a:%u tool") == "1\n1\nf\nin\ntool\n755:4002\n") }
+      // What is others' is not replaced, nor brought back.
+      try succeed("\(mallory) sh -c 'echo x > \(pub)/own/in/theirs'")
+      try fails("\(bob) \(fsctl) versions restore \(pub)/own \(then)", saying: "others' files are in it")
+      #expect(try succeed("cat \(pub)/own/in/theirs") == "x\n")
+      let with = try succeed("sleep 1.1; date +@%s; sleep 1.1; rm \(pub)/own/in/theirs").trimmingCharacters(in: .newlines)
+      for target in ["", "--to \(pub)/more"] { try fails("\(bob) \(fsctl) versions restore \(pub)/own \(with) \(target)", saying: "others' files are in it") }
+      try succeed("\(fsctl) versions restore \(pub)/own \(with)")
+    }
+  }
+
   @Test func `what only root can give does not come back by users`() throws {
     try run { mounted in
       let point = mounted.point, pub = "\(mounted.point)/pub"

@@ -267,7 +267,7 @@ struct HostileDatabaseTests {
       let item = try #require(try home.vault.trash().first), moment = try home.vault.momentBefore(item)
       try home.close()
       // The trash says that the directory was in itself.
-      try alter(home.path) { try $0.execute("UPDATE trash SET parent = \(directory.value) WHERE parent != 1; INSERT INTO trash (died, inode, parent, name, second) VALUES (1, \(directory.value), \(directory.value), x'61', \(Int64.min))") }
+      try alter(home.path) { try $0.execute("UPDATE trash SET parent = \(directory.value) WHERE parent != 1; UPDATE trash SET aside = -1; INSERT INTO trash (died, inode, parent, name, second, aside) VALUES (1, \(directory.value), \(directory.value), x'61', \(Int64.min), \(Int64.max))") }
       try opening(home.path) { vault throws in _ = try vault.momentBefore(item) }
       // And so do its entries.
       try alter(home.path) { try $0.execute("UPDATE past_entry SET inode = \(directory.value) WHERE parent = \(directory.value)") }

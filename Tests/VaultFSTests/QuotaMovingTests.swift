@@ -123,6 +123,39 @@ struct QuotaMovingTests {
     }
   }
 
+  @Test func `what has several names and goes, or comes back, counts where it is charged`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)
+      try vault.keepEverything()
+      func makeLinked() throws {
+        let file = try vault.makeFile("b", in: tree, Random.bytes(100_000, seed: 1))
+        _ = try vault.link(file, as: [UInt8]("a"), in: inner)
+      }
+      func removeLinked() throws {
+        try vault.unlink([UInt8]("b"), in: tree)
+        try vault.unlink([UInt8]("a"), in: inner)
+      }
+      try vault.makeFile("g", in: inner, Random.bytes(100_000, seed: 2))
+      try vault.syncAll()
+      let alone = vault.present, subject = QuotaSubject.tree(inner)
+      try vault.unlink([UInt8]("g"), in: inner)
+      try makeLinked()
+      try vault.syncAll()
+      let linked = vault.present
+      try vault.setQuota(QuotaLimits(bytes: QuotaLimit(hard: 50_000)), for: subject)
+      // What goes takes nothing of the limit there is inside.
+      refused(.quotaExceeded(subject)) { try vault.restoreTree(tree, at: alone) }
+      #expect(try vault.usage(by: subject) == Usage())
+      // And what comes back, neither.
+      try removeLinked()
+      try vault.restoreTree(tree, at: linked)
+      #expect(try vault.usage(by: subject) == Usage() && vault.usage(of: tree) == Usage(bytes: 100_000, nodes: 2))
+      try vault.setQuota(QuotaLimits(bytes: QuotaLimit(hard: 100_000)), for: subject)
+      try vault.restoreTree(tree, at: alone)
+      #expect(try vault.usage(by: subject) == Usage(bytes: 100_000, nodes: 1))
+    }
+  }
+
   @Test func `a tree that is taken back from the trash has its limit again, and a copy of one that is there has none`() throws {
     try Home.run { home in
       let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)

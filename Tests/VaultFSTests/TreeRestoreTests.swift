@@ -237,6 +237,31 @@ struct TreeRestoreTests {
     }
   }
 
+  @Test func `a directory that gives way is taken back with all that was in it, also what goes on elsewhere`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t")
+      try vault.keepEverything()
+      let file = try vault.makeFile("file", in: tree, [1])
+      _ = try vault.link(file, as: [UInt8]("outside"), in: .root)
+      try vault.syncAll()
+      let then = vault.present
+      let directory = try vault.makeDirectory("d", in: tree), inner = try vault.makeDirectory("inner", in: directory)
+      for place in [directory, inner] {
+        for index in 0..<8 {
+          try vault.makeFile("f\(index)", in: place, [2])
+          // They are other names of one that is made anew: with them nothing is lost.
+          _ = try vault.link(file, as: [UInt8]("l\(index)"), in: place)
+        }
+      }
+      try vault.put([3], at: 0, in: file)
+      try vault.restoreTree(tree, at: then)
+      let item = try #require(try vault.trash().first { $0.inode == directory.value }), moment = try vault.momentBefore(item)
+      #expect(try vault.allEntriesAt(directory, moment).count == 17 && vault.allEntriesAt(inner, moment).count == 16)
+      let again = try vault.revive(directory, at: moment, as: [UInt8]("again"), in: .root)
+      #expect(try vault.allEntries(of: again).count == 17 && vault.allEntries(of: try #require(try vault.find("inner", in: again)).inode).count == 16)
+    }
+  }
+
   @Test func `the place where it is put together leaves no trace in the directory`() throws {
     try Home.run { home in
       let vault = home.vault

@@ -102,22 +102,6 @@ extension Peer {
     guard !isAdministrator, let place = item.place else { return true }
     return VaultPath(place).map { path in (try? find(path, in: vault, followingLast: false))?.inode.value == item.parent } ?? false
   }
-
-  /// What a directory held that was deleted may be others' by now, though the directory was this peer's: it is not for them
-  /// to bring it back with its owner, again and again.
-  func mustOwnAll(below item: TrashItem, at moment: LSN, in vault: Vault) throws {
-    if isAdministrator { return }
-    var waiting = [InodeNumber(item.inode)]
-    while let inode = waiting.popLast() {
-      let info = try vault.info(inode, at: moment)
-      guard info.user == user else {
-        throw ServiceError(.notPermitted, "others' files are in it, which are not yours to bring back; root and the vault's owner can, or copy what you may read from .vaultfs/trash at the root of the mount")
-      }
-      try mustBeGiveable(inode, at: moment, in: vault)
-      guard info.mode & S_IFMT == S_IFDIR else { continue }
-      try eachPage { cookie throws(VaultError) in try vault.list(inode, after: cookie, count: Self.entriesPerPage, at: moment) } body: { waiting += $0.map(\.inode) }
-    }
-  }
 }
 
 public struct RestoreTrashRequest: VaultRequest {
@@ -132,7 +116,7 @@ public struct RestoreTrashRequest: VaultRequest {
       throw ServiceError(.notFound, "nothing in the trash has the number \(id); `fsctl trash list` shows what there is")
     }
     let moment = try host.vault.momentBefore(item)
-    try peer.mustOwnAll(below: item, at: moment, in: host.vault)
+    try peer.mustOwnAll(below: InodeNumber(item.inode), at: moment, in: host.vault)
     guard try target != nil || peer.mayKnowPlace(of: item, in: host.vault) else {
       throw ServiceError(.notPermitted, "the directory it was in is where you may not look now; say where it shall come with --to PATH")
     }

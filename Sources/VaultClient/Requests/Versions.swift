@@ -9,7 +9,9 @@ public import VaultFS
 
 /// A moment, as people say it.
 public enum MomentAddress: Codable, Sendable {
-  /// A version's id, or an operation of the journal.
+  /// A file's version by its id; of a directory, that operation of the journal.
+  case version(UInt64)
+  /// What stood after an operation of the journal.
   case operation(UInt64)
   /// The end of a second since 1970.
   case second(Int64)
@@ -17,7 +19,7 @@ public enum MomentAddress: Codable, Sendable {
   func moment(in vault: Vault) throws -> LSN {
     let present = vault.present
     switch self {
-    case .operation(let number):
+    case .version(let number), .operation(let number):
       guard number > 0, number <= present.value else { throw ServiceError(.notFound, "there is no version \(number); `fsctl versions list PATH` shows which there are") }
       return LSN(number)
     case .second(let second):
@@ -26,6 +28,11 @@ public enum MomentAddress: Codable, Sendable {
       guard second >= vault.configuration.created else { throw ServiceError(.notFound, "\(When.text(of: second)) is before the vault was made (\(When.text(of: vault.configuration.created)))") }
       return try vault.moment(atEndOf: second)
     }
+  }
+
+  /// - Parameter moment: what this is in the vault.
+  func means(_ version: FileVersion, at moment: LSN) -> Bool {
+    if case .version(let number) = self { version.id == number } else { version.id <= moment.value && moment.value < version.died ?? .max }
   }
 }
 
@@ -81,10 +88,9 @@ extension Peer {
   /// The version of `path` at a moment.
   func version(of path: VaultPath, at address: MomentAddress, in vault: Vault) throws -> FileVersion {
     let moment = try address.moment(in: vault), all = try versions(of: path, in: vault)
-    if case .operation(let number) = address, let named = all.first(where: { $0.id == number }) { return named }
-    let found = all.filter { $0.id <= moment.value && moment.value < $0.died ?? .max }
+    let found = all.filter { address.means($0, at: moment) }
     guard let newest = found.first else {
-      let which = if case .operation(let number) = address { "no version \(number) of it is kept" } else { "no version of that moment is kept" }
+      let which = if case .version(let number) = address { "no version \(number) of it is kept" } else { "no version of that moment is kept" }
       throw ServiceError(.notFound, "\(path): \(which); `fsctl versions list` shows those that are")
     }
     // What has the name now may have been elsewhere then.
@@ -160,7 +166,7 @@ public struct RestoreRequest: VaultRequest {
 
   private func restore(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> Restored {
     if let directory = try wasDirectory(at: moment, vault, peer) {
-      guard peer.isAdministrator else { throw ServiceError(.notPermitted, "\(path): whole directories are taken back by root and the vault's owner; copy what you may read from .vaultfs at the root of the mount") }
+      try peer.mustOwnAll(below: directory, at: moment, in: vault)
       return if let target { try peer.revive(directory, at: moment, to: target, in: vault) } else { try inPlace(directory, moment, vault, peer) }
     }
     let version = try fileVersion(at: moment, vault, peer), inode = InodeNumber(version.inode), id = LSN(version.id)
@@ -183,7 +189,9 @@ public struct RestoreRequest: VaultRequest {
     guard try now.inode == directory || vault.isSuccessor(now.inode, of: directory) || wasHere(directory, moment, now, vault) else {
       throw ServiceError(.alreadyExists, "\(path) is another one than \(try words(directory, moment, vault)), and nothing was changed")
     }
-    do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+    // What is in it now gives way.
+    try peer.mustOwnAll(below: now.inode, at: vault.present, in: vault)
+    do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment, keepsPrivileges: peer.isAdministrator) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
   }
 
   /// Whether a directory that is gone was where another one is now: that becomes what it was.
@@ -200,7 +208,7 @@ public struct RestoreRequest: VaultRequest {
     do { return try peer.version(of: path, at: self.moment, in: vault) } catch let error as ServiceError where error.code == .notFound {
       // A tree that was taken back has other directories than the one it was: the way at that moment leads to the file.
       guard peer.isAdministrator, let was = try node(at: moment, vault, peer) else { throw error }
-      guard let found = try vault.versions(of: was.inode).first(where: { $0.id <= moment.value && moment.value < $0.died ?? .max }) else { throw error }
+      guard let found = try vault.versions(of: was.inode).first(where: { self.moment.means($0, at: moment) }) else { throw error }
       return found
     }
   }
@@ -248,6 +256,22 @@ extension Peer {
     throw ServiceError(.notPermitted, "there is a device, or a file with attributes that only root can give (such as capabilities); root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
   }
 
+  /// A directory of this peer's may have held, or hold, what is others': it is not for them to bring that back with its owner, nor to
+  /// replace it.
+  func mustOwnAll(below directory: InodeNumber, at moment: LSN, in vault: Vault) throws {
+    if isAdministrator { return }
+    var waiting = [directory]
+    while let inode = waiting.popLast() {
+      let info = try vault.info(inode, at: moment)
+      guard info.user == user else {
+        throw ServiceError(.notPermitted, "others' files are in it, which are not yours to bring back or replace; root and the vault's owner can, or copy what you may read from .vaultfs at the root of the mount")
+      }
+      try mustBeGiveable(inode, at: moment, in: vault)
+      guard info.mode & S_IFMT == S_IFDIR else { continue }
+      try eachPage { cookie throws(VaultError) in try vault.list(inode, after: cookie, count: Self.entriesPerPage, at: moment) } body: { waiting += $0.filter { $0.info != nil }.map(\.inode) }
+    }
+  }
+
   static let entriesPerPage = 500
 
   /// Goes through a listing that comes in pages.
@@ -291,15 +315,23 @@ public struct PruneRequest: VaultRequest {
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Answer {
     let before = try peer.versions(of: path, in: host.vault)
     for version in before { try peer.mustOwn(version.user, path) }
-    if isDry { return Answer(versions: before.filter { $0.died != nil && !$0.isPinned }.count) }
     let listed = Dictionary(grouping: before, by: \.inode).mapValues { Set($0.map(\.id)) }
+    var going: Set<UInt64> = []
     for (inode, ids) in listed {
       // What is not in the list is not theirs to forget: it was another's, or is of another path.
       let others = try host.vault.versions(of: InodeNumber(inode)).filter { $0.died != nil && !ids.contains($0.id) }
-      if others.isEmpty { try host.vault.forget(pastOf: InodeNumber(inode)) } else if others.contains(where: { !peer.isAdministrator && $0.user != peer.user }) {
+      if others.isEmpty { going.insert(inode) } else if others.contains(where: { !peer.isAdministrator && $0.user != peer.user }) {
         throw ServiceError(.notPermitted, "\(path): there are versions of it that another user owns; root and the vault's owner can let go of them")
       }
     }
+    if isDry {
+      let moments = try host.vault.snapshots().map(\.moment)
+      return Answer(versions: before.filter { version in
+        guard let died = version.died, going.contains(version.inode), !version.isPinned else { return false }
+        return !moments.contains { $0 >= version.id && $0 < died }
+      }.count)
+    }
+    for inode in going { try host.vault.forget(pastOf: InodeNumber(inode)) }
     return Answer(versions: before.count - ((try? peer.versions(of: path, in: host.vault).count) ?? 0))
   }
 }

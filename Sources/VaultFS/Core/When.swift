@@ -67,11 +67,12 @@ public enum When {
     case 2, 3:
       // `Nov 28` and `28 Nov`.
       guard let at = words.prefix(2).firstIndex(where: { word in word.count >= 3 && monthNumber(word) != nil }), let month = monthNumber(words[at]),
-        let day = Int32(words[1 - at].hasSuffix(",") ? String(words[1 - at].dropLast()) : words[1 - at]), (1...31).contains(day) else { return nil }
+        let day = Int32(words[1 - at].hasSuffix(",") ? String(words[1 - at].dropLast()) : words[1 - at]) else { return nil }
       if words.count == 3 {
         guard words[2].utf8.count == 4, let year = Int32(words[2]) else { return nil }
         date = (year, month, day)
       } else { date = (month, day) > (today.1, today.2) ? (today.0 - 1, month, day) : (today.0, month, day) }
+      guard isDay(date.0, date.1, date.2) else { return nil }
     default: return nil
     }
     let second = seconds(date, time ?? (23, 59, 59), isLocal: true)
@@ -83,6 +84,14 @@ public enum When {
     guard let index = months.firstIndex(of: String(word.prefix(3))) else { return nil }
     let names = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"]
     return names[index].hasPrefix(word) ? Int32(index + 1) : nil
+  }
+
+  /// Whether a month has that day, in the Gregorian calendar.
+  private static func isDay(_ year: Int32, _ month: Int32, _ day: Int32) -> Bool {
+    guard (1...12).contains(month) else { return false }
+    let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    let days: Int32 = month == 2 ? (isLeap ? 29 : 28) : [4, 6, 9, 11].contains(month) ? 30 : 31
+    return (1...days).contains(day)
   }
 
   /// `10:00` or `10:00:30`.
@@ -111,7 +120,7 @@ public enum When {
       rest = rest.dropFirst()
       return true
     }
-    guard let year = number(4), take("-"), let month = number(2), take("-"), let day = number(2), (1...12).contains(month), (1...31).contains(day) else { return nil }
+    guard let year = number(4), take("-"), let month = number(2), take("-"), let day = number(2), isDay(year, month, day) else { return nil }
     let date = (year, month, day)
     if rest.isEmpty, seconds(date, (0, 0, 0), isLocal: true) <= now { return min(seconds(date, (23, 59, 59), isLocal: true), now) }
     var time: (Int32, Int32, Int32) = (23, 59, 59)

@@ -47,7 +47,7 @@ extension Metadata {
         try change(parent, lsn)
         try keep(row, of: parent.inode, endingWith: lsn, isDeleted: true)
       }
-      if try isLoss(row, of: node, in: parent) { try noteDeleted(row, from: try placeTold(of: parent), lsn) }
+      if try isLoss(row, of: node, in: parent) { try noteDeleted(row, from: try placeTold(of: parent), lsn, aside: try setAside(row, in: parent)) }
       try deleteEntry(row, in: parent)
       try endStaging(node)
       try release(node, row.cookie, from: parent, drops: drops, time, lsn, isDeleted: true)
@@ -257,14 +257,14 @@ extension Metadata {
     }
   }
 
-  /// - Parameter isRestored: what had the second name stays in the past, however young.
+  /// - Parameter isRestored: what had the names stays in the past, however young.
   private func exchange(_ name: [UInt8], in parent: Node, with newName: [UInt8], in newParent: Node,
                         _ time: Timestamp, _ lsn: LSN, isRestored: Bool = false) throws(VaultError) {
     let first = try existing(name, in: parent, lsn), second = try existing(newName, in: newParent, lsn)
     let a = try node(first.inode), b = try node(second.inode)
     for changed in [a, b, parent, newParent] { try change(changed, lsn) }
     for (row, directory, node) in [(first, parent, b), (second, newParent, a)] {
-      let born = try succeed(row, of: directory.inode, by: node, lsn, isRestored: isRestored && node === a)
+      let born = try succeed(row, of: directory.inode, by: node, lsn, isRestored: isRestored)
       let update = statements.retargetEntry
       update.bind(1, node.inode.value)
       update.bind(2, UInt64(node.mode & S_IFMT))

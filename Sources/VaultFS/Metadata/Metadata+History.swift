@@ -124,7 +124,8 @@ extension Metadata {
   }
 
   /// Notes that a name was deleted, and where it was. (The node may have others.)
-  func noteDeleted(_ row: EntryRow, from parent: InodeNumber, _ lsn: LSN) throws(VaultError) {
+  /// - Parameter aside: the operation that took it from there; zero where this one does.
+  func noteDeleted(_ row: EntryRow, from parent: InodeNumber, _ lsn: LSN, aside: LSN) throws(VaultError) {
     guard state.history.isOn else { return }
     let insert = statements.insertTrash
     insert.bind(1, lsn.value)
@@ -132,7 +133,15 @@ extension Metadata {
     insert.bind(3, parent.value)
     insert.bind(4, copying: row.name)
     insert.bind(5, UInt64(bitPattern: state.second))
+    insert.bind(6, aside.value)
     try insert.run()
+  }
+
+  /// Which operation took from its place what `died` deleted; zero where that did it itself.
+  func setAside(beforeDeletedBy died: LSN) throws(VaultError) -> LSN {
+    let select = try database.prepare("SELECT aside FROM trash WHERE died = ?")
+    select.bind(1, died.value)
+    return try select.step() ? LSN(select.unsigned(0)) : .zero
   }
 
   /// Moves the pages of a manifest that begin in `range` to the past, those that an earlier version needs.

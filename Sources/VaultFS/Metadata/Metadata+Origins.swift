@@ -114,13 +114,9 @@ extension Metadata {
   /// given up is not, nor is what gave way to something that goes on from it.
   func isLoss(_ row: EntryRow, of node: Node, in parent: Node) throws(VaultError) -> Bool {
     if state.staging.isEmpty { return true }
-    var way: [Node] = [], staging: Node?
-    try eachDirectory(from: parent.inode) { directory in
-      if staging != nil { return }
-      if state.staging.contains(directory.inode) { staging = directory } else { way.append(directory) }
-    }
-    if state.staging.contains(node.inode) { staging = node }
-    guard let staging else { return true }
+    let place = try stagingPlace(of: parent)
+    guard let staging = state.staging.contains(node.inode) ? node : place?.staging else { return true }
+    let way = place?.way ?? []
     let began = try origins(of: staging.inode).first?.made ?? .zero
     func isOurs(_ node: Node) throws(VaultError) -> Bool { try origins(of: node.inode).first.map { $0.made >= began } ?? false }
     var isGivenUp = way.isEmpty
@@ -133,6 +129,27 @@ extension Metadata {
     if !node.isDirectory, node.links > 1, try isOurs(way[0]) { return false }
     if try goesOn(row, of: node, by: way) { return false }
     return try !isSucceeded(node.inode, after: began)
+  }
+
+  /// The staging directory that `directory` is in, and the way from it up to there: its ends are the place in the staging directory
+  /// that it is in, and itself.
+  private func stagingPlace(of directory: Node) throws(VaultError) -> (staging: Node, way: [Node])? {
+    if state.staging.isEmpty { return nil }
+    var way: [Node] = [], staging: Node?
+    try eachDirectory(from: directory.inode) { directory in
+      if staging != nil { return }
+      if state.staging.contains(directory.inode) { staging = directory } else { way.append(directory) }
+    }
+    return staging.map { ($0, way) }
+  }
+
+  /// The operation that put a name in `parent` aside, with all around it; zero where it is in no staging directory.
+  func setAside(_ row: EntryRow, in parent: Node) throws(VaultError) -> LSN {
+    guard let way = try stagingPlace(of: parent)?.way, !way.isEmpty else { return .zero }
+    if way.count == 1 { return row.born }
+    let select = try database.prepare("SELECT born FROM entry WHERE inode = ? AND type = \(S_IFDIR)")
+    select.bind(1, way[way.count - 2].inode.value)
+    return try select.step() ? LSN(select.unsigned(0)) : .zero
   }
 
   /// Whether what has its place in the tree now goes on from it. Where both were made of the same, it does from now on.

@@ -182,7 +182,7 @@ struct Statements {
       SELECT cookie, name, inode, type, born FROM entry WHERE parent = ?1 AND cookie > ?2 AND born <= ?3
       UNION ALL SELECT cookie, name, inode, type, born FROM past_entry WHERE parent = ?1 AND cookie > ?2 AND born <= ?3 AND died > ?3 ORDER BY 1 LIMIT ?4
       """)
-    insertTrash = try db.prepare("INSERT INTO trash (died, inode, parent, name, second) VALUES (?, ?, ?, ?, ?)")
+    insertTrash = try db.prepare("INSERT INTO trash (died, inode, parent, name, second, aside) VALUES (?, ?, ?, ?, ?, ?)")
     insertSnapshot = try db.prepare("INSERT INTO snapshot (name, lsn, second, inode) VALUES (?, ?, ?, ?)")
     deleteSnapshot = try db.prepare("DELETE FROM snapshot WHERE name = ?")
     insertPin = try db.prepare("INSERT OR IGNORE INTO pin (inode, lsn) VALUES (?, ?)")

@@ -8,10 +8,11 @@ enum Schema {
   static let applicationID: Int64 = 0x5646_536D
 
   /// Databases with fewer migrations are made anew from the journal: nothing in them is worth carrying over by hand.
-  static let versionMin = 8
+  static let versionMin = 9
 
   private static let migrations = [
-    // 1 to 7: of databases that are made anew.
+    // 1 to 8: of databases that are made anew.
+    "",
     "",
     "",
     "",
@@ -67,9 +68,11 @@ enum Schema {
 
     -- What the last operation was before the first one of each second: when things were.
     CREATE TABLE moment (second INTEGER PRIMARY KEY, lsn INTEGER NOT NULL) STRICT;
-    -- What was deleted: the operation, the node, its last directory and name.
+    -- What was deleted: the operation, the node, its last directory and name. `aside`: of what gave way to a tree that was taken
+    -- back, the operation that took it from its place, with all that was in it; else 0.
     CREATE TABLE trash (
-      died INTEGER PRIMARY KEY, inode INTEGER NOT NULL, parent INTEGER NOT NULL, name BLOB NOT NULL, second INTEGER NOT NULL) STRICT;
+      died INTEGER PRIMARY KEY, inode INTEGER NOT NULL, parent INTEGER NOT NULL, name BLOB NOT NULL, second INTEGER NOT NULL,
+      aside INTEGER NOT NULL) STRICT;
     CREATE INDEX trash_inode ON trash (inode);
     CREATE INDEX trash_parent ON trash (parent);
     CREATE TABLE snapshot (name BLOB PRIMARY KEY, lsn INTEGER NOT NULL, second INTEGER NOT NULL, inode INTEGER NOT NULL) STRICT, WITHOUT ROWID;

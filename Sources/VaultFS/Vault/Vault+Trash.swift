@@ -159,6 +159,9 @@ extension Vault {
   /// When a deleted node was still whole (DeletedTree.swift).
   public func momentBefore(_ item: TrashItem) throws(VaultError) -> LSN {
     guard item.mode & S_IFMT == S_IFDIR else { return LSN(item.id &- 1) }
+    // What gave way to a tree that was taken back went as a whole.
+    let aside = try lock.withLock { () throws(VaultError) in try metadata.setAside(beforeDeletedBy: LSN(item.id)) }
+    if aside > .zero, aside.value < item.id { return LSN(aside.value &- 1) }
     var tree = DeletedTree(item)
     while try lock.withLock({ () throws(VaultError) in try tree.step(metadata) }) {}
     return tree.moment

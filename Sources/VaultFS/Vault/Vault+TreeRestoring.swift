@@ -30,15 +30,17 @@ extension Vault {
   /// Files that are open and change: their writers wait. (Each is a level of `allQuiescent`.)
   private static let openFilesMax = 1024
 
+  /// - Parameter keepsPrivileges: false: files come without the set-user-ID and set-group-ID bits they had.
   @discardableResult
-  public func restoreTree(_ directory: InodeNumber, from source: InodeNumber? = nil, at moment: LSN) throws(VaultError) -> Restored {
+  public func restoreTree(_ directory: InodeNumber, from source: InodeNumber? = nil, at moment: LSN, keepsPrivileges: Bool = true) throws(VaultError) -> Restored {
     let source = source ?? directory
     try checkSpace()
     guard try info(source, at: moment).mode & S_IFMT == S_IFDIR else { throw .notADirectory }
     return try restoring.withLock { () throws(VaultError) in
       var plans = 0
+      let revival = Revival(moment: moment, isFree: true, keepsPrivileges: keepsPrivileges)
       while true {
-        do throws(VaultError) { if let done = try attempt(directory, from: source, at: moment, isWhole: plans >= Self.plansMax, &plans) { return done } } catch {
+        do throws(VaultError) { if let done = try attempt(directory, from: source, revival, isWhole: plans >= Self.plansMax, &plans) { return done } } catch {
           guard error.isOfOthersAtWork, plans < Self.attemptsMax, try lock.withLock({ () throws(VaultError) in try metadata.isNamed(directory) }) else { throw error }
         }
       }
@@ -47,9 +49,9 @@ extension Vault {
 
   /// - Parameter plans: how many there were; the most, where it is too much for others to wait for.
   /// - Returns: nil where others were at work.
-  private func attempt(_ directory: InodeNumber, from source: InodeNumber, at moment: LSN, isWhole: Bool, _ plans: inout Int) throws(VaultError) -> Restored? {
+  private func attempt(_ directory: InodeNumber, from source: InodeNumber, _ revival: Revival, isWhole: Bool, _ plans: inout Int) throws(VaultError) -> Restored? {
     plans += 1
-    let watch = Watch()
+    let watch = Watch(), moment = revival.moment
     // What programs have written by now is what is compared, and a version that can be taken back.
     let files = try lock.withLock { () throws(VaultError) in
       try unsavedNodes(in: try metadata.directory(directory)).compactMap { node in node.draft.map { OpenFile(node, $0) } }
@@ -71,7 +73,7 @@ extension Vault {
     let name = Self.stagingName()
     do throws(VaultError) {
       let place = try reviveOne(source, moment, name, directory, isFree: true, watch: watch, isStaging: true)
-      var staging = Staging(name: name, place: place, revival: Revival(moment: moment, isFree: true))
+      var staging = Staging(name: name, place: place, revival: revival)
       try stage(difference, &staging, watch)
       var commits = 0, isDone = false
       while !isDone, commits < Self.commitsMax {
@@ -184,7 +186,7 @@ extension Vault {
       let node = try metadata.node(inode)
       guard let past = try metadata.node(change.source, at: moment) else { throw .notFound }
       if node.isRegular { differences[inode] = try metadata.differences(between: node, and: past) }
-      let set = attributes(of: past)
+      let set = attributes(of: past, staging.revival.keepsPrivileges)
       // First: what it is before anything of this becomes its version.
       steps.append(.restore(inode, from: change.source, moment: moment, attributes: set))
       if node.isDirectory { last.append(.setAttributes(inode, AttributeSet(accessed: set.accessed, modified: set.modified, changed: set.changed))) }
@@ -233,7 +235,8 @@ extension Vault {
       staged.add(info, at: 0)
       going.add(info, at: 0)
     }
-    for (number, part) in staging.parts { try weigh(below: part, at: number, but: staging.revival.linked, &staged) }
+    // (In the order in which it was made: the first name of a node is the one that it is charged at.)
+    for (number, part) in staging.parts.sorted(by: { $0.key < $1.key }) { try weigh(below: part, at: number, but: staging.revival.linked, &staged) }
     for number in difference.touched {
       let directory = difference.pairs[number].directory
       for name in difference.names(number) {
@@ -242,12 +245,20 @@ extension Vault {
         if info.mode & S_IFMT == S_IFDIR { try weigh(below: info.inode, at: number, &going) }
       }
     }
+    let numbers = Dictionary(difference.pairs.enumerated().map { ($1.directory, $0) }) { first, _ in first }
+    // One with several names is charged where its home is.
+    func home(of inode: InodeNumber) throws(VaultError) -> Int? {
+      try lock.withLock { () throws(VaultError) in
+        var number: Int?
+        try metadata.eachDirectory(from: try metadata.node(inode).parent) { number = number ?? numbers[$0.inode] }
+        return number
+      }
+    }
+    for inode in going.whole { if let number = try home(of: inode) { going.add(try info(inode), at: number, isWhole: true) } }
     // What is open goes from its place, and costs its owner as long.
     for (inode, place) in going.counted where lock.withLock({ (try? metadata.node(inode))?.openCount ?? 0 > 0 }) { held.add(try info(inode), at: place, isWhole: true) }
-    let numbers = Dictionary(difference.pairs.enumerated().map { ($1.directory, $0) }) { first, _ in first }
     for (inode, change) in difference.changed {
-      // One with several names is charged where its home is.
-      let number = try lock.withLock { () throws(VaultError) in numbers[try metadata.node(inode).parent] } ?? change.pair
+      let number = try home(of: inode) ?? change.pair
       going.add(try info(inode), at: number, isWhole: true)
       coming.add(try info(change.source, at: moment), at: number, isWhole: true)
     }

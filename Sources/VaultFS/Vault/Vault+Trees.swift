@@ -80,12 +80,15 @@ extension Vault {
 
   /// What trees take, in all (`.vault`) and by owners, by where it is.
   struct Weighing {
-    /// Whether a node with several names counts with the first of them that is met; else with the last: it stays where one of them does.
+    /// Whether a node with several names counts with the first of them that is met; else it is only noted whether all of them are
+    /// (`whole`): it stays where one of them does.
     let countsLinks: Bool
     private(set) var sums: [Int: [QuotaSubject: Usage]] = [:]
     /// What was met; and what of that counts, and where.
     private(set) var met: Set<InodeNumber> = []
     private(set) var counted: [InodeNumber: Int] = [:]
+    /// Nodes with several names of which all were met.
+    private(set) var whole: Set<InodeNumber> = []
     private var names: [InodeNumber: UInt32] = [:]
     init(countsLinks: Bool) { self.countsLinks = countsLinks }
 
@@ -94,7 +97,8 @@ extension Vault {
       met.insert(info.inode)
       if !isWhole, info.mode & S_IFMT != S_IFDIR, info.links > 1 {
         names[info.inode, default: 0] += 1
-        guard names[info.inode] == (countsLinks ? 1 : info.links) else { return }
+        if names[info.inode] == info.links { whole.insert(info.inode) }
+        guard countsLinks, names[info.inode] == 1 else { return }
       }
       counted[info.inode] = place
       let own = Usage(bytes: info.allocated, nodes: 1)

@@ -92,6 +92,9 @@ extension Walk {
   private func revive(_ source: InodeNumber, of past: ModelTree, at lsn: LSN) throws {
     let place = place(), nodes = past.below(source)
     guard tree.nodes.count + nodes.count <= 2 * Self.nodesMax else { return }
+    // What programs have written belongs to it where that is a version that goes on.
+    try vault.save(source)
+    do { try compare(past, from: source, at: lsn, countsLinks: false) } catch let difference as Difference { throw Difference("before revive \(source.value) at \(lsn.value): \(difference)") }
     let refusal = tree[place] != nil ? .alreadyExists : refusal(reviving: nodes, of: past, in: place.directory)
     let made = try attempt("revive \(source.value) at \(lsn.value) as \(text(place))", refusal, isLong: nodes.count > 1) {
       try vault.revive(source, at: lsn, as: place.name, in: place.directory)
@@ -171,9 +174,21 @@ extension Walk {
     for (subject, entry) in limits.entries where limited.contains(subject) {
       for resource in QuotaResource.allCases {
         guard let hard = entry.limits[resource].hard, let used = tree.usages[subject]?[resource].subtractingReportingOverflow(guests(of: subject, before)[resource]).partialValue, used > hard else { continue }
-        try require(used <= before.usages[subject]?[resource] ?? 0, "\(subject) is above its limit by a tree that was taken back: \(resource) \(used) of \(hard), before \(before.usages[subject]?[resource] ?? 0)")
+        try require(used <= before.usages[subject]?[resource] ?? 0, "\(subject) is above its limit by a tree that was taken back: \(resource) \(used) of \(hard), before \(before.usages[subject]?[resource] ?? 0)\(chargedDifferently(subject, before))")
       }
     }
+  }
+
+  /// For whoever looks for the reason.
+  private func chargedDifferently(_ subject: QuotaSubject, _ before: ModelTree) -> String {
+    guard case .tree(let top) = subject else { return "" }
+    func part(_ inode: InodeNumber, _ tree: ModelTree) -> String {
+      guard let node = tree.nodes[inode] else { return "-" }
+      let isIn = ModelLimits.trees(from: node.home?.directory, tree).contains(subject)
+      return "\(isIn ? "in" : "out") \(node.own.bytes)B \(node.links) names home \(node.home.map { text($0) } ?? "none") of \(tree.places(of: inode).map { text($0) })"
+    }
+    return Set(tree.inodes + before.inodes).sorted().filter { [tree, before].contains { $0.nodes[top] != nil } && part($0, tree) != part($0, before) }
+      .map { "\n  node \($0.value): \(part($0, before)) -> \(part($0, tree))" }.joined()
   }
 
   /// What is charged to a tree by nodes that have, or had, several names and found their home there, and had it elsewhere: a limit does not refuse that.

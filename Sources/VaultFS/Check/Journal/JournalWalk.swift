@@ -76,24 +76,18 @@ final class JournalWalk {
   }
 
   private func read(_ segment: Segment, firstOfNext: LSN?) throws {
-    var at = SegmentHeader.length
-    while at < segment.count, last < copy.state.applied {
+    // What a kill or a power cut left: nobody says that it was ever whole, and the next segment goes on where it begins.
+    var walk = SegmentWalk(segment, after: last, until: firstOfNext ?? copy.state.applied.next)
+    while last < copy.state.applied, let step = walk.next() {
       try work.proceed()
-      guard let (record, body) = unsafe segment.record(at: at) else {
-        // What a kill or a power cut left: nobody says that it was ever whole, and the next segment goes on where it begins.
-        if segment.attests(last.next, from: at) || firstOfNext.map({ $0 > last.next }) ?? true {
-          if let next = segment.goesOn(with: last.next, behind: at) {
-            work.found(Finding(.journalSegment, file: file(segment.number), byte: UInt64(at), "a record is damaged that held no operation, at most the content of one"))
-            at = next
-            continue
-          }
-          broken(.journalSegment, segment.number, at, "a record is damaged: operations from \(last.next.value) on")
-        }
-        return
+      switch step {
+      case .damage(let finding, _, let isPassed):
+        if !isPassed { isBroken = true }
+        work.found(finding)
+      case .record(let record, let body, let at):
+        guard unsafe take(record, body, segment.number, at) else { return }
+        if record.kind == .operation, record.lsn == copy.state.applied { position = (segment.number, UInt64(walk.at)) }
       }
-      guard unsafe take(record, body, segment.number, at) else { return }
-      at += record.paddedLength
-      if record.kind == .operation, record.lsn == copy.state.applied { position = (segment.number, UInt64(at)) }
     }
   }
 

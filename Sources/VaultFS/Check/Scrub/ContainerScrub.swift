@@ -197,34 +197,27 @@ final class ContainerScrub {
       if segment.count > SegmentHeader.length { shared.found(Finding(.journalSegment, file: segment.file.path, byte: 0, "the segment's header is damaged"), in: number) }
       return
     }
-    var at = SegmentHeader.length, last = LSN(header.firstLSN.value &- 1)
-    // A torn end is what a kill leaves, or what is being written: if nothing says that there was more.
     let next = try vault.containers.journal.first { $0 > number }.map { next throws(VaultError) in try Segment(next, in: vault.containers, vault: vault.configuration.id).header?.firstLSN } ?? nil
-    func isDamage() -> Bool { segment.attests(last.next, from: at) || next.map { $0 > last.next } ?? false }
-    while at < segment.count {
+    var walk = SegmentWalk(segment, after: LSN(header.firstLSN.value &- 1), until: next ?? .zero)
+    while let step = walk.next() {
       if shared.cancellation.isCancelled { throw .closed }
-      guard let (record, body) = unsafe segment.record(at: at) else {
-        guard isDamage(), let next = segment.goesOn(with: last.next, behind: at) else { break }
+      switch step {
+      case .damage(let finding, let range, _):
         shared.doubt(number)
-        shared.found(Finding(.journalSegment, file: segment.file.path, byte: UInt64(at), "a record is damaged that held no operation, at most the content of one"), in: number)
-        done(bytes: next - at)
-        at = next
-        continue
+        shared.found(finding, in: number)
+        done(bytes: range.count)
+      case .record(let record, let body, let at):
+        let read = min(record.paddedLength, segment.count - at)
+        if record.kind == .frame, let frame = try? unsafe FrameHeader(decoding: body), frame.totalLength == body.count {
+          verify(FramePlace(container: number, offset: UInt64(at + RecordHeader.length), length: UInt32(body.count)), frame.chunks, in: segment.file)
+          done(bytes: read - body.count)
+        } else { done(bytes: read) }
       }
-      if record.kind == .operation { last = record.lsn }
-      let read = min(record.paddedLength, segment.count - at)
-      if record.kind == .frame, let frame = try? unsafe FrameHeader(decoding: body), frame.totalLength == body.count {
-        verify(FramePlace(container: number, offset: UInt64(at + RecordHeader.length), length: UInt32(body.count)), frame.chunks, in: segment.file)
-        done(bytes: read - body.count)
-      } else { done(bytes: read) }
-      at += record.paddedLength
     }
-    guard at < segment.count else { return }
-    done(bytes: segment.count - at)
+    // A torn end is what a kill leaves, or what is being written.
+    guard walk.at < segment.count else { return }
+    done(bytes: segment.count - walk.at)
     shared.doubt(number)
-    if isDamage() {
-      shared.found(Finding(.journalSegment, file: segment.file.path, byte: UInt64(at), "a record is damaged: operations from \(last.next.value) on"), in: number)
-    }
   }
 
   private func scrubArchive(_ number: ContainerNumber) throws(VaultError) {
