@@ -100,6 +100,9 @@ struct PastUserTests {
       try fails("\(mallory) \(fsctl) versions restore \(pub)/own \(then)", saying: "others' files are in it")
       try succeed("\(bob) \(fsctl) versions restore \(pub)/own \(then); \(bob) \(fsctl) versions restore \(pub)/own \(then) --to \(pub)/copy")
       for place in ["own", "copy"] { #expect(try succeed("cd \(pub)/\(place); cat f in/g; ls; stat -c %a:%u tool") == "1\n1\nf\nin\ntool\n755:4002\n") }
+      // Nobody waits for a user's many names.
+      try succeed("\(bob) sh -c 'mkdir \(pub)/many; cd \(pub)/many; seq 5001 | xargs touch'")
+      try fails("\(bob) \(fsctl) versions restore \(pub)/many now", saying: "more than 5000 names")
       // What is others' is not replaced, nor brought back.
       try succeed("\(mallory) sh -c 'echo x > \(pub)/own/in/theirs'")
       try fails("\(bob) \(fsctl) versions restore \(pub)/own \(then)", saying: "others' files are in it")

@@ -166,7 +166,8 @@ public struct RestoreRequest: VaultRequest {
 
   private func restore(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> Restored {
     if let directory = try wasDirectory(at: moment, vault, peer) {
-      try peer.mustOwnAll(below: directory, at: moment, in: vault)
+      let names = try peer.mustOwnAll(below: directory, at: moment, in: vault)
+      if target == nil, names > Self.namesMax { throw tooMany }
       return if let target { try peer.revive(directory, at: moment, to: target, in: vault) } else { try inPlace(directory, moment, vault, peer) }
     }
     let version = try fileVersion(at: moment, vault, peer), inode = InodeNumber(version.inode), id = LSN(version.id)
@@ -182,6 +183,12 @@ public struct RestoreRequest: VaultRequest {
     return Restored(nodes: 1)
   }
 
+  /// Others wait while so many names of a directory are replaced: some 20 microseconds for each.
+  private static let namesMax = 5000
+  private var tooMany: ServiceError {
+    ServiceError(.notPermitted, "\(path): there are more than \(Self.namesMax) names directly in it, and others would wait for their replacing; take it back elsewhere with --to PATH, or have root or the vault's owner do it")
+  }
+
   private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer) throws -> Restored {
     let now = try? peer.find(path, in: vault, followingLast: false)
     // It may be one that was made when this one, or one above it, was taken back before.
@@ -190,7 +197,7 @@ public struct RestoreRequest: VaultRequest {
       throw ServiceError(.alreadyExists, "\(path) is another one than \(try words(directory, moment, vault)), and nothing was changed")
     }
     // What is in it now gives way.
-    try peer.mustOwnAll(below: now.inode, at: vault.present, in: vault)
+    if try peer.mustOwnAll(below: now.inode, at: vault.present, in: vault) > Self.namesMax { throw tooMany }
     do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment, keepsPrivileges: peer.isAdministrator) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
   }
 
@@ -258,9 +265,11 @@ extension Peer {
 
   /// A directory of this peer's may have held, or hold, what is others': it is not for them to bring that back with its owner, nor to
   /// replace it.
-  func mustOwnAll(below directory: InodeNumber, at moment: LSN, in vault: Vault) throws {
-    if isAdministrator { return }
-    var waiting = [directory]
+  /// - Returns: how many names are directly in it; 0 where that is not asked.
+  @discardableResult
+  func mustOwnAll(below directory: InodeNumber, at moment: LSN, in vault: Vault) throws -> Int {
+    if isAdministrator { return 0 }
+    var waiting = [directory], names = 0
     while let inode = waiting.popLast() {
       let info = try vault.info(inode, at: moment)
       guard info.user == user else {
@@ -268,8 +277,12 @@ extension Peer {
       }
       try mustBeGiveable(inode, at: moment, in: vault)
       guard info.mode & S_IFMT == S_IFDIR else { continue }
-      try eachPage { cookie throws(VaultError) in try vault.list(inode, after: cookie, count: Self.entriesPerPage, at: moment) } body: { waiting += $0.filter { $0.info != nil }.map(\.inode) }
+      try eachPage { cookie throws(VaultError) in try vault.list(inode, after: cookie, count: Self.entriesPerPage, at: moment) } body: {
+        if inode == directory { names += $0.count }
+        waiting += $0.filter { $0.info != nil }.map(\.inode)
+      }
     }
+    return names
   }
 
   static let entriesPerPage = 500
