@@ -48,6 +48,15 @@ extension ParsableCommand {
     return nil
   }
 
+  /// Letters in one word behind one dash would be so many options, `-h` among them; none of ours has a name of one letter but `-h` and `-o`.
+  /// - Returns: an exit code, where that was said.
+  public static func misspelled(_ arguments: [String]) -> Int32? {
+    let options = arguments.prefix { $0 != "--" }
+    guard let word = options.first(where: { $0.hasPrefix("-") && !$0.hasPrefix("--") && !$0.hasPrefix("-o") && $0.utf8.count > 2 }) else { return nil }
+    complain("there is no option `\(printable(Arguments.bytes(of: word)))`; what begins with a dash and is none comes behind `--`, or is written `./-…`")
+    return 2
+  }
+
   /// How many letters lie between two words, two that changed places counting as one (optimal string alignment).
   private static func distance(_ one: String, _ other: String) -> Int {
     let (a, b) = (Array(one.utf8.prefix(32)), Array(other.utf8))

@@ -10,8 +10,15 @@ import Printable
 public import VaultClient
 import VaultFS
 
-/// `[PATH | --vault VAULT]`, as every command of `fsctl` takes it.
-public struct VaultAddress: ParsableArguments {
+/// What says which vault is meant, and which place in it.
+public protocol Address {
+  /// - Parameter purpose: what a vault that nobody owns is opened for, for those who are refused it meanwhile; nil where
+  ///   it must be mounted.
+  func reach(purpose: String?) throws -> ReachedVault
+}
+
+/// `[PATH | --vault VAULT]`, of what is about a vault: PATH says which.
+public struct VaultAddress: ParsableArguments, Address {
   @Argument(help: "A path inside a mounted vault; by default the working directory.", completion: .file(), transform: Path.argument) public var path: Path?
   @Option(help: "Address a vault by its folder, mounted or not.", completion: .directory, transform: Path.argument) public var vault: Path?
 
@@ -20,11 +27,29 @@ public struct VaultAddress: ParsableArguments {
     if path != nil, vault != nil { throw ValidationError("give either a PATH inside a mount or --vault VAULT, not both") }
   }
 
-  /// - Parameter purpose: what a vault that nobody owns is opened for, for those who are refused it meanwhile; nil where
-  ///   it must be mounted.
   public func reach(purpose: String?) throws -> ReachedVault {
     if let vault { return try ReachedVault(folder: vault, purpose: purpose) }
     return try ReachedVault(inside: path ?? Path("."))
+  }
+}
+
+/// `[PATH] [--vault VAULT]`, of what is about a place in a vault: with VAULT, PATH may be one from the vault's root.
+public struct PlaceAddress: ParsableArguments, Address {
+  @Argument(help: "A path inside a mounted vault; by default the working directory. With --vault, one from the vault's root.", completion: .file(), transform: Path.argument) public var path: Path?
+  @OptionGroup public var folder: FolderOption
+
+  public init() {}
+  public func reach(purpose: String?) throws -> ReachedVault { try folder.reach(path, purpose: purpose) }
+}
+
+/// `--vault VAULT`, beside a PATH.
+public struct FolderOption: ParsableArguments {
+  @Option(help: "Address a vault by its folder, mounted or not.", completion: .directory, transform: Path.argument) public var vault: Path?
+
+  public init() {}
+  public func reach(_ path: Path?, purpose: String?) throws -> ReachedVault {
+    guard let vault else { return try ReachedVault(inside: path ?? Path(".")) }
+    return try ReachedVault(folder: vault, purpose: purpose, at: path)
   }
 }
 
@@ -45,7 +70,7 @@ public struct ReachedVault {
   public let service: any VaultService
   /// Its folder.
   public let folder: Path
-  /// Where the path is inside the vault that it was reached by; nil where it was reached by its folder.
+  /// Where in the vault the path is that was given; nil where none was, only the vault's folder.
   public let place: VaultPath?
   /// The mount that it was reached by.
   private let mount: MountEntry?
@@ -60,8 +85,11 @@ public struct ReachedVault {
     (self.folder, self.place, self.mount, opened) = (folder, place, mount, nil)
   }
 
-  /// Where another path is in this same vault. Where the vault was addressed by its folder, it may be one from the vault's root.
-  public func place(of given: Path) throws -> VaultPath {
+  /// Where another path is in this same vault. Where the vault was addressed by its folder, one that is not inside a mount is one
+  /// from the vault's root.
+  public func place(of given: Path) throws -> VaultPath { try Self.place(of: given, in: folder, mountedOn: mount) }
+
+  private static func place(of given: Path, in folder: Path, mountedOn mount: MountEntry?) throws -> VaultPath {
     let mounts = MountTable.read(), path = try given.resolved(mounts)
     guard let other = mounts.holding(path), other.isVault else {
       guard mount == nil else { throw Failure("\(given) is not inside the vault \(folder), and what is taken back stays in its vault; copy it from there with cp") }
@@ -69,7 +97,7 @@ public struct ReachedVault {
       return place
     }
     guard mount.map({ $0.device == other.device }) ?? (other.source == folder) else {
-      throw Failure("\(given) is in another vault, \(other.source), than \(folder), and what is taken back stays in its vault; take it back there, and copy it with cp")
+      throw Failure("\(given) is in another vault, \(other.source), than \(folder), and only a copy, made with cp, goes from one to the other")
     }
     return try VaultPath(path, in: other)
   }
@@ -91,9 +119,11 @@ public struct ReachedVault {
   }
 
   /// By its folder: through its owner where there is one.
-  public init(folder given: Path, purpose: String?) throws {
+  /// - Parameter place: a path in it.
+  public init(folder given: Path, purpose: String?, at place: Path? = nil) throws {
     let (path, text) = try Self.folder(given)
-    (folder, place, mount) = (path, nil, nil)
+    (folder, mount) = (path, nil)
+    self.place = try place.map { try Self.place(of: $0, in: path, mountedOn: nil) }
     if let words = Vault.owner(of: text) {
       service = try Self.answering(RemoteService(vault: path.bytes), OwnerProcess(words: words, folder: path))
       opened = nil

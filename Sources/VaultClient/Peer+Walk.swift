@@ -78,7 +78,7 @@ extension Peer {
     func words(for path: VaultPath) -> ServiceError {
       switch self {
       case .notSearched: ServiceError(.notPermitted, "\(path): you may not search a directory on the way there; its owner can let you, with chmod or setfacl")
-      case .leadsOut: ServiceError(.notPermitted, "\(path): a symlink on the way leads out of the vault; name the path that it leads to")
+      case .leadsOut: ServiceError(.notPermitted, "\(path): a symlink on the way is absolute or leads out of the vault, which is for the kernel to follow; name the path that it leads to")
       case .tooManyLinks: ServiceError(.invalidArgument, "\(path): there are more than \(WireLimits.symlinksMax) symlinks on the way; do they go round in a circle?")
       }
     }

@@ -52,7 +52,7 @@ extension ServiceError {
       self.init(error, of: object)
       return
     }
-    self.init(error.code, "\(object): the \(vault.name(ofQuotaOf: subject)) is used up, and nothing was changed; delete something there, or raise the limit (`fsctl quota set`)")
+    self.init(error.code, "\(object): the \(vault.name(ofQuotaOf: subject)) has no room for that, and nothing was changed; delete something there, or raise the limit (`fsctl quota set`)")
   }
 
   /// Whatever was thrown while a request was answered.
@@ -111,6 +111,7 @@ extension VaultError {
     case .directoryInUse: .directoryInUse
     case .owned: .owned
     case .closed: .closed
+    case .interrupted: .interrupted
     }
   }
 }

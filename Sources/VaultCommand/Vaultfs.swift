@@ -31,6 +31,6 @@ struct Vaultfs: ManualHaving {
     var arguments = Arguments.given
     let program = arguments.isEmpty ? "" : arguments.removeFirst()
     if let translated = MountHelper.arguments(program, arguments, commands: commands) { Glibc.exit(MountHelper.exitCode(run(translated))) }
-    Glibc.exit(misnamed(arguments) ?? run(arguments))
+    Glibc.exit(misnamed(arguments) ?? misspelled(arguments) ?? run(arguments))
   }
 }

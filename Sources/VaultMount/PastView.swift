@@ -163,7 +163,7 @@ struct PastView: Sendable {
     case .directory(let inode):
       if try isThere(inode), let live = try vault.lookup(name, in: inode), let place = Self.versions(live, name, inode) { return place }
       if try !vault.versions(named: name, in: inode, for: caller.viewer).isEmpty { return .versions(FilePlace(parent: inode, name: name)) }
-      return try vault.goneDirectory(named: name, in: inode).map { .directory($0.inode) }
+      return try vault.goneDirectory(named: name, in: inode, for: caller.viewer).map { .directory($0.inode) }
     case .past(let inode, let moment): return try vault.lookup(name, in: inode, at: moment).map { .past($0.inode, moment) }
     case .snapshots, .trash, .versions:
       return try listing(of: place, for: caller)[name].map { item throws(VaultError) in try resolve(item.target) }

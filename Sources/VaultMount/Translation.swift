@@ -31,6 +31,7 @@ extension VaultError {
     case .quotaExceeded: .quota
     // Never hand out bytes that failed their check, nor pretend that a doubtful disk did its work.
     case .disk, .chunkDamaged, .journalDamaged, .journalBehind, .databaseDamaged, .closed: .io
+    case .interrupted: .interrupted
     // Met when a vault is opened, not by a program that uses it.
     case .databaseOutdated, .formatUnknown, .notAVault, .vaultMissing, .misplaced, .directoryInUse, .owned: .io
     }

@@ -112,7 +112,8 @@ public struct VaultFileSystem: FileSystem {
     change.modified = changes.modified.map(timestamp)
     change.changed = changes.changed.map { VaultFS.Timestamp($0) }
     change.clearsPrivileges = changes.clearsPrivileges
-    change.isMember = caller.isMember
+    // (Root could have set what others of no group could not.)
+    if caller.user != 0 { change.isMember = caller.isMember }
     return try answer { () throws(VaultError) in timed(try vault.change(node.inode, change)) }
   }
 

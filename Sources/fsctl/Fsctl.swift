@@ -33,6 +33,6 @@ struct Fsctl: ManualHaving {
   static func main() {
     settle()
     let arguments = Array(Arguments.given.dropFirst())
-    Glibc.exit(misnamed(arguments) ?? run(arguments))
+    Glibc.exit(misnamed(arguments) ?? misspelled(arguments) ?? run(arguments))
   }
 }

@@ -7,7 +7,7 @@ import Printable
 import VaultClient
 import VaultFS
 
-extension VaultAddress {
+extension Address {
   /// Reaches the vault, mounted or not, and lets go of it whatever happens.
   func ask(_ command: String, _ body: (ReachedVault) throws -> Void) throws {
     let vault = try reach(purpose: "used by `fsctl \(command)`")
@@ -19,15 +19,16 @@ extension VaultAddress {
   }
 }
 
-/// A file inside a mount: where it is in the vault, and whom to ask.
-struct FilePlace {
-  let vault: ReachedVault
-  let path: VaultPath
-  var service: any VaultService { vault.service }
+/// `PATH [--vault VAULT]`, of what is about one file.
+struct FileAddress: ParsableArguments, Address {
+  @Argument(help: "The file, inside a mount; with --vault, its path from the vault's root.", completion: .file(), transform: Path.argument) var path: Path
+  @OptionGroup var folder: FolderOption
 
-  init(_ given: Path) throws {
-    vault = try ReachedVault(inside: given)
-    path = vault.place ?? .root
+  func reach(purpose: String?) throws -> ReachedVault { try folder.reach(path, purpose: purpose) }
+
+  /// - Parameter body: gets the vault, and the file's place in it.
+  func ask(_ command: String, _ body: (ReachedVault, VaultPath) throws -> Void) throws {
+    try ask(command) { vault in try body(vault, vault.place ?? .root) }
   }
 }
 
@@ -35,17 +36,22 @@ struct FilePlace {
 struct TargetOption: ParsableArguments {
   @Option(help: "Where it shall come, inside the same vault; by default where it was.", completion: .file(), transform: Path.argument) var to: Path?
 
-  /// - Parameter body: takes it back; nil: to where it was.
+  /// - Parameter request: what takes it back, to where it was where that is nil.
   /// - Parameter tell: says that it is back.
   /// - Throws: also where some of it is not kept any more; all else is back then.
-  func restoring(in vault: ReachedVault, asJSON json: Bool, _ body: (VaultPath?) throws -> RestoreAnswer, tell: (RestoreAnswer) throws -> Void = { _ in }) throws {
+  func restoring<Request: VaultRequest>(in vault: ReachedVault, asJSON json: Bool, _ request: (VaultPath?) throws -> Request, tell: (RestoreAnswer) throws -> Void = { _ in }) throws
+  where Request.Answer == RestoreAnswer {
     let target = try to.map(vault.place(of:)), answer: RestoreAnswer
-    do { answer = try body(target) } catch let error as ServiceError {
+    Interruption.hear()
+    let line = ProgressLine("taking back")
+    defer { line.end() }
+    do { answer = try vault.service.ask(request(target), line.receiver(interrupted: "interrupted: nothing of it is back, unless all of it was by then") { _ in }) } catch let error as ServiceError {
       var words = error.message
       if let to, let target { words = vault.naming(error, target, to).message }
       if error.code == .alreadyExists { words += to == nil ? "; say where it shall come with --to PATH" : "; give another PATH with --to" }
       throw Failure(words)
     }
+    line.end()
     if json { try say(asJSON(RestoreLine(answer))) } else { try tell(answer) }
     let restored = answer.restored
     guard restored.missing > 0 else { return }

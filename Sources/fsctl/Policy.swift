@@ -22,7 +22,8 @@ extension Versions {
     @Option(help: "Changes within so long after a version began belong to it.") var window: String?
     @Option(help: ArgumentHelp("Let the oldest go where the past alone needs more than so many bytes, such as 50G; or `none`.", valueName: "size")) var limit: String?
     @Flag(inversion: .prefixedNo, help: "Keep something of the past at all.") var keep: Bool?
-    @Flag(help: "One JSON object, ages in seconds.") var json = false
+    @Flag(help: "Only say how much would be forgotten.") var dryRun = false
+    @Flag(help: "One JSON object, ages in seconds; with --dry-run, how many versions (`nodes`) and `names`.") var json = false
 
     func run() throws {
       try address.ask("versions policy") { vault in
@@ -35,18 +36,30 @@ extension Versions {
         policy.window = try seconds(window) ?? policy.window
         policy.limit = try limit.map(bytes) ?? policy.limit
         policy.isOn = keep ?? policy.isOn
+        if dryRun { return try tellExpiring(under: policy, in: vault) }
         if policy != before {
           policy = try vault.service.ask(HistoryPolicyRequest(policy))
           for warning in Self.warnings(policy) { complain("warning: \(warning)") }
-          if policy.limit > 0, policy.limit != before.limit, let held = try vault.service.ask(StatsRequest()).historyBytes, held > policy.limit {
-            complain("""
-              warning: the past alone needs \(human(held)): its oldest versions are forgotten from now on, until it is within \(human(policy.limit)); \
-              `fsctl versions policy --limit none` ends that, and what a pin or a snapshot holds stays
-              """)
+          if policy.limit != before.limit, let words = try excess(over: policy.limit, in: vault) {
+            complain("warning: \(words) from now on; `fsctl versions policy --limit none` ends that, and what a pin or a snapshot holds stays")
           }
         }
         try say(json ? asJSON(policy) : text(policy))
       }
+    }
+
+    private func tellExpiring(under policy: HistoryPolicy, in vault: ReachedVault) throws {
+      let found = try vault.service.ask(ExpiringRequest(under: policy))
+      if json { return try say(asJSON(found)) }
+      for warning in Self.warnings(policy) { complain("warning: \(warning)") }
+      try say("\(found.nodes) versions and \(found.names) former names would be forgotten at once")
+      if let words = try excess(over: policy.limit, in: vault) { try say(words) }
+    }
+
+    /// What a limit does at once; nil where that is nothing.
+    private func excess(over limit: UInt64, in vault: ReachedVault) throws -> String? {
+      guard limit > 0, let held = try vault.service.ask(StatsRequest()).historyBytes, held > limit else { return nil }
+      return "the past alone needs \(human(held)): its oldest versions are forgotten until it is within \(human(limit))"
     }
 
     private func seconds(_ text: String?) throws -> UInt32? {

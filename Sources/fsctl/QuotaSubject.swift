@@ -31,7 +31,7 @@ struct QuotaSubjectArguments: ParsableArguments {
     let named = try namedAccount()
     if isNeeded, named == nil, tree == nil, vault == nil { throw Failure("say whose limit: --user U, --group G, --tree PATH or --vault; `fsctl quota --help` has examples", code: 2) }
     let reached = try reach("used by `fsctl \(command)`")
-    do { try body(reached.service, try named ?? holder(in: reached), reached.place) } catch {
+    do { try body(reached.service, named ?? holder(in: reached), reached.place) } catch {
       try? reached.end()
       throw error
     }
@@ -43,7 +43,7 @@ struct QuotaSubjectArguments: ParsableArguments {
     // `--vault ~/files` may well be meant for what is mounted there.
     let mounts = MountTable.read()
     if tree == nil, let mount = mounts.holding(try folder.resolved(mounts)), mount.isVault { return try ReachedVault(inside: folder) }
-    return try ReachedVault(folder: folder, purpose: purpose)
+    return try ReachedVault(folder: folder, purpose: purpose, at: tree)
   }
 
   private func namedAccount() throws -> QuotaHolder? {
@@ -51,12 +51,8 @@ struct QuotaSubjectArguments: ParsableArguments {
     return try group.map { .group(try Account.group($0)) }
   }
 
-  private func holder(in reached: ReachedVault) throws -> QuotaHolder? {
-    if let tree {
-      guard folder != nil else { return .tree(.path(reached.place ?? .root)) }
-      guard let place = VaultPath(tree.bytes) else { throw Failure("\(tree) is no path from a vault's root: it has `..`, or is too long", code: 2) }
-      return .tree(.path(place))
-    }
+  private func holder(in reached: ReachedVault) -> QuotaHolder? {
+    if tree != nil { return .tree(.path(reached.place ?? .root)) }
     return vault == nil ? nil : .vault
   }
 }

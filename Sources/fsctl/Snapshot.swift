@@ -16,7 +16,7 @@ struct SnapshotCommand: ParsableCommand {
   struct Create: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Make a snapshot of now, of the directory PATH and all below it.")
     @Argument(help: "Its name.") var name: String
-    @OptionGroup var address: VaultAddress
+    @OptionGroup var address: PlaceAddress
     @Flag(help: "One JSON object: what was made.") var json = false
     func run() throws {
       try address.ask("snapshot create") { vault in
@@ -60,7 +60,7 @@ struct SnapshotCommand: ParsableCommand {
         directory is, which only says in which vault; `.` is the working directory alone.
         """)
     @Argument(help: "The snapshot's name.") var name: String
-    @OptionGroup var address: VaultAddress
+    @OptionGroup var address: PlaceAddress
     @OptionGroup var target: TargetOption
     @Flag(help: "One JSON object: what came back, and where.") var json = false
 
@@ -69,7 +69,7 @@ struct SnapshotCommand: ParsableCommand {
         let snapshot = try vault.service.snapshot(name)
         let (path, start) = try place(in: vault, of: snapshot)
         if address.path == nil, !json { complain("taking back all of \(vault.name(of: path))") }
-        try target.restoring(in: vault, asJSON: json) { try vault.service.ask(RestoreRequest(path, at: .operation(snapshot.moment), to: $0, from: start)) }
+        try target.restoring(in: vault, asJSON: json) { RestoreRequest(path, at: .operation(snapshot.moment), to: $0, from: start) }
       }
     }
 
@@ -80,6 +80,10 @@ struct SnapshotCommand: ParsableCommand {
         // All of it, wherever it was.
         if let given = given ?? snapshot.formerPath { return (given, .init(directory: snapshot.directory, depth: given.names.count)) }
         throw Failure("the snapshot `\(printable(snapshot.name))` is of \(snapshot.place); give the PATH where all of it shall come back")
+      }
+      // What was made of it when it was taken back may be elsewhere: by the path that it had, it comes back there.
+      if let given, let former = snapshot.formerPath, !given.names.starts(with: directory.names), given.names.starts(with: former.names) {
+        return (given, .init(directory: snapshot.directory, depth: former.names.count))
       }
       let path = given ?? directory
       guard path.names.starts(with: directory.names) else {

@@ -18,7 +18,7 @@ struct Stats: ParsableCommand {
       its past need of the stored content. That is looked up node by node, and holds also what others need. What nothing needs any more is nobody's. Others than root and the vault's owner are shown what df(1) shows them, what is theirs, and directories that they may read.
       """)
 
-  @OptionGroup var address: VaultAddress
+  @OptionGroup var address: PlaceAddress
   @Option(help: "Also what this user owns: a name or a number.") var user: String?
   @Option(help: "Also what this group owns.") var group: String?
   @Flag(help: "One JSON object, sizes in bytes.") var json = false

@@ -16,7 +16,7 @@ struct Trash: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "List what was deleted at PATH and below it, newest first: its number, when, and where it was, or `…` where you may not look.",
       discussion: "Without a PATH, what was deleted in the whole vault.")
-    @OptionGroup var address: VaultAddress
+    @OptionGroup var address: PlaceAddress
     @Option(help: ArgumentHelp("Only the newest so many.", valueName: "count")) var limit: Int?
     @Flag(help: "One JSON object a line.") var json = false
 
@@ -51,22 +51,28 @@ struct Trash: ParsableCommand {
           fsctl trash restore ~/files/report     by where it was: what was deleted there last
         """)
     @Argument(help: ArgumentHelp("Its number in the list, or the path it had.", valueName: "number-or-path"), completion: .file(), transform: Path.argument) var what: Path
-    @OptionGroup var address: VaultAddress
+    @OptionGroup var address: PlaceAddress
     @OptionGroup var target: TargetOption
     @Flag(help: "One JSON object: what came back, and where.") var json = false
 
     func run() throws {
       if let number = UInt64("\(what)") { return try address.ask("trash restore") { try restore(number, in: $0) } }
-      guard address.path == nil, address.vault == nil else { throw Failure("\(what) is no number of the trash; give the path that was deleted alone, or a number of `fsctl trash list`", code: 2) }
-      let place = try FilePlace(what)
+      guard address.path == nil else { throw Failure("\(what) is no number of the trash; give the path that was deleted alone, or a number of `fsctl trash list`", code: 2) }
+      var address = address
+      address.path = what
+      try address.ask("trash restore") { vault in try restore(newest(at: vault.place ?? .root, in: vault), in: vault) }
+    }
+
+    /// What was deleted there last.
+    private func newest(at place: VaultPath, in vault: ReachedVault) throws -> UInt64 {
       var newest: TrashItem?
-      _ = try place.service.ask(TrashRequest(), Receiver(item: { if newest == nil, $0.fullPath.flatMap({ VaultPath($0) }) == place.path { newest = $0 } }))
+      _ = try vault.service.ask(TrashRequest(), Receiver(item: { if newest == nil, $0.fullPath.flatMap({ VaultPath($0) }) == place { newest = $0 } }))
       guard let newest else { throw Failure("nothing in the trash was at \(what); `fsctl trash list` shows what there is. What was in a directory that was deleted comes back with it, or by `fsctl versions restore`") }
-      try restore(newest.id, in: place.vault)
+      return newest.id
     }
 
     private func restore(_ number: UInt64, in vault: ReachedVault) throws {
-      try target.restoring(in: vault, asJSON: json) { try vault.service.ask(RestoreTrashRequest(number, to: $0)) } tell: { try say("\(vault.name(of: $0.path)) is back") }
+      try target.restoring(in: vault, asJSON: json) { RestoreTrashRequest(number, to: $0) } tell: { try say("\(vault.name(of: $0.path)) is back") }
     }
   }
 
@@ -83,7 +89,8 @@ struct Trash: ParsableCommand {
           throw Failure("\(path) is a directory in a vault, and all of the vault's trash would be emptied; give the vault's mount point if you mean that", code: 2)
         }
         let answer = try vault.service.ask(EmptyTrashRequest(isDry: dryRun))
-        try say(json ? asJSON(answer) : "\(answer.items) \(dryRun ? "would be forgotten" : "forgotten")")
+        let held = answer.held.map { $0 > 0 ? "; \($0) held by snapshots or pins" : "" } ?? ""
+        try say(json ? asJSON(answer) : "\(answer.items) \(dryRun ? "would be forgotten" : "forgotten")\(held)")
       }
     }
   }

@@ -21,14 +21,15 @@ struct Versions: ParsableCommand {
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the versions of a file, the present one first; also of one that is gone.")
-    @Argument(help: "The file, inside a mount.", completion: .file(), transform: Path.argument) var path: Path
+    @OptionGroup var file: FileAddress
     @Flag(help: "One JSON object a version.") var json = false
 
     func run() throws {
-      let place = try FilePlace(path)
-      var rows = FileVersion.listing()
-      try place.service.versions(of: place.path) { version in if json { try say(asJSON(VersionLine(version))) } else { try rows.add(version.row) } }
-      if !json { try rows.end() }
+      try file.ask("versions list") { vault, path in
+        var rows = FileVersion.listing()
+        _ = try vault.service.ask(VersionsRequest(path), Receiver(item: { version in if json { try say(asJSON(VersionLine(version))) } else { try rows.add(version.row) } }))
+        if !json { try rows.end() }
+      }
     }
   }
 
@@ -38,8 +39,11 @@ struct Versions: ParsableCommand {
     @Flag(help: "One JSON object.") var json = false
 
     func run() throws {
-      let place = try FilePlace(which.path), version = try place.service.version(of: place.path, at: which.moment)
-      try say(json ? asJSON(VersionLine(version)) : version.lines)
+      let moment = try which.moment
+      try which.file.ask("versions show") { vault, path in
+        let version = try vault.service.readVersion(of: path, at: moment) { _ in }
+        try say(json ? asJSON(VersionLine(version)) : version.lines)
+      }
     }
   }
 
@@ -48,8 +52,8 @@ struct Versions: ParsableCommand {
     @OptionGroup var which: VersionArguments
 
     func run() throws {
-      let place = try FilePlace(which.path)
-      try place.service.readVersion(of: place.path, at: which.moment) { try writeAll($0, to: 1) }
+      let moment = try which.moment
+      try which.file.ask("versions cat") { vault, path in try vault.service.readVersion(of: path, at: moment) { try writeAll($0, to: 1) } }
     }
   }
 
@@ -59,12 +63,12 @@ struct Versions: ParsableCommand {
     @Argument(help: "The other version; by default the present one.") var other: String?
 
     func run() throws {
-      let place = try FilePlace(which.path), folder = try TemporaryFolder()
+      let folder = try TemporaryFolder(), moments = [try which.moment, try other.map(moment(of:)) ?? moment(of: "now")]
       defer { folder.remove() }
-      let moments = [try which.moment, try other.map(moment(of:)) ?? moment(of: "now")]
-      for (name, moment) in zip(["a", "b"], moments) { try folder.write(name) { take in _ = try place.service.readVersion(of: place.path, at: moment, take) } }
-      let name = "\(place.path)"
-      try run(folder, labels: ["a\(name) (\(which.version))", "b\(name) (\(other ?? "now"))"])
+      try which.file.ask("versions diff") { vault, path in
+        for (name, moment) in zip(["a", "b"], moments) { try folder.write(name) { take in try vault.service.readVersion(of: path, at: moment, take) } }
+        try run(folder, labels: ["a\(path) (\(which.version))", "b\(path) (\(other ?? "now"))"])
+      }
     }
 
     private func run(_ folder: TemporaryFolder, labels: [String]) throws {
@@ -91,46 +95,49 @@ struct Versions: ParsableCommand {
     @Flag(help: "One JSON object: what came back, and where.") var json = false
 
     func run() throws {
-      let place = try FilePlace(which.path), moment = try which.moment
-      try target.restoring(in: place.vault, asJSON: json) { try place.service.ask(RestoreRequest(place.path, at: moment, to: $0)) }
+      let moment = try which.moment
+      try which.file.ask("versions restore") { vault, path in
+        try target.restoring(in: vault, asJSON: json) { RestoreRequest(path, at: moment, to: $0) }
+      }
     }
   }
 
   struct Pin: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Keep a version whatever its age.")
     @OptionGroup var which: VersionArguments
-    func run() throws {
-      let place = try FilePlace(which.path)
-      _ = try place.service.ask(PinRequest(place.path, at: which.moment, true))
-    }
+    func run() throws { try which.pin(true, "versions pin") }
   }
   struct Unpin: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Keep a version no longer than the policy says.")
     @OptionGroup var which: VersionArguments
-    func run() throws {
-      let place = try FilePlace(which.path)
-      _ = try place.service.ask(PinRequest(place.path, at: which.moment, false))
-    }
+    func run() throws { try which.pin(false, "versions unpin") }
   }
 
   struct Prune: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Forget all versions of a file but the present one, and those that a pin or a snapshot holds.")
-    @Argument(help: "The file, inside a mount.", completion: .file(), transform: Path.argument) var path: Path
+    @OptionGroup var file: FileAddress
     @Flag(help: "Only say how many it would be.") var dryRun = false
     @Flag(help: "One JSON object: how many `versions`.") var json = false
 
     func run() throws {
-      let place = try FilePlace(path), answer = try place.service.ask(PruneRequest(place.path, isDry: dryRun))
-      try say(json ? asJSON(answer) : "\(answer.versions) versions \(dryRun ? "would go" : "are gone")")
+      try file.ask("versions prune") { vault, path in
+        let answer = try vault.service.ask(PruneRequest(path, isDry: dryRun))
+        try say(json ? asJSON(answer) : "\(answer.versions) version\(answer.versions == 1 ? "" : "s") \(dryRun ? "would go" : answer.versions == 1 ? "is gone" : "are gone")")
+      }
     }
   }
 }
 
 /// `PATH VERSION`.
 struct VersionArguments: ParsableArguments {
-  @Argument(help: "The file, inside a mount.", completion: .file(), transform: Path.argument) var path: Path
+  @OptionGroup var file: FileAddress
   @Argument(help: "A version's number, or a moment at which it stood.") var version: String
   var moment: MomentAddress { get throws { try fsctl.moment(of: version) } }
+
+  func pin(_ isPinned: Bool, _ command: String) throws {
+    let moment = try moment
+    try file.ask(command) { vault, path in _ = try vault.service.ask(PinRequest(path, at: moment, isPinned)) }
+  }
 }
 
 func moment(of text: String) throws -> MomentAddress {
@@ -142,13 +149,8 @@ func moment(of text: String) throws -> MomentAddress {
 }
 
 extension VaultService {
-  func versions(of path: VaultPath, _ take: @escaping (FileVersion) throws -> Void) throws { _ = try ask(VersionsRequest(path), Receiver(item: take)) }
-
-  func version(of path: VaultPath, at moment: MomentAddress) throws -> FileVersion {
-    try ask(ReadVersionRequest(path, at: moment), Receiver(bytes: { _ in }))
-  }
   @discardableResult
-  func readVersion(of path: VaultPath, at moment: MomentAddress, _ take: @escaping (RawSpan) throws -> Void) throws -> FileVersion {
+  fileprivate func readVersion(of path: VaultPath, at moment: MomentAddress, _ take: @escaping (RawSpan) throws -> Void) throws -> FileVersion {
     try ask(ReadVersionRequest(path, at: moment), Receiver(bytes: take))
   }
 }

@@ -25,7 +25,7 @@ extension MountTests {
     @Test func `every command has help, and wrong use ends with 2`() throws {
       for command in ["", "sync", "stats", "top", "quota", "quota set", "quota show", "quota list", "quota remove", "check", "scrub"] { #expect(try succeed("\(fsctl) \(command) --help").contains("USAGE: fsctl"), "\(command)") }
       #expect(try succeed("\(fsctl) --version").contains("fsctl") && !succeed("\(fsctl) --help").contains("man-page"))
-      for wrong in ["sync a b", "stats a --vault b", "top --interval 0", "top --interval x", "stats ''", "stats --vault ''"] { try fails("cd / && \(fsctl) \(wrong)", code: 2, saying: "sage") }
+      for wrong in ["sync a b", "sync a --vault b", "gc a --vault b", "top --interval 0", "top --interval x", "stats ''", "stats --vault ''"] { try fails("cd / && \(fsctl) \(wrong)", code: 2, saying: "sage") }
       try fails("\(fsctl) help nonsense", code: 2, saying: "nonsense", "stats")
     }
 

@@ -52,6 +52,29 @@ extension MountTests {
       }
     }
 
+    @Test func `a place in a vault that is not mounted is a path from its root`() throws {
+      try run { home in
+        let p = home.point, v = "--vault \(home.vault)"
+        try succeed("mkdir \(p)/d; echo one > \(p)/d/f; echo two > \(p)/d/f; echo 1 > \(p)/g; rm \(p)/g")
+        // While it is mounted, too; and a path inside the mount is still that.
+        for place in ["d/f", "/d/f", "\(p)/d/f"] { #expect(try lines("\(fsctl) versions list \(place) \(v) --json").first?["size"] as? Int == 4, "\(place)") }
+        try home.unmount()
+        let versions = try lines("\(fsctl) versions list d/f \(v) --json"), first = try #require(versions.first { $0["size"] as? Int == 4 && $0["isPresent"] as? Bool == false }?["id"] as? Int)
+        #expect(try succeed("\(fsctl) versions cat d/f \(first) \(v)") == "one\n" && succeed("\(fsctl) versions diff d/f \(first) \(v) | tail -2") == "-one\n+two\n")
+        #expect(try succeed("\(fsctl) versions show d/f \(first) \(v)").contains("until"))
+        try succeed("\(fsctl) versions pin d/f \(first) \(v) && \(fsctl) versions unpin d/f \(first) \(v)")
+        try succeed("\(fsctl) versions restore d/f \(first) \(v) && \(fsctl) trash restore /g \(v) && \(fsctl) snapshot create s d \(v)")
+        try fails("\(fsctl) trash restore /g \(v)", saying: "nothing in the trash was at /g")
+        #expect(try succeed("\(fsctl) snapshot list \(v) | cut -f 3") == "/d\n" && succeed("\(fsctl) stats d \(v)").contains("/d"))
+        // A policy is tried before it is set.
+        let gone = try lines("\(fsctl) versions policy --no-keep --dry-run --json \(v)")[0]
+        #expect(gone["nodes"] as? Int ?? 0 > 1 && gone["names"] as? Int ?? 0 > 0, "\(gone)")
+        #expect(try succeed("\(fsctl) versions policy \(v)").contains("everything   for a day") && succeed("\(fsctl) versions policy --dry-run \(v)") == "0 versions and 0 former names would be forgotten at once\n")
+        try home.mount()
+        #expect(try succeed("cat \(p)/d/f \(p)/g") == "one\n1\n")
+      }
+    }
+
     @Test func `taking back a tree tells how much came, and what is not kept`() throws {
       try run { home in
         let p = home.point

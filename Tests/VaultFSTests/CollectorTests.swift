@@ -51,6 +51,10 @@ struct CollectorTests {
       let done = try home.collect()
       #expect(done.chunks >= dry.chunks * 99 / 100)
       let after = try packBytes(home)
+      // Whoever is killed now has not counted twice, or what is gone.
+      let frames = home.vault.status().counters.frameBytes
+      try opening(try home.copy()) { vault in #expect(vault.status().counters.frameBytes == frames) }
+      #expect(frames <= home.vault.status().storedBytes)
       // Without the dead nothing is smaller than a vault that never had them.
       let never = try Home.run { other in
         for (name, content) in all.sorted(by: { $0.key < $1.key }) { try other.vault.makeFile(name, content) }

@@ -47,6 +47,37 @@ struct DamageTests {
     }
   }
 
+  @Test func `a damaged page of the database takes what is on it, whoever meets it, and no more`() throws {
+    try Home.run { home in
+      var random = Random(seed: 31)
+      let contents = (0..<400).map { _ in random.bytes(3000) }
+      for (index, content) in contents.enumerated() { try home.vault.makeFile("\(index)", content) }
+      try home.close()
+      let copy = try home.copy()
+      try flipInPlace("\(copy)/metadata.db", at: try aLeaf(of: "chunk", in: copy) * 4096 + 2000)
+      try home.open()
+      try opening(copy) { vault in
+        // Whoever writes what is there already looks where it is.
+        for (index, content) in contents.enumerated() { _ = try? vault.makeFile("again-\(index)", content) }
+        vault.frames.removeAll()
+        let whole = contents.indices.filter { index in (try? vault.contents(of: try #require(try vault.find("\(index)")).inode)) == contents[index] }
+        #expect(300..<400 ~= whole.count, "\(whole.count)")
+        let names = try? vault.names(in: .root)
+        #expect(names?.count ?? 0 >= 400)
+      }
+    }
+  }
+
+  /// The number, from 0, of a page with rows of a table.
+  private func aLeaf(of table: String, in vault: String) throws -> Int {
+    let root = try #require(try Database(lookingAt: "\(vault)/metadata.db", withLog: false).integer("SELECT rootpage FROM sqlite_schema WHERE name = '\(table)'"))
+    let file = try stored("\(vault)/metadata.db"), page = Array(file[(Int(root) - 1) * 4096..<Int(root) * 4096])
+    // (SQLite's file format: an interior page, its header, pointers to cells, each beginning with the number of the page below.)
+    #expect(page[0] == 5, "it has too few rows")
+    let cell = Int(page[12]) << 8 | Int(page[13])
+    return page[cell..<cell + 4].reduce(0) { $0 << 8 | Int($1) } - 1
+  }
+
   /// A segment is durable by name before anything refers to it: no power cut takes it away.
   @Test func `a segment that is missing is damage, and nothing is thrown away for it`() throws {
     try Home.run { home in

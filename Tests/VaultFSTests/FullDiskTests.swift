@@ -10,7 +10,7 @@ import Testing
 
   /// SQLite reports it as any other error of a disk, and a vault that met that would be read-only.
   @Test func `a quota that ends in the database is a full disk`() {
-    let write: Int32 = 10 | 3 << 8, flush: Int32 = 10 | 4 << 8, open: Int32 = 14, page: Int32 = 10 | 32 << 8
+    let write: Int32 = 10 | 3 << 8, flush: Int32 = 10 | 4 << 8, open: Int32 = 14, page = PageChecksums.damagedPage
     for code in [write, flush, open] {
       for system in [ENOSPC, EDQUOT] { #expect(isFull(Database.error(code, system: system, "disk I/O error", "/v")), "\(code) \(system)") }
       #expect(!isFull(Database.error(code, system: EIO, "disk I/O error", "/v")))

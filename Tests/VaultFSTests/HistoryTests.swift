@@ -147,6 +147,14 @@ struct HistoryTests {
       #expect(try sizes(name).contains(3) && sizes(name).contains(2) && sizes(name, 4001) == sizes(name))
       try vault.unlink(name, in: .root)
       #expect(try sizes(name).contains(3) && sizes(name, 4001).isEmpty, "of what is gone others see nothing")
+      // What is gone is told as what is there: all that it was.
+      let old = [UInt8]("old"), new = [UInt8]("new")
+      try vault.makeFile("old", [4, 4, 4, 4])
+      try vault.rewrite("old", [5, 5, 5, 5, 5])
+      try vault.rename(old, in: .root, to: new, in: .root, mode: .noReplace)
+      let there = try sizes(new)
+      try vault.unlink(new, in: .root)
+      #expect(try Set(there) == [5, 4] && Set(sizes(new)) == [5, 4] && Set(sizes(old)) == [5, 4])
     }
   }
 

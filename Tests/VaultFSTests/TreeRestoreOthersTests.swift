@@ -39,6 +39,39 @@ struct TreeRestoreOthersTests {
     }
   }
 
+  @Test func `a tree whose taking back is ended before it is done is what it was`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t")
+      try vault.keepEverything()
+      for index in 0..<600 { try vault.makeFile("\(index)", in: tree, []) }
+      let then = vault.present
+      for index in 0..<600 { try vault.unlink([UInt8]("\(index)"), in: tree) }
+      try vault.makeFile("new", in: tree, [1])
+      let before = try presentTree(of: vault), trash = try vault.trash()
+      // While it is compared; while it is put together.
+      for end in ["compared", "made"] {
+        var options = RestoreOptions()
+        options.progress = { [cancellation = options.cancellation] progress in
+          switch progress {
+          case .compared: if end == "compared" { cancellation.cancel() }
+          case .made: if end == "made" { cancellation.cancel() }
+          }
+        }
+        refused(.interrupted, end) { _ = try vault.restoreTree(tree, at: then, options) }
+        #expect(try presentTree(of: vault).mapValues(\.content) == before.mapValues(\.content) && vault.trash() == trash, "\(end)")
+        options.cancellation = Cancellation()
+        options.cancellation.cancel()
+        refused(.interrupted, end) {
+          var restored = Restored()
+          try vault.revive(tree, at: then, as: [UInt8]("copy"), in: .root, &restored, options)
+        }
+        #expect(try presentTree(of: vault).mapValues(\.content) == before.mapValues(\.content) && vault.trash() == trash, "\(end)")
+      }
+      #expect(try vault.restoreTree(tree, at: then).nodes == 601)
+      try home.reopen()
+    }
+  }
+
   @Test func `a tree that others take away while it is taken back leaves nothing that cannot be done again`() throws {
     try Home.run { home in
       let vault = home.vault, place = try vault.makeDirectory("place")

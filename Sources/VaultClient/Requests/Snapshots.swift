@@ -60,18 +60,23 @@ public struct SnapshotReport: Codable, Sendable {
   public var directory: UInt64
   /// Where it is, or what was made of it when it was taken back; nil where it is not there any more, or not for whoever asks to know.
   public var path: VaultPath?
-  /// Where it was, where it is not there any more.
+  /// Where it was, where it is not there any more, or what is there was made of it.
   public var formerPath: VaultPath?
 
   init(_ snapshot: Snapshot, in vault: Vault, for peer: Peer) throws {
     (name, moment, second, directory) = (snapshot.name, snapshot.moment, snapshot.second, snapshot.directory)
     let inode = InodeNumber(directory), then = LSN(moment)
     guard let living = try vault.living(inode) else {
-      if try vault.mayReach(inode, at: then, peer.viewer) { formerPath = try vault.path(of: inode, at: then).flatMap { VaultPath($0) } }
+      formerPath = try former(inode, at: then, vault, peer)
       return
     }
+    if living != inode { formerPath = try former(inode, at: then, vault, peer) }
     guard let path = try vault.path(of: living).flatMap({ VaultPath($0) }) else { return }
     if peer.isAdministrator || (try? peer.find(path, in: vault, followingLast: false))?.inode == living { self.path = path }
+  }
+
+  private func former(_ inode: InodeNumber, at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> VaultPath? {
+    try vault.mayReach(inode, at: moment, peer.viewer) ? try vault.path(of: inode, at: moment).flatMap { VaultPath($0) } : nil
   }
 }
 
@@ -115,13 +120,13 @@ public struct RestoreTrashRequest: VaultRequest {
     guard id < .max, let item = try host.vault.trash(before: id + 1).items.first(where: { $0.id == id }), peer.isAdministrator || item.user == peer.user else {
       throw ServiceError(.notFound, "nothing in the trash has the number \(id); `fsctl trash list` shows what there is")
     }
-    let moment = try host.vault.momentBefore(item)
-    try peer.mustOwnAll(below: InodeNumber(item.inode), at: moment, in: host.vault)
+    let vault = host.vault, moment = try vault.momentBefore(item)
+    try peer.mustOwnAll(below: InodeNumber(item.inode), at: moment, in: vault)
     guard try target != nil || peer.mayKnowPlace(of: item, in: host.vault) else {
       throw ServiceError(.notPermitted, "the directory it was in is where you may not look now; say where it shall come with --to PATH")
     }
     guard let path = target ?? VaultPath((item.place ?? []) + [0x2F] + item.name) else { throw ServiceError(.nameTooLong, "the path it had is too long; say where it shall come with --to PATH") }
-    return RestoreAnswer(path: path, restored: try peer.revive(InodeNumber(item.inode), at: moment, to: path, in: host.vault))
+    return RestoreAnswer(path: path, restored: try peer.restoring(answer) { try peer.revive(InodeNumber(item.inode), at: moment, to: path, in: vault, $0) })
   }
 }
 
@@ -134,9 +139,12 @@ public struct EmptyTrashRequest: VaultRequest {
 
   public struct Answer: Codable, Sendable {
     public var items: Int
+    /// What a snapshot or a pin holds, and is not forgotten.
+    public var held: Int?
   }
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Answer {
-    Answer(items: try host.vault.emptyTrash(isDry: isDry))
+    let (items, held) = try host.vault.emptyTrash(isDry: isDry)
+    return Answer(items: items, held: held)
   }
 }
 
@@ -151,6 +159,19 @@ public struct HistoryPolicyRequest: VaultRequest {
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> HistoryPolicy {
     if let policy { try host.vault.setHistoryPolicy(policy) }
     return host.vault.historyPolicy
+  }
+}
+
+/// What a policy would forget at once. Changes nothing.
+public struct ExpiringRequest: VaultRequest {
+  public static let name = "expiring"
+  public static let command = "fsctl versions policy"
+  public static let access = Access.administrators
+  public var policy: HistoryPolicy
+  public init(under policy: HistoryPolicy) { self.policy = policy }
+
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Expiring {
+    try host.vault.countExpiring(under: policy)
   }
 }
 

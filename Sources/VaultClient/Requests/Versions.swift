@@ -56,12 +56,16 @@ extension Peer {
     guard maySearch(try vault.lastProtection(of: parent)) else { throw ServiceError(.notPermitted, "\(path): you may not search its directory") }
     let now = isThere ? try vault.lookup(name, in: parent) : nil
     if let now {
-      if now.mode & S_IFMT == S_IFDIR { throw ServiceError(.isADirectory, "\(path) is a directory; versions are of files. `.vaultfs/at/TIME` at the root of the mount shows a directory as it was") }
       guard mayRead(try vault.protection(of: now.inode)) else { throw ServiceError(.notPermitted, "\(path): you may not read it") }
     }
     let all = try vault.versions(named: name, in: parent, for: viewer)
-    guard !all.isEmpty else { throw ServiceError(.notFound, "\(path): nothing is known of a file of that name") }
-    return all
+    guard all.isEmpty else { return all }
+    switch now.map({ $0.mode & S_IFMT }) {
+    case S_IFDIR: throw ServiceError(.isADirectory, "\(path) is a directory; versions are of files. `.vaultfs/at/TIME` at the root of the mount shows a directory as it was")
+    case S_IFLNK: throw ServiceError(.notSupported, "\(path) is a symlink; versions are of files: name the path that it leads to")
+    case .some(let type) where type != S_IFREG: throw ServiceError(.notSupported, "\(path) is no file with content; versions are of files")
+    default: throw ServiceError(.notFound, "\(path): nothing is known of a file of that name")
+    }
   }
 
   /// The directory that a path's last name is, or was, in: where none is there, the one that was there last.
@@ -79,7 +83,7 @@ extension Peer {
     }
     for name in names[leads...] {
       guard maySearch(try vault.lastProtection(of: at)) else { throw ServiceError(.notPermitted, "\(path): you may not search a directory on the way there") }
-      guard let gone = try vault.goneDirectory(named: name, in: at) else { throw ServiceError(.notFound, "\(path): nothing is known of its directory") }
+      guard let gone = try vault.goneDirectory(named: name, in: at, for: viewer) else { throw ServiceError(.notFound, "\(path): nothing is known of its directory") }
       at = gone.inode
     }
     return (at, false)
@@ -161,24 +165,29 @@ public struct RestoreRequest: VaultRequest {
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> RestoreAnswer {
     let vault = host.vault, moment = try moment.moment(in: vault)
-    return RestoreAnswer(path: target ?? path, restored: try restore(at: moment, vault, peer))
+    return RestoreAnswer(path: target ?? path, restored: try peer.restoring(answer) { try restore(at: moment, vault, peer, $0) })
   }
 
-  private func restore(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> Restored {
+  private func restore(at moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
     if let directory = try wasDirectory(at: moment, vault, peer) {
       let names = try peer.mustOwnAll(below: directory, at: moment, in: vault)
       if target == nil, names > Self.namesMax { throw tooMany }
-      return if let target { try peer.revive(directory, at: moment, to: target, in: vault) } else { try inPlace(directory, moment, vault, peer) }
+      return if let target { try peer.revive(directory, at: moment, to: target, in: vault, options) } else { try inPlace(directory, moment, vault, peer, options) }
+    }
+    if let now = try? peer.find(path, in: vault, followingLast: false), now.mode & S_IFMT == S_IFDIR, (try? fileVersion(at: moment, vault, peer)) == nil {
+      throw ServiceError(.notFound, "\(path) was no directory then, or what it was is not kept any more, and nothing was changed; `.vaultfs/at/TIME` at the root of the mount shows what was where")
     }
     let version = try fileVersion(at: moment, vault, peer), inode = InodeNumber(version.inode), id = LSN(version.id)
-    try peer.mustOwn(version.user, path)
+    guard peer.isAdministrator || version.user == peer.user else {
+      throw ServiceError(.notPermitted, "\(path): it was another's then, and comes back as that: for its owner, root and the vault's owner. A copy of your own is `fsctl versions cat PATH VERSION > COPY`")
+    }
     try peer.mustBeGiveable(inode, at: id, in: vault)
-    if let target { return try peer.revive(inode, at: id, to: target, in: vault) }
-    guard let now = try? peer.find(path, in: vault, followingLast: false) else { return try peer.revive(inode, at: id, to: path, in: vault) }
+    if let target { return try peer.revive(inode, at: id, to: target, in: vault, options) }
+    guard let now = try? peer.find(path, in: vault, followingLast: false) else { return try peer.revive(inode, at: id, to: path, in: vault, options) }
     guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
     try peer.mustOwn(now.user, path)
     do throws(VaultError) {
-      try vault.restore(now.inode, from: inode, at: id, keepsPrivileges: peer.isAdministrator)
+      try vault.restore(now.inode, from: inode, at: id, options)
     } catch { throw ServiceError(error, of: "\(path)", in: vault) }
     return Restored(nodes: 1)
   }
@@ -189,16 +198,16 @@ public struct RestoreRequest: VaultRequest {
     ServiceError(.notPermitted, "\(path): there are more than \(Self.namesMax) names directly in it, and others would wait for their replacing; take it back elsewhere with --to PATH, or have root or the vault's owner do it")
   }
 
-  private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer) throws -> Restored {
+  private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
     let now = try? peer.find(path, in: vault, followingLast: false)
     // It may be one that was made when this one, or one above it, was taken back before.
-    guard let now else { return try peer.revive(directory, at: moment, to: path, in: vault) }
+    guard let now else { return try peer.revive(directory, at: moment, to: path, in: vault, options) }
     guard try now.inode == directory || vault.isSuccessor(now.inode, of: directory) || wasHere(directory, moment, now, vault) else {
       throw ServiceError(.alreadyExists, "\(path) is another one than \(try words(directory, moment, vault)), and nothing was changed")
     }
     // What is in it now gives way.
     if try peer.mustOwnAll(below: now.inode, at: vault.present, in: vault) > Self.namesMax { throw tooMany }
-    do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment, keepsPrivileges: peer.isAdministrator) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+    do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment, options) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
   }
 
   /// Whether a directory that is gone was where another one is now: that becomes what it was.
@@ -225,8 +234,13 @@ public struct RestoreRequest: VaultRequest {
     try node(at: moment, vault, peer).flatMap { $0.mode & S_IFMT == S_IFDIR ? $0.inode : nil }
   }
 
-  /// What the path led to.
+  /// What the path led to; nil where that is not kept, or the peer might not have gone there.
   private func node(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> NodeInfo? {
+    // Of a directory on the way the past may be forgotten, though that of what was in it is kept.
+    do { return try walk(at: moment, vault, peer) } catch VaultError.notFound { return nil }
+  }
+
+  private func walk(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> NodeInfo? {
     // A directory by its number is for those who need not go the way to it.
     let start = peer.isAdministrator ? start : nil
     var at = try vault.info(start.map { InodeNumber($0.directory) } ?? .root, at: moment)
@@ -240,8 +254,18 @@ public struct RestoreRequest: VaultRequest {
 }
 
 extension Peer {
+  /// Takes something back in a thread of its own; ends it where nobody waits for it any more.
+  func restoring<Item>(_ answer: Receiver<Item>, _ work: @escaping @Sendable (RestoreOptions) throws -> Restored) throws -> Restored {
+    let options = RestoreOptions(keepsPrivileges: isAdministrator)
+    return try LongWork.run(options.cancellation, answer) { tell in
+      var options = options
+      options.progress = { tell(Progress($0)) }
+      return try work(options)
+    }
+  }
+
   /// Makes what was anew under a path that nothing has.
-  func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault) throws -> Restored {
+  func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault, _ options: RestoreOptions) throws -> Restored {
     guard let name = target.names.last else { throw ServiceError(.alreadyExists, "/ is there already") }
     let parent: NodeInfo
     do { parent = try find(target.parent, in: vault) } catch let error as ServiceError where error.code == .notFound {
@@ -250,7 +274,7 @@ extension Peer {
     let protection = try vault.protection(of: parent.inode)
     guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
     var restored = Restored()
-    do throws(VaultError) { try vault.revive(inode, at: moment, as: name, in: parent.inode, keepsPrivileges: isAdministrator, &restored) } catch {
+    do throws(VaultError) { try vault.revive(inode, at: moment, as: name, in: parent.inode, &restored, options) } catch {
       if case .alreadyExists = error { throw ServiceError(.alreadyExists, "\(target) exists already; nothing was changed") }
       throw ServiceError(error, of: "\(target)", in: vault)
     }
@@ -297,6 +321,15 @@ extension Peer {
   }
 }
 
+extension Progress {
+  fileprivate init(_ progress: RestoreProgress) {
+    switch progress {
+    case .compared(let names): self.init("comparing, \(names) names", done: names)
+    case .made(let nodes): self.init("\(nodes) files and directories are made", done: nodes)
+    }
+  }
+}
+
 /// Holds a version whatever the policy says, or not any more.
 public struct PinRequest: VaultRequest {
   public static let name = "pin"
@@ -330,7 +363,10 @@ public struct PruneRequest: VaultRequest {
     for version in before { try peer.mustOwn(version.user, path) }
     let listed = Dictionary(grouping: before, by: \.inode).mapValues { Set($0.map(\.id)) }
     var going: Set<UInt64> = []
+    let present = before.first { $0.died == nil }?.inode
     for (inode, ids) in listed {
+      // What has another name now has its past there.
+      if inode != present, try host.vault.living(InodeNumber(inode)) == InodeNumber(inode) { continue }
       // What is not in the list is not theirs to forget: it was another's, or is of another path.
       let others = try host.vault.versions(of: InodeNumber(inode)).filter { $0.died != nil && !ids.contains($0.id) }
       if others.isEmpty { going.insert(inode) } else if others.contains(where: { !peer.isAdministrator && $0.user != peer.user }) {

@@ -34,7 +34,7 @@ enum LongWork {
         return try outcome.get()
       }
       usleep(nap)
-      nap = min(nap * 2, napMax)
+      nap = min(nap + nap / 4, napMax)
       if failure != nil || ContinuousClock.now - told < beat { continue }
       told = .now
       do {

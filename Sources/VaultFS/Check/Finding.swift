@@ -52,6 +52,7 @@ public struct Finding: Codable, Hashable, Sendable {
     case quotaTree = "quota-tree"
     // Containers
     case containerChunks = "container-chunks"
+    case containerFrames = "container-frames"
     case containerMissing = "container-missing"
     case containerNumber = "container-number"
     case baseKept = "base-kept"
@@ -144,7 +145,7 @@ extension Finding.Kind {
     case .nodeRecord, .nodeNumber, .nodeEpoch, .rootMissing, .xattrOwner, .manifestPage, .manifestOrder, .manifestChunk, .manifestPart, .pageOwner, .chunkNumber,
       .pastInterval, .pastOverlap, .pastRecord, .pastOwner, .pastChunk, .journalPosition, .journalEpoch, .quotaTree,
       .databasePage, .databaseStructure, .viewStale: .rebuild
-    case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .usageTree, .usageOwner, .containerChunks, .containerNumber: .count
+    case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .usageTree, .usageOwner, .containerChunks, .containerFrames, .containerNumber: .count
     case .containerMissing: .markAll
     case .chunkPlace, .chunkFrame, .chunkNamed, .frameBase, .chunkContent: .mark
     case .baseKept, .baseNoted, .frameDamaged: .keep

@@ -93,15 +93,24 @@ extension Vault {
   /// Whether a viewer may come to a directory as the tree was at a moment: search every one above it.
   public func mayReach(_ directory: InodeNumber, at moment: LSN, _ viewer: Viewer) throws(VaultError) -> Bool {
     if viewer.isAdministrator { return true }
-    return try lock.withLock { () throws(VaultError) in
-      var at = directory, seen: Set<InodeNumber> = []
-      while at != .root {
-        // A damaged past may go in a circle.
-        guard seen.insert(at).inserted, let node = try metadata.node(at, at: moment), let above = try metadata.node(node.parent, at: moment),
-          viewer.may(.search, try metadata.protection(of: above)) else { return false }
-        at = node.parent
-      }
-      return true
+    return try lock.withLock { () throws(VaultError) in try reaches(directory, at: moment, viewer) }
+  }
+
+  /// Whether they may also look up what is in it. `lock` is held.
+  func maySearch(_ directory: InodeNumber, at moment: LSN, _ viewer: Viewer) throws(VaultError) -> Bool {
+    if viewer.isAdministrator { return true }
+    guard let node = try metadata.node(directory, at: moment), viewer.may(.search, try metadata.protection(of: node)) else { return false }
+    return try reaches(directory, at: moment, viewer)
+  }
+
+  private func reaches(_ directory: InodeNumber, at moment: LSN, _ viewer: Viewer) throws(VaultError) -> Bool {
+    var at = directory, seen: Set<InodeNumber> = []
+    while at != .root {
+      // A damaged past may go in a circle.
+      guard seen.insert(at).inserted, let node = try metadata.node(at, at: moment), let above = try metadata.node(node.parent, at: moment),
+        viewer.may(.search, try metadata.protection(of: above)) else { return false }
+      at = node.parent
     }
+    return true
   }
 }

@@ -51,6 +51,8 @@ public enum VaultError: Error, Sendable {
   case directoryInUse(path: String, detail: String)
   case owned(path: String, by: String)
   case closed
+  /// Somebody ended it before it was done.
+  case interrupted
 }
 
 extension VaultError: CustomStringConvertible {
@@ -78,7 +80,7 @@ extension VaultError: CustomStringConvertible {
     case .crossesLimit: "a file that is elsewhere, too, cannot get a name in a directory with a limit of its own; copy it"
     case .readOnly(let reason): "the vault is read-only: \(reason)"
     case .diskFull: "the disk that holds the vault is full: less than \(Limits.reserveBytes >> 20) MiB are left there, which are kept back so that deleting goes on; delete something there or give it more space"
-    case .quotaExceeded(let subject): "the quota of \(subject) is used up; delete something there, or raise the limit (`fsctl quota set`)"
+    case .quotaExceeded(let subject): "the quota of \(subject) has no room for that; delete something there, or raise the limit (`fsctl quota set`)"
     case .disk(let operation, let path, let code): "cannot \(operation) \(path): \(systemMessage(code))\(Self.wayOut(of: code))"
     case .chunkDamaged(let detail): "stored data is damaged: \(detail)"
     case .journalDamaged(let detail): "the journal is damaged: \(detail)"
@@ -94,6 +96,7 @@ extension VaultError: CustomStringConvertible {
     case .directoryInUse(let path, let detail): "\(path): \(detail)"
     case .owned(let path, let owner): "\(path) is in use by \(printable(owner.utf8)); one process owns a vault at a time: unmount it there first"
     case .closed: "the vault is closed"
+    case .interrupted: "it was ended before it was done"
     }
   }
 }
@@ -102,7 +105,7 @@ extension VaultError {
   /// What to do where the system's words leave it open.
   private static func wayOut(of code: Int32) -> String {
     switch code {
-    case EACCES, EPERM: "; it must be this user's: run this as the one it belongs to, or as root"
+    case EACCES, EPERM: "; it must be this user's, or in a place where they may write: choose one of theirs, or run this as the one it belongs to"
     case ENOSPC, EDQUOT: "; delete something on that disk, or give it more space"
     case EROFS: "; make that file system writable, or choose another place"
     default: ""

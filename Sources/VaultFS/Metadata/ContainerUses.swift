@@ -1,13 +1,16 @@
-// Which containers may go: how many chunks are read from each, and which the optimiser leaves as they are.
+// Which containers may go: how many chunks are read from each, and which the optimiser leaves as they are; and what they cost.
 //
 // What must stay true:
 // 1. A container's count is the number of rows of `chunk` that name it; both change in the same transaction.
-// 2. A container is kept from before a frame in another one that names it as base is in the view.
+// 2. What the frames in a container take ends with it: a container that is forgotten costs nothing.
+// 3. A container is kept from before a frame in another one that names it as base is in the view.
 // Part of the view's state: in memory as a whole (a container is tens of megabytes), written with every commit.
 
 struct ContainerUses {
   private struct Use {
     var chunks: Int64 = 0
+    /// Bytes of the frames in it.
+    var frames: UInt64 = 0
     /// The optimiser wrote it, or frames need it as base, or a look at it promised nothing.
     var isKept = false
     /// Plain bytes in it that nothing refers to any more, as far as was noticed.
@@ -16,20 +19,33 @@ struct ContainerUses {
     var bases: Set<ContainerNumber> = []
   }
   /// More than a container can hold; shares of it can be reckoned.
-  private static let deadMax: Int64 = 1 << 50
+  private static let bytesMax: Int64 = 1 << 50
   private var uses: [ContainerNumber: Use] = [:]
   private var changed: Set<ContainerNumber> = []
 
   init() {}
 
   init(_ database: Database) throws(VaultError) {
-    let select = try database.prepare("SELECT number, chunks, kept, dead, bases FROM container")
+    let select = try database.prepare("SELECT number, chunks, kept, dead, bases, frames FROM container")
     while try select.step() {
-      guard select.integer(1) >= 0, (0..<Self.deadMax) ~= select.integer(3) else { throw .databaseDamaged(detail: "\(database.path): the row of container \(select.integer(0))") }
+      guard select.integer(1) >= 0, [3, 5].allSatisfy({ (0..<Self.bytesMax) ~= select.integer($0) }) else { throw .databaseDamaged(detail: "\(database.path): the row of container \(select.integer(0))") }
       var reader = unsafe ByteReader(select.raw(4)), bases: Set<ContainerNumber> = []
       while !reader.isAtEnd, let base = try? reader.varint() { bases.insert(ContainerNumber(base)) }
-      uses[ContainerNumber(select.unsigned(0))] = Use(chunks: select.integer(1), isKept: select.integer(2) != 0, dead: select.unsigned(3), bases: bases)
+      uses[ContainerNumber(select.unsigned(0))] = Use(chunks: select.integer(1), frames: select.unsigned(5), isKept: select.integer(2) != 0, dead: select.unsigned(3), bases: bases)
+      frames &+= select.unsigned(5)
     }
+  }
+
+  /// Bytes of all frames.
+  private(set) var frames: UInt64 = 0
+  func frames(in number: ContainerNumber) -> UInt64 { uses[number]?.frames ?? 0 }
+  /// Frames of so many bytes were written to `number`, or are not there any more for those who ask what is stored.
+  mutating func addFrames(_ bytes: Int, to number: ContainerNumber) {
+    if bytes == 0 { return }
+    let old = frames(in: number), new = UInt64(clamping: Int64(clamping: old) + Int64(bytes))
+    uses[number, default: Use()].frames = new
+    frames = frames &- old &+ new
+    changed.insert(number)
   }
 
   /// Whether something is read from `number`, or may be: then it must stay.
@@ -70,14 +86,16 @@ struct ContainerUses {
   mutating func removeBase(_ base: ContainerNumber, of number: ContainerNumber) {
     if uses[number]?.bases.remove(base) != nil { changed.insert(number) }
   }
-  /// Forgets those that nothing is read from and that are not there: whoever removed them was killed before it was noted.
-  mutating func forgetGone(_ isThere: (ContainerNumber) -> Bool) {
-    for (number, use) in uses where use.chunks == 0 && number != .none && !isThere(number) { forget(number) }
+  /// Forgets those that nothing is read from and that have no frames any more: whoever removed them, or made archives of them, was
+  /// killed before it was noted.
+  mutating func forgetGone(_ hasFrames: (ContainerNumber) -> Bool) {
+    for (number, use) in uses where use.chunks == 0 && number != .none && !hasFrames(number) { forget(number) }
   }
   /// Those that something is read from.
   var inUse: [ContainerNumber] { uses.filter { $0.value.chunks > 0 && $0.key != .none }.keys.sorted() }
   /// It is gone.
   mutating func forget(_ number: ContainerNumber) {
+    frames &-= frames(in: number)
     uses[number] = nil
     changed.insert(number)
   }
@@ -92,6 +110,7 @@ struct ContainerUses {
         var bases = ByteWriter(capacity: 8 * use.bases.count)
         for base in use.bases.sorted() { bases.varint(base.value) }
         statements.writeContainer.bind(5, copying: bases.bytes)
+        statements.writeContainer.bind(6, use.frames)
         try statements.writeContainer.run()
       } else {
         statements.deleteContainer.bind(1, number.value)

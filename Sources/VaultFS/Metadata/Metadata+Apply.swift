@@ -47,7 +47,7 @@ extension Metadata {
         try change(parent, lsn)
         try keep(row, of: parent.inode, endingWith: lsn, isDeleted: true)
       }
-      if try isLoss(row, of: node, in: parent) { try noteDeleted(row, from: try placeTold(of: parent), lsn, aside: try setAside(row, in: parent)) }
+      if try isLoss(row, of: node, in: parent) { try noteDeleted(row, from: try placeTold(of: parent), lsn, aside: try whenSetAside(row, in: parent)) }
       try deleteEntry(row, in: parent)
       try endStaging(node)
       try release(node, row.cookie, from: parent, drops: drops, time, lsn, isDeleted: true)

@@ -92,7 +92,7 @@ extension Metadata {
       state.counters.chunks &+= 1
       state.counters.uniqueBytes &+= Int64(chunk.length)
     }
-    if isNew, container != ContainerNumber.none { state.counters.frameBytes &+= Int64(frame.totalLength) }
+    if isNew, container != ContainerNumber.none { state.containers.addFrames(frame.totalLength, to: container) }
   }
 
   struct ChunkRow {

@@ -138,7 +138,7 @@ extension Metadata {
   }
 
   /// Which operation took from its place what `died` deleted; zero where that did it itself.
-  func setAside(beforeDeletedBy died: LSN) throws(VaultError) -> LSN {
+  func whenSetAside(beforeDeletedBy died: LSN) throws(VaultError) -> LSN {
     let select = try database.prepare("SELECT aside FROM trash WHERE died = ?")
     select.bind(1, died.value)
     return try select.step() ? LSN(select.unsigned(0)) : .zero
@@ -251,21 +251,6 @@ extension Metadata {
     select.bind(1, inode.value)
     while try select.step() { try add(past(inode, select.bytes(1), until: LSN(select.unsigned(0))), LSN(select.unsigned(0))) }
     return found
-  }
-
-  /// The nodes that had a name before, each with the times it did, in their order.
-  func pastStays(under name: [UInt8], in parent: InodeNumber) throws(VaultError) -> [InodeNumber: [Range<LSN>]] {
-    let (first, end) = cookies(of: name)
-    let select = try database.prepare("SELECT name, inode, born, died FROM past_entry WHERE parent = ? AND cookie >= ? AND cookie < ? ORDER BY died")
-    select.bind(1, parent.value)
-    select.bind(2, first)
-    select.bind(3, end)
-    var stays: [InodeNumber: [Range<LSN>]] = [:]
-    while try select.step() {
-      let born = LSN(select.unsigned(2)), died = LSN(select.unsigned(3))
-      if unsafe select.raw(0).elementsEqual(name), born < died { stays[InodeNumber(select.unsigned(1)), default: []].append(born..<died) }
-    }
-    return stays
   }
 
   func snapshots() throws(VaultError) -> [Snapshot] { try snapshots("ORDER BY lsn", nil) }

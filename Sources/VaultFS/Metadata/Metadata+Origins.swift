@@ -29,9 +29,10 @@ extension Metadata {
     return found
   }
 
-  /// A node with a name that goes on from one that is gone: the one in its place, else the newest; nil where there is none.
+  /// A node with a name that goes on from one that is gone: the one in its place, else the newest; nil where there is none. What was
+  /// made while the other was there is a copy of it, and no more.
   func successor(of inode: InodeNumber) throws(VaultError) -> InodeNumber? {
-    let select = try database.prepare("SELECT inode FROM origin WHERE source = ? ORDER BY inode DESC")
+    let select = try database.prepare("SELECT inode FROM origin WHERE source = ?1 AND made >= ifnull((SELECT max(died) FROM trash WHERE inode = ?1), 0) ORDER BY inode DESC")
     var waiting = [inode], seen: Set<InodeNumber> = [inode], newest: InodeNumber?
     while let source = waiting.popLast(), seen.count < Self.chainMax {
       select.bind(1, source.value)
@@ -144,7 +145,7 @@ extension Metadata {
   }
 
   /// The operation that put a name in `parent` aside, with all around it; zero where it is in no staging directory.
-  func setAside(_ row: EntryRow, in parent: Node) throws(VaultError) -> LSN {
+  func whenSetAside(_ row: EntryRow, in parent: Node) throws(VaultError) -> LSN {
     guard let way = try stagingPlace(of: parent)?.way, !way.isEmpty else { return .zero }
     if way.count == 1 { return row.born }
     let select = try database.prepare("SELECT born FROM entry WHERE inode = ? AND type = \(S_IFDIR)")

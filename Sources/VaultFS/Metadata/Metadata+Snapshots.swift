@@ -57,35 +57,46 @@ extension Metadata {
 extension Metadata {
   /// Forgets what no kept moment sees of the past of the nodes in `range`, and of the names in these directories.
   func expire(_ range: Range<UInt64>, now: Int64) throws(VaultError) {
-    try noteKeptMoments(now)
+    try noteKeptMoments(state.history, now)
     state.expired = now
-    try forget(range, through: try horizon(now))
+    try forget(range, through: try horizon(state.history, now))
   }
 
-  /// Whether `expire` would forget something. Changes nothing.
-  func expires(_ range: Range<UInt64>, now: Int64) throws(VaultError) -> Bool {
-    try noteKeptMoments(now)
-    let horizon = try horizon(now)
-    for sql in [Self.forgettingNodes, Self.forgettingNames] {
-      let select = try database.prepare(sql.replacing("DELETE", with: "SELECT 1", maxReplacements: 1) + " LIMIT 1")
-      defer { select.reset() }
-      select.bind(1, range.lowerBound)
-      select.bind(2, range.upperBound)
-      select.bind(3, horizon.value)
-      if try select.step() { return true }
+  /// What `expire` would forget under a policy. Changes nothing.
+  /// - Parameter most: where it is enough to know that there are so many.
+  func countExpiring(_ range: Range<UInt64>, under policy: HistoryPolicy? = nil, now: Int64, most: UInt64 = .max) throws(VaultError) -> Expiring {
+    let policy = policy ?? state.history
+    try noteKeptMoments(policy, now)
+    let horizon = try horizon(policy, now)
+    func count(_ forgetting: String) throws(VaultError) -> UInt64 {
+      let rows = forgetting.replacing("DELETE", with: "SELECT 1", maxReplacements: 1)
+      let select = try database.prepare("SELECT count(*) FROM (\(rows) LIMIT ?4)")
+      for (index, value) in [range.lowerBound, range.upperBound, horizon.value, min(most, UInt64(Int64.max))].enumerated() { select.bind(Int32(index) + 1, value) }
+      return try select.step() ? select.unsigned(0) : 0
     }
-    return false
+    return Expiring(nodes: try count(Self.forgettingNodes), names: try count(Self.forgettingNames))
   }
 
   /// The operation up to which not everything is kept.
-  private func horizon(_ now: Int64) throws(VaultError) -> LSN {
-    state.history.isOn ? try lsn(atEndOf: now - Int64(state.history.all)) : state.applied
+  private func horizon(_ policy: HistoryPolicy, _ now: Int64) throws(VaultError) -> LSN {
+    policy.isOn ? try lsn(atEndOf: now - Int64(policy.all)) : state.applied
   }
 
   /// Forgets what ended with the operation `horizon` or before, but for what snapshots and pins hold.
   func forgetAll(_ range: Range<UInt64>, through horizon: LSN) throws(VaultError) {
-    try noteKeptMoments(nil)
+    try noteKeptMoments(nil, 0)
     try forget(range, through: horizon)
+  }
+
+  /// Whether a snapshot or a pin holds what a node was last, before it was deleted.
+  func isLastHeld(_ inode: InodeNumber) throws(VaultError) -> Bool {
+    try noteKeptMoments(nil, 0)
+    let select = try database.prepare("""
+      SELECT EXISTS (SELECT 1 FROM kept WHERE lsn >= n.born AND lsn < n.died) OR EXISTS (SELECT 1 FROM pin WHERE inode = n.inode AND lsn >= n.born AND lsn < n.died)
+      FROM past_node AS n WHERE inode = ? ORDER BY died DESC LIMIT 1
+      """)
+    select.bind(1, inode.value)
+    return try select.step() && select.integer(0) != 0
   }
 
   private func forget(_ range: Range<UInt64>, through horizon: LSN) throws(VaultError) {
@@ -103,14 +114,15 @@ extension Metadata {
   }
 
   /// Fills the table `kept` of this connection: the moments of which the past is kept.
-  /// - Parameter now: seconds since 1970; nil: only those of snapshots.
-  private func noteKeptMoments(_ now: Int64?) throws(VaultError) {
-    if now == nil, knowsSnapshots { return }
-    knowsSnapshots = now == nil
+  /// - Parameter policy: nil: only those of snapshots.
+  /// - Parameter now: seconds since 1970.
+  private func noteKeptMoments(_ policy: HistoryPolicy?, _ now: Int64) throws(VaultError) {
+    if policy == nil, knowsSnapshots { return }
+    knowsSnapshots = policy == nil
     try database.execute("CREATE TEMP TABLE IF NOT EXISTS kept (lsn INTEGER PRIMARY KEY); DELETE FROM kept; INSERT INTO kept SELECT DISTINCT lsn FROM snapshot")
-    guard let now, state.history.isOn else { return }
+    guard let policy, policy.isOn else { return }
     let insert = try database.prepare("INSERT OR IGNORE INTO kept VALUES (?)")
-    for second in state.history.momentsKept(at: now) {
+    for second in policy.momentsKept(at: now) {
       insert.bind(1, try lsn(atEndOf: second).value)
       try insert.run()
     }
@@ -128,6 +140,7 @@ extension Metadata {
     """
     DELETE FROM past_entry WHERE parent >= ?1 AND parent < ?2 AND died <= ?3
       AND NOT EXISTS (SELECT 1 FROM kept WHERE lsn >= past_entry.born AND lsn < past_entry.died)
+      AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.inode = past_entry.inode AND pin.lsn >= past_entry.born AND pin.lsn < past_entry.died)
     """
   private static let forgetting = [
     forgettingNodes, forgettingNames,

@@ -13,6 +13,15 @@ public struct Counters: Sendable {
   public var frameBytes: Int64 = 0
 }
 
+extension Metadata.State {
+  /// With what the frames take, which each container counts.
+  var counted: Counters {
+    var all = counters
+    all.frameBytes = Int64(clamping: containers.frames)
+    return all
+  }
+}
+
 extension Metadata {
   private struct Field {
     let key: String
@@ -49,9 +58,8 @@ extension Metadata {
     Field("history_limit", numberEnd, { $0.history.limit }, { $0.history.limit = $1 }),
     Field("history_bytes", numberEnd, { $0.historyBytes }, { $0.historyBytes = $1 }),
     Field("nodes", numberEnd, { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
-    // Clones can make a sum that wraps; and a kill in the optimiser's work lets it count that twice.
+    // Clones can make a sum that wraps.
     Field("logical_bytes", nil, { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),
-    Field("frame_bytes", nil, { UInt64(bitPattern: $0.counters.frameBytes) }, { $0.counters.frameBytes = Int64(bitPattern: $1) }),
     Field("chunks", numberEnd, { UInt64(bitPattern: $0.counters.chunks) }, { $0.counters.chunks = Int64(bitPattern: $1) }),
     Field("unique_bytes", numberEnd, { UInt64(bitPattern: $0.counters.uniqueBytes) }, { $0.counters.uniqueBytes = Int64(bitPattern: $1) }),
   ]
@@ -192,7 +200,7 @@ struct Statements {
     deleteChunk = try db.prepare("DELETE FROM chunk WHERE number = ?")
     insertChunk = try db.prepare("INSERT INTO chunk (number, id, length, crc, container, frame, frame_length, offset) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
     moveChunk = try db.prepare("UPDATE chunk SET container = ?, frame = ?, frame_length = ?, offset = ? WHERE number = ?")
-    writeContainer = try db.prepare("INSERT OR REPLACE INTO container (number, chunks, kept, dead, bases) VALUES (?, ?, ?, ?, ?)")
+    writeContainer = try db.prepare("INSERT OR REPLACE INTO container (number, chunks, kept, dead, bases, frames) VALUES (?, ?, ?, ?, ?, ?)")
     deleteContainer = try db.prepare("DELETE FROM container WHERE number = ?")
     insertOrphan = try db.prepare("INSERT OR IGNORE INTO orphan (inode) VALUES (?)")
     deleteOrphan = try db.prepare("DELETE FROM orphan WHERE inode = ?")

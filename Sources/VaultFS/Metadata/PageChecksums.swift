@@ -4,7 +4,8 @@
 // Why: SQLite notices few flipped bits by itself; four of ten give wrong rows and no error. Its log has checksums of
 // its own, so pages are stamped when they enter the database file, at a checkpoint, and checked when they are read
 // from it.
-// What must stay true: a page that fails its check is never handed to SQLite (SQLITE_IOERR_DATA); a database whose
+// What must stay true: a page that fails its check is never handed to SQLite, which is told that the database is damaged there (an
+// input error would end the whole open transaction, and with it all that can be read); a database whose
 // header does not reserve the eight bytes is refused before it is used (`isProtected`).
 
 internal import CSQLite
@@ -12,6 +13,8 @@ import Glibc
 
 enum PageChecksums {
   static let vfsName = "vaultfs"
+  /// What SQLite is told of a page that fails its check; its own are smaller.
+  static let damagedPage = SQLITE_CORRUPT | 77 << 8
   /// Bytes at the end of each page.
   static let reservedBytes: Int32 = 8
   private static let reservedOffset = 20
@@ -90,7 +93,7 @@ private enum CheckedFile {
     unsafe table.pointee.xRead = { file, buffer, count, offset in
       let code = unsafe inner(file!).pointee.pMethods.pointee.xRead(inner(file!), buffer, count, offset)
       guard code == SQLITE_OK, isPage(count, offset) else { return code }
-      return unsafe isSound(UnsafeRawBufferPointer(start: buffer, count: Int(count)), at: offset) ? SQLITE_OK : SQLITE_IOERR | 32 << 8  // SQLITE_IOERR_DATA
+      return unsafe isSound(UnsafeRawBufferPointer(start: buffer, count: Int(count)), at: offset) ? SQLITE_OK : PageChecksums.damagedPage
     }
     unsafe table.pointee.xWrite = { file, buffer, count, offset in
       guard isPage(count, offset) else { return unsafe inner(file!).pointee.pMethods.pointee.xWrite(inner(file!), buffer, count, offset) }

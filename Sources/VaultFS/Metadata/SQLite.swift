@@ -60,8 +60,8 @@ import Printable
     }.joined()
   }
 
-  /// The error that ended an open transaction by itself (SQLite does so after many): what it held is gone from here,
-  /// so nothing is read or written any more. The journal has it all.
+  /// The error that ended an open transaction by itself (SQLite does so after many), or that left it half done: what it held is
+  /// gone from here, so nothing is read or written any more. The journal has it all.
   private var lost: VaultError?
   private var isInTransaction = false
 
@@ -77,7 +77,7 @@ import Printable
   func execute(_ sql: String) throws(VaultError) {
     try checkWhole()
     let code = unsafe sqlite3_exec(handle, sql, nil, nil, nil)
-    if code != SQLITE_OK { throw failure(code) }
+    if code != SQLITE_OK { throw failure(code, isChange: true) }
   }
 
   func prepare(_ sql: String) throws(VaultError) -> Statement {
@@ -104,9 +104,10 @@ import Printable
     if code != SQLITE_OK { throw failure(code) }
   }
 
-  func failure(_ code: Int32) -> VaultError {
+  /// - Parameter isChange: of a statement that changes something: where it met damage, half of it may be done.
+  func failure(_ code: Int32, isChange: Bool = false) -> VaultError {
     let error = unsafe Self.error(code, system: sqlite3_system_errno(handle), String(cString: sqlite3_errmsg(handle)), path)
-    if isInTransaction, unsafe sqlite3_get_autocommit(handle) != 0 { lost = error }
+    if isInTransaction, unsafe isChange && code & 0xFF == SQLITE_CORRUPT || sqlite3_get_autocommit(handle) != 0 { lost = error }
     return error
   }
 
@@ -116,7 +117,7 @@ import Printable
   /// - Parameter system: what the operating system said of the last input or output that failed.
   /// - Parameter words: SQLite's; they may hold text of the database.
   static func error(_ code: Int32, system: Int32, _ words: String, _ path: String) -> VaultError {
-    if code == SQLITE_IOERR | 32 << 8 { return .databaseDamaged(detail: "\(path): a page fails its checksum") }
+    if code == PageChecksums.damagedPage { return .databaseDamaged(detail: "\(path): a page fails its checksum") }
     let message = printable(words.utf8)
     return switch code & 0xFF {
     case SQLITE_FULL: .diskFull
@@ -164,7 +165,7 @@ import Printable
     case SQLITE_ROW: return true
     case SQLITE_DONE: return false
     default:
-      let error = database.failure(code)
+      let error = unsafe database.failure(code, isChange: sqlite3_stmt_readonly(handle) == 0)
       unsafe sqlite3_reset(handle)
       throw error
     }

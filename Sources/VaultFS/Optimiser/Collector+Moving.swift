@@ -24,7 +24,7 @@ extension Collector {
     do throws(VaultError) { try writer.sync() } catch { throw vault.lock.withLock { vault.fail(error) } }
     try vault.changeView { metadata throws(VaultError) in
       metadata.state.containers.keep(number)
-      metadata.state.counters.frameBytes &+= Int64(builder.frameBytes)
+      metadata.state.containers.addFrames(builder.frameBytes, to: number)
     }
     try vault.point(to: builder.moves, from: { origins[$0] }) { pause() }
     return Int64(try vault.containers.file(number).size())

@@ -52,8 +52,8 @@ final class Collector {
   private struct Emptied {
     let pack: ContainerNumber
     let dependents: [ContainerNumber]
-    /// Bytes of the file, and how many of them were frames' and how many a new pack took over.
-    let size: Int64, frames: Int, added: Int64
+    /// Bytes of the file, and how many of them a new pack took over.
+    let size: Int64, added: Int64
     let since = monotonicNanoseconds()
   }
 
@@ -206,13 +206,12 @@ final class Collector {
     guard !vault.packs.isUnsettled(pack) else { return }
     let file = try vault.containers.file(pack), size = Int64(try file.size())
     let (chunks, dependents) = vault.lock.withLock { (vault.metadata.state.containers.chunks(in: pack), vault.metadata.state.containers.dependents(of: pack)) }
-    var added: Int64 = 0, frames = 0
+    var added: Int64 = 0
     if chunks > 0 || !dependents.isEmpty {
       added = try move(from: pack, dependents)
     }
     guard vault.lock.withLock({ vault.metadata.state.containers.chunks(in: pack) == 0 }) else { return }
-    _ = try PackScanner.frames(of: file, from: 0, verifyPayload: false) { header, _, _ in frames += header.totalLength }
-    emptied.append(Emptied(pack: pack, dependents: dependents, size: size, frames: frames, added: added))
+    emptied.append(Emptied(pack: pack, dependents: dependents, size: size, added: added))
   }
 
   /// A pack that cannot be removed keeps no other from it; the next collection tries again.
@@ -238,7 +237,6 @@ final class Collector {
       for one in gone {
         metadata.state.containers.forget(one.pack)
         for dependent in one.dependents { metadata.state.containers.removeBase(one.pack, of: dependent) }
-        metadata.state.counters.frameBytes &-= Int64(one.frames)
       }
     }
   }

@@ -185,8 +185,11 @@ final class Optimiser {
     do throws(VaultError) { try builder.pack.sync() } catch { throw vault.lock.withLock { vault.fail(error) } }
     try vault.changeView { metadata in
       for number in builder.needed { metadata.state.containers.keep(number) }
-      if let pack = builder.pack.begun { for base in builder.bases { metadata.state.containers.addBase(base, of: pack) } }
-      metadata.state.counters.frameBytes &+= Int64(builder.frameBytes - builder.movedBytes)
+      if let pack = builder.pack.begun {
+        for base in builder.bases { metadata.state.containers.addBase(base, of: pack) }
+        metadata.state.containers.addFrames(builder.frameBytes, to: pack)
+      }
+      metadata.state.containers.addFrames(-builder.movedBytes, to: container)
     }
     try vault.point(to: builder.moves, from: { _ in container })
     try vault.checkpoint()

@@ -72,7 +72,7 @@ struct TreeDifference {
 extension Vault {
   /// - Parameter isWhole: nothing below is kept: where most of it is another one, that is less to wait for.
   /// - Returns: one that is not complete where it is large.
-  func difference(of directory: InodeNumber, from source: InodeNumber, at moment: LSN, isWhole: Bool) throws(VaultError) -> TreeDifference {
+  func difference(of directory: InodeNumber, from source: InodeNumber, at moment: LSN, isWhole: Bool, _ options: RestoreOptions) throws(VaultError) -> TreeDifference {
     var found = TreeDifference(), next = 0
     found.isWhole = isWhole
     found.pairs = [TreeDifference.Pair(directory: directory, source: source)]
@@ -82,7 +82,9 @@ extension Vault {
       if own.isChanged { found.change(directory, from: source, in: 0, bytes: 0) }
     }
     while next < found.pairs.count {
+      try options.goOn()
       try compare(next, at: moment, isWhole, &found)
+      options.progress(.compared(found.done.nodes))
       next += 1
       if found.isLarge && !isWhole { return found }
     }
@@ -145,7 +147,7 @@ extension Metadata {
   }
 
   /// Whether two nodes of one type have the same content and attributes, but for the times of access and change.
-  fileprivate func isSame(_ a: Node, _ b: Node) throws(VaultError) -> Bool {
+  func isSame(_ a: Node, _ b: Node) throws(VaultError) -> Bool {
     guard (a.mode, a.user, a.group, a.modified, a.size, a.device) == (b.mode, b.user, b.group, b.modified, b.size, b.device), a.target == b.target else { return false }
     let names = try xattrNames(of: a)
     guard Set(names) == Set(try xattrNames(of: b)) else { return false }

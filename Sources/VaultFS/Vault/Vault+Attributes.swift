@@ -39,7 +39,7 @@ extension Vault {
                              accessed: change.accessed, modified: change.modified, changed: time)
       let isChown = change.user != nil || change.group != nil
       if isChown, !node.isDirectory, change.mode == nil, node.mode & (S_ISUID | S_ISGID) != 0 {
-        set.mode = node.mode & 0o7777 & ~privileges(of: node) { _ in true }
+        set.mode = node.mode & 0o7777 & ~privileges(of: node, change.isMember)
       }
       if change.size != nil, set.mode == nil, set.user == nil, set.group == nil, set.accessed == nil, set.modified == nil { return node.info }
       if isChown { try checkQuotas(for: node, user: set.user, group: set.group) }

@@ -32,6 +32,15 @@ public struct FileVersion: Sendable, Hashable, Codable {
   public var isPinned: Bool
 }
 
+/// How much of the past is about to be forgotten.
+public struct Expiring: Sendable, Hashable, Codable {
+  /// Versions: what files, directories and all else were for a while.
+  public var nodes: UInt64 = 0
+  /// Names that directories had.
+  public var names: UInt64 = 0
+  public init(nodes: UInt64 = 0, names: UInt64 = 0) { (self.nodes, self.names) = (nodes, names) }
+}
+
 extension Vault {
   /// The last operation.
   public var present: LSN { lock.withLock { journal.lastLSN } }
@@ -200,7 +209,19 @@ extension Vault {
     let now = now ?? lock.withLock { Int64(journal.now() / 1_000_000_000) }, start = monotonicNanoseconds()
     defer { lock.withLock { (expirySeconds, expiryLooked) = (Int64((monotonicNanoseconds() - start) / 1_000_000_000), now) } }
     // Where nothing is due, nothing is written.
-    try eachPastOfNodes { nodes throws(VaultError) in if try metadata.expires(nodes, now: now) { try perform(.expire(nodes: nodes, now: now)) } }
+    try eachPastOfNodes { nodes throws(VaultError) in if try metadata.countExpiring(nodes, now: now, most: 1) != Expiring() { try perform(.expire(nodes: nodes, now: now)) } }
+  }
+
+  /// What a policy would forget at once, but for what its limit does.
+  public func countExpiring(under policy: HistoryPolicy) throws(VaultError) -> Expiring {
+    let now = lock.withLock { Int64(journal.now() / 1_000_000_000) }
+    var sum = Expiring()
+    try eachPastOfNodes { nodes throws(VaultError) in
+      let found = try metadata.countExpiring(nodes, under: policy, now: now)
+      sum.nodes += found.nodes
+      sum.names += found.names
+    }
+    return sum
   }
 
   /// Calls `body` with the numbers of all nodes that have a past, range by range. `lock` is held for each, and let go between.

@@ -70,7 +70,7 @@ extension Vault {
         try metadata.begin()
         try metadata.forgetHeld()
         vault.abandoned = try metadata.abandonedStaging()
-        metadata.state.containers.forgetGone { containers.kind($0) != nil }
+        metadata.state.containers.forgetGone { [.pack, .segment].contains(containers.kind($0)) }
         vault.notePosition()
         try vault.commit()
       }

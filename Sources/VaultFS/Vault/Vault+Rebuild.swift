@@ -14,6 +14,8 @@ extension Vault {
     let owner = try OwnerLock(vault: path, purpose: "rebuilding it")
     defer { withExtendedLifetime(owner) {} }
     let disk = try RealDisk(path: path)
+    // (A copy with other names is replaced, and they keep it.)
+    do throws(VaultError) { try PlainFile.check("\(path)/\(databaseName)") } catch { if case .misplaced = error { throw error } }
     try rebuild(path, configuration: configuration, disk: disk, lastEnd: try LastEnd(path, disk), log: log, progress: progress)
   }
 

@@ -22,10 +22,25 @@ public struct Restored: Sendable, Hashable, Codable {
   }
 }
 
+/// How something is taken back.
+public struct RestoreOptions: Sendable {
+  /// false: files come without the set-user-ID and set-group-ID bits they had.
+  public var keepsPrivileges = true
+  /// Ends it before anybody sees anything of it; what is done by then stays done.
+  public var cancellation = Cancellation()
+  /// Called now and then, in the thread that takes it back.
+  public var progress: @Sendable (RestoreProgress) -> Void = { _ in }
+  public init(keepsPrivileges: Bool = true) { self.keepsPrivileges = keepsPrivileges }
+
+  func goOn() throws(VaultError) { if cancellation.isCancelled { throw .interrupted } }
+}
+
+/// Of a tree: how many names were compared with what is there; then, how many nodes were made.
+public enum RestoreProgress: Sendable { case compared(UInt64), made(UInt64) }
+
 extension Vault {
   /// A file becomes what it, or another one, was at a moment: content, attributes, mode and owner.
-  /// - Parameter keepsPrivileges: false: without the set-user-ID and set-group-ID bits it had.
-  public func restore(_ inode: InodeNumber, from source: InodeNumber, at moment: LSN, keepsPrivileges: Bool = true) throws(VaultError) {
+  public func restore(_ inode: InodeNumber, from source: InodeNumber, at moment: LSN, _ options: RestoreOptions = RestoreOptions()) throws(VaultError) {
     try checkSpace()
     let file = try open(inode)
     defer { close(file) }
@@ -35,20 +50,22 @@ extension Vault {
         guard let past = try metadata.node(source, at: moment) else { throw .notFound }
         guard past.isRegular else { throw .notSupported }
         if file.node.isDropped { throw .staleNode }
+        // It is that.
+        if try metadata.isSame(file.node, past) { return }
         try checkQuotas(for: file.node, becoming: past)
         changed = try metadata.differences(between: file.node, and: past)
-        try perform(.restore(inode, from: source, moment: moment, attributes: attributes(of: past, keepsPrivileges)))
+        try perform(.restore(inode, from: source, moment: moment, attributes: attributes(of: past, options)))
       }
     } }
     unsafe whenContentChanges?(inode, changed)
   }
 
-  func attributes(of past: Node, _ keepsPrivileges: Bool = true) -> AttributeSet {
-    AttributeSet(mode: mode(of: past, keepsPrivileges) & 0o7777, user: past.user, group: past.group, accessed: past.accessed, modified: past.modified, changed: Self.now())
+  func attributes(of past: Node, _ options: RestoreOptions) -> AttributeSet {
+    AttributeSet(mode: mode(of: past, options) & 0o7777, user: past.user, group: past.group, accessed: past.accessed, modified: past.modified, changed: Self.now())
   }
 
-  private func mode(of past: Node, _ keepsPrivileges: Bool) -> UInt32 {
-    past.isRegular && !keepsPrivileges ? past.mode & ~(S_ISUID | S_ISGID) : past.mode
+  private func mode(of past: Node, _ options: RestoreOptions) -> UInt32 {
+    past.isRegular && !options.keepsPrivileges ? past.mode & ~(S_ISUID | S_ISGID) : past.mode
   }
 
   /// Whether a node had what only root can give: it was a device, or had attributes as file capabilities are.
@@ -69,11 +86,10 @@ extension Vault {
     return try revive(source, at: moment, as: name, in: parent, &restored)
   }
 
-  /// - Parameter keepsPrivileges: false: files come without the set-user-ID and set-group-ID bits they had.
   /// - Parameter restored: what came back.
   @discardableResult
-  public func revive(_ source: InodeNumber, at moment: LSN, as name: [UInt8], in parent: InodeNumber, keepsPrivileges: Bool = true,
-                     _ restored: inout Restored) throws(VaultError) -> InodeNumber {
+  public func revive(_ source: InodeNumber, at moment: LSN, as name: [UInt8], in parent: InodeNumber, _ restored: inout Restored,
+                     _ options: RestoreOptions = RestoreOptions()) throws(VaultError) -> InodeNumber {
     try checkName(name)
     try checkSpace()
     defer { unsafe whenNameChanges?(name, parent) }
@@ -82,14 +98,14 @@ extension Vault {
     let isDirectory = try info(source, at: moment).mode & S_IFMT == S_IFDIR
     try lock.withLock { () throws(VaultError) in try metadata.checkFree(name, in: parent) }
     restored = Restored(nodes: 1)
-    guard isDirectory else { return try reviveOne(source, moment, name, parent, keepsPrivileges: keepsPrivileges) }
-    return try restoring.withLock { () throws(VaultError) in try reviveTree(source, at: moment, as: name, in: parent, keepsPrivileges: keepsPrivileges, &restored) }
+    guard isDirectory else { return try reviveOne(source, moment, name, parent, options) }
+    return try restoring.withLock { () throws(VaultError) in try reviveTree(source, at: moment, as: name, in: parent, options, &restored) }
   }
 
-  private func reviveTree(_ source: InodeNumber, at moment: LSN, as name: [UInt8], in parent: InodeNumber, keepsPrivileges: Bool, _ restored: inout Restored) throws(VaultError) -> InodeNumber {
+  private func reviveTree(_ source: InodeNumber, at moment: LSN, as name: [UInt8], in parent: InodeNumber, _ options: RestoreOptions, _ restored: inout Restored) throws(VaultError) -> InodeNumber {
     let staging = Self.stagingName()
     do throws(VaultError) {
-      var revival = Revival(moment: moment, keepsPrivileges: keepsPrivileges)
+      var revival = Revival(moment: moment, options)
       revival.stages = true
       let inode = try revive(source, as: staging, in: parent, &revival)
       try lock.withLock { () throws(VaultError) in for limit in try limitsAgain(revival.made, onlyOfGone: true) { try perform(limit) } }
@@ -125,18 +141,18 @@ extension Vault {
   /// - Parameter isFree: no limit is asked, and nobody is charged for it by those who ask (`stagedUsage`).
   /// - Parameter watch: does not see it.
   /// - Parameter isStaging: something is put together in it.
-  func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber, isFree: Bool = false, keepsPrivileges: Bool = true, watch: Watch? = nil,
+  func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber, _ options: RestoreOptions, isFree: Bool = false, watch: Watch? = nil,
                  isStaging: Bool = false) throws(VaultError) -> InodeNumber {
     try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       guard let past = try metadata.node(source, at: moment) else { throw .notFound }
       let directory = try metadata.directory(parent)
       if directory.links == 0 { throw .notFound }
       try metadata.checkFree(name, in: parent)
-      let node = NewNode(inode: try metadata.nextInode, mode: mode(of: past, keepsPrivileges), user: past.user, group: past.group,
+      let node = NewNode(inode: try metadata.nextInode, mode: mode(of: past, options), user: past.user, group: past.group,
                          device: past.device, target: past.target, xattrs: [])
       if !isFree { try checkQuotas(user: past.user, group: past.group, home: parent, adding: Usage(bytes: past.allocated, nodes: 1)) }
       try beginEpoch()
-      let set = attributes(of: past, keepsPrivileges)
+      let set = attributes(of: past, options)
       let operation: Operation = isStaging ? .stage(node, parent: parent, name: name, from: source, moment: moment, attributes: set)
         : .revive(node, parent: parent, name: name, from: source, moment: moment, attributes: set)
       if let watch { _ = try watch.pausing { () throws(VaultError) in try perform(operation) } } else { try perform(operation) }

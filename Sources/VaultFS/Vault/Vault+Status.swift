@@ -115,7 +115,7 @@ extension Vault {
                              _ stored: (packs: UInt64, journal: UInt64), _ disk: any Disk) -> VaultStatus {
     VaultStatus(
       path: path, name: configuration.name, id: hex(configuration.id.high) + hex(configuration.id.low), owner: owner, readOnlyReason: reason,
-      counters: state.counters, historyBytes: state.historyBytes, reclaimableBytes: state.containers.dead, operations: operations, packBytes: stored.packs, journalBytes: stored.journal,
+      counters: state.counted, historyBytes: state.historyBytes, reclaimableBytes: state.containers.dead, operations: operations, packBytes: stored.packs, journalBytes: stored.journal,
       databaseBytes: bytes(path, ".", databaseName, disk), unsavedBytes: unsaved, availableBytes: available, quotaWarnings: warnings)
   }
 

@@ -113,11 +113,13 @@ extension Vault {
 
   /// Forgets what was deleted, but for what a snapshot or a pin holds, and for former versions of what is there.
   /// - Parameter isDry: only counts.
-  /// - Returns: how many nodes.
-  public func emptyTrash(isDry: Bool = false) throws(VaultError) -> Int {
-    var gone: Set<InodeNumber> = [], next: UInt64? = UInt64(Int64.max)
+  /// - Returns: how many nodes; and how many are held.
+  public func emptyTrash(isDry: Bool = false) throws(VaultError) -> (forgotten: Int, held: Int) {
+    var gone: Set<InodeNumber> = [], held = 0, next: UInt64? = UInt64(Int64.max)
     while let before = next { next = try lock.withLock { () throws(VaultError) in try findGone(before: before, &gone) } }
-    if isDry { return gone.count }
+    for inode in gone { if try lock.withLock({ () throws(VaultError) in try metadata.isLastHeld(inode) }) { held += 1 } }
+    let count = (forgotten: gone.count - held, held: held)
+    if isDry { return count }
     // A tree has numbers in a row, mostly.
     var range: Range<UInt64> = 0..<0
     for inode in gone.map(\.value).sorted() {
@@ -129,7 +131,7 @@ extension Vault {
       range = inode..<inode + 1
     }
     if !range.isEmpty { try forget(pastOf: range) }
-    return gone.count
+    return count
   }
 
   /// Some of what `emptyTrash` forgets. `lock` is held.
@@ -160,7 +162,7 @@ extension Vault {
   public func momentBefore(_ item: TrashItem) throws(VaultError) -> LSN {
     guard item.mode & S_IFMT == S_IFDIR else { return LSN(item.id &- 1) }
     // What gave way to a tree that was taken back went as a whole.
-    let aside = try lock.withLock { () throws(VaultError) in try metadata.setAside(beforeDeletedBy: LSN(item.id)) }
+    let aside = try lock.withLock { () throws(VaultError) in try metadata.whenSetAside(beforeDeletedBy: LSN(item.id)) }
     if aside > .zero, aside.value < item.id { return LSN(aside.value &- 1) }
     var tree = DeletedTree(item)
     while try lock.withLock({ () throws(VaultError) in try tree.step(metadata) }) {}

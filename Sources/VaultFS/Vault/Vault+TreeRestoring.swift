@@ -30,15 +30,14 @@ extension Vault {
   /// Files that are open and change: their writers wait. (Each is a level of `allQuiescent`.)
   private static let openFilesMax = 1024
 
-  /// - Parameter keepsPrivileges: false: files come without the set-user-ID and set-group-ID bits they had.
   @discardableResult
-  public func restoreTree(_ directory: InodeNumber, from source: InodeNumber? = nil, at moment: LSN, keepsPrivileges: Bool = true) throws(VaultError) -> Restored {
+  public func restoreTree(_ directory: InodeNumber, from source: InodeNumber? = nil, at moment: LSN, _ options: RestoreOptions = RestoreOptions()) throws(VaultError) -> Restored {
     let source = source ?? directory
     try checkSpace()
     guard try info(source, at: moment).mode & S_IFMT == S_IFDIR else { throw .notADirectory }
     return try restoring.withLock { () throws(VaultError) in
       var plans = 0
-      let revival = Revival(moment: moment, isFree: true, keepsPrivileges: keepsPrivileges)
+      let revival = Revival(moment: moment, options, isFree: true)
       while true {
         do throws(VaultError) { if let done = try attempt(directory, from: source, revival, isWhole: plans >= Self.plansMax, &plans) { return done } } catch {
           guard error.isOfOthersAtWork, plans < Self.attemptsMax, try lock.withLock({ () throws(VaultError) in try metadata.isNamed(directory) }) else { throw error }
@@ -64,7 +63,7 @@ extension Vault {
         stagedUsage = [:]
       }
     }
-    var difference = try difference(of: directory, from: source, at: moment, isWhole: isWhole)
+    var difference = try difference(of: directory, from: source, at: moment, isWhole: isWhole, revival.options)
     if difference.isLarge, !isWhole {
       plans = max(plans, Self.plansMax)
       return nil
@@ -72,11 +71,12 @@ extension Vault {
     if difference.isEmpty { return difference.done }
     let name = Self.stagingName()
     do throws(VaultError) {
-      let place = try reviveOne(source, moment, name, directory, isFree: true, watch: watch, isStaging: true)
+      let place = try reviveOne(source, moment, name, directory, revival.options, isFree: true, watch: watch, isStaging: true)
       var staging = Staging(name: name, place: place, revival: revival)
       try stage(difference, &staging, watch)
       var commits = 0, isDone = false
       while !isDone, commits < Self.commitsMax {
+        try revival.options.goOn()
         commits += 1
         guard let outcome = try commit(&difference, staging, isWhole ? nil : watch, at: moment) else { break }
         isDone = outcome
@@ -126,7 +126,7 @@ extension Vault {
       let pair = difference.pairs[number]
       // (What goes aside is told to have been where it was, by what its place was made from.)
       func makePlace(_ kind: String) throws(VaultError) -> InodeNumber {
-        try reviveOne(pair.directory, lock.withLock { metadata.state.applied }, Array("\(kind)\(number)".utf8), staging.place, isFree: true)
+        try reviveOne(pair.directory, lock.withLock { metadata.state.applied }, Array("\(kind)\(number)".utf8), staging.place, staging.revival.options, isFree: true)
       }
       if difference.isWhole || difference.extra[number] != nil { staging.aside[number] = try makePlace("aside-") }
       guard let entries = difference.absent[number] ?? (difference.isWhole ? [] : nil) else { continue }
@@ -186,7 +186,7 @@ extension Vault {
       let node = try metadata.node(inode)
       guard let past = try metadata.node(change.source, at: moment) else { throw .notFound }
       if node.isRegular { differences[inode] = try metadata.differences(between: node, and: past) }
-      let set = attributes(of: past, staging.revival.keepsPrivileges)
+      let set = attributes(of: past, staging.revival.options)
       // First: what it is before anything of this becomes its version.
       steps.append(.restore(inode, from: change.source, moment: moment, attributes: set))
       if node.isDirectory { last.append(.setAttributes(inode, AttributeSet(accessed: set.accessed, modified: set.modified, changed: set.changed))) }

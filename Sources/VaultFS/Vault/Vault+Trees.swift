@@ -8,8 +8,7 @@ struct Revival {
   let moment: LSN
   /// No limit is asked: it takes the place of something.
   var isFree = false
-  /// Files come back with the set-user-ID and set-group-ID bits they had.
-  var keepsPrivileges = true
+  let options: RestoreOptions
   /// The new nodes, by what they were made from.
   var made: [InodeNumber: InodeNumber] = [:]
   /// Nodes that are there still, likewise: they get one more name in the new tree. Those that did.
@@ -21,7 +20,16 @@ struct Revival {
   var stages = false
   var done = Restored()
 
-  init(moment: LSN, isFree: Bool = false, keepsPrivileges: Bool = true) { (self.moment, self.isFree, self.keepsPrivileges) = (moment, isFree, keepsPrivileges) }
+  init(moment: LSN, _ options: RestoreOptions, isFree: Bool = false) { (self.moment, self.options, self.isFree) = (moment, options, isFree) }
+
+  /// How often it is told, and may end: after so many nodes.
+  private static let beat: UInt64 = 256
+  mutating func count() throws(VaultError) {
+    done.nodes += 1
+    guard done.nodes % Self.beat == 0 else { return }
+    try options.goOn()
+    options.progress(.made(done.nodes))
+  }
 }
 
 extension Vault {
@@ -72,9 +80,9 @@ extension Vault {
   }
 
   private func make(_ source: InodeNumber, _ name: [UInt8], _ parent: InodeNumber, _ revival: inout Revival) throws(VaultError) -> InodeNumber {
-    let inode = try reviveOne(source, revival.moment, name, parent, isFree: revival.isFree, keepsPrivileges: revival.keepsPrivileges, isStaging: revival.made.isEmpty && revival.stages)
+    let inode = try reviveOne(source, revival.moment, name, parent, revival.options, isFree: revival.isFree, isStaging: revival.made.isEmpty && revival.stages)
     revival.made[source] = inode
-    revival.done.nodes += 1
+    try revival.count()
     return inode
   }
 

@@ -1,8 +1,8 @@
 // The versions of what is, or was, under a name.
 //
 // What must stay true:
-// 1. The node that has the name now shows all it was, also under other names: history follows renames.
-// 2. A node that had the name before shows what it was while it had it, and nothing it became elsewhere.
+// 1. The node that has the name now, or had it when it went, shows all it was, also under other names: history follows renames.
+// 2. Another node that had the name before shows what it was while it had it, and nothing it became elsewhere.
 // 3. Whoever asks sees of this no more than the modes of then, and the file that is there now, let them.
 
 import Glibc
@@ -21,33 +21,44 @@ extension Vault {
     return try lock.withLock { () throws(VaultError) in
       var file: InodeNumber?
       if let row = try metadata.entry(name, in: parent), row.type == S_IFREG { file = row.inode }
+      // The directory may have been taken back, too.
+      var stays: [InodeNumber: [Range<LSN>]] = [:]
+      for directory in try metadata.origins(of: parent).map(\.inode).reversed() + [parent] {
+        for (inode, found) in try metadata.pastStays(under: name, in: directory) { stays[inode, default: []] += found }
+      }
+      // Others may have been where it is.
+      var former: [InodeNumber: [Range<LSN>]] = [:]
+      for directory in try metadata.predecessors(of: parent) {
+        for (inode, found) in try metadata.stays(under: name, in: directory, of: S_IFREG) { former[inode, default: []] += found }
+      }
       var found: [FileVersion] = []
-      func add(_ kept: Metadata.KeptVersion, until end: LSN?) throws(VaultError) {
+      // - Parameter isHere: in the directory that the viewer may search now.
+      func add(_ kept: Metadata.KeptVersion, until end: LSN?, isHere: Bool = true) throws(VaultError) {
         var version = kept.version
         let isOwn = viewer.isAdministrator || version.user == viewer.user
         // Who had it may see what became of it elsewhere: what is written soon after a version began is not told from it.
         let isWhole = end.map { (version.died ?? .max) <= $0.value } ?? true
         guard kept.node.isRegular else { return }
-        if !isOwn { guard isWhole, file != nil, viewer.may(.read, try metadata.protection(of: kept.node)) else { return } }
+        if !isOwn { guard isWhole, isHere, file != nil, viewer.may(.read, try metadata.protection(of: kept.node)) else { return } }
         if let end { version.died = min(version.died ?? .max, end.value) }
         found.append(version)
       }
       var told: Set<InodeNumber> = []
-      if let file {
-        told.insert(file)
-        for kept in try metadata.versions(of: file) { try add(kept, until: nil) }
+      let gone = file == nil ? try lastGone(stays.isEmpty ? former : stays) : nil
+      if let whole = file ?? gone {
+        told.insert(whole)
+        for kept in try metadata.versions(of: whole) { try add(kept, until: nil) }
         // What it was taken back from, until then.
-        for (origin, made) in try metadata.origins(of: file) where told.insert(origin).inserted {
+        for (origin, made) in try metadata.origins(of: whole) where told.insert(origin).inserted {
           for kept in try metadata.versions(of: origin) where kept.version.id < made.value { try add(kept, until: made) }
         }
       }
-      // The directory may have been taken back, too.
-      for directory in try [parent] + metadata.origins(of: parent).map(\.inode) {
-        for (inode, stays) in try metadata.pastStays(under: name, in: directory) where !told.contains(inode) {
+      for (stays, isHere) in [(stays, true), (former, false)] {
+        for (inode, stays) in stays where told.insert(inode).inserted {
           for kept in try metadata.versions(of: inode) {
             let version = kept.version
             guard let stay = stays.last(where: { $0.lowerBound.value < version.died ?? .max && version.id < $0.upperBound.value }) else { continue }
-            try add(kept, until: stay.upperBound)
+            try add(kept, until: stay.upperBound, isHere: isHere)
           }
         }
       }
@@ -55,22 +66,38 @@ extension Vault {
     }
   }
 
+  /// The one of the nodes that had a name last, where that is gone. `lock` is held.
+  private func lastGone(_ stays: [InodeNumber: [Range<LSN>]]) throws(VaultError) -> InodeNumber? {
+    guard let last = stays.max(by: { ($0.value.last?.upperBound ?? .zero) < ($1.value.last?.upperBound ?? .zero) })?.key else { return nil }
+    return try metadata.isNamed(last) ? nil : last
+  }
+
   // MARK: Directories that are gone
 
   /// The directory that had a name last, as it was then; nil where none is known.
-  public func goneDirectory(named name: [UInt8], in parent: InodeNumber) throws(VaultError) -> NodeInfo? {
+  /// - Parameter viewer: one who may search the directory that it is looked for in.
+  public func goneDirectory(named name: [UInt8], in parent: InodeNumber, for viewer: Viewer) throws(VaultError) -> NodeInfo? {
     try checkName(name)
     return try lock.withLock { () throws(VaultError) in
       for directory in try [parent] + metadata.origins(of: parent).map(\.inode) {
-        let stays = try metadata.pastStays(under: name, in: directory).compactMap { inode, stays in stays.last.map { (inode: inode, end: $0.upperBound) } }
-        for stay in stays.sorted(by: { $0.end > $1.end }) {
-          // (One that has another name now is not gone: the way to that says who may see it.)
-          if try metadata.isNamed(stay.inode) { continue }
-          if let node = try metadata.node(stay.inode, at: LSN(stay.end.value &- 1)), node.isDirectory { return node.info }
-        }
+        if let found = try gone(metadata.pastStays(under: name, in: directory)) { return found }
+      }
+      for directory in try metadata.predecessors(of: parent) where try maySearch(directory.inode, at: directory.end(metadata.state.applied), viewer) {
+        if let found = try gone(metadata.stays(under: name, in: directory, of: S_IFDIR)) { return found }
       }
       return nil
     }
+  }
+
+  /// `lock` is held.
+  private func gone(_ stays: [InodeNumber: [Range<LSN>]]) throws(VaultError) -> NodeInfo? {
+    let last = stays.compactMap { inode, stays in stays.last.map { (inode: inode, end: $0.upperBound) } }
+    for stay in last.sorted(by: { $0.end > $1.end }) {
+      // (One that has another name now is not gone: the way to that says who may see it.)
+      if try metadata.isNamed(stay.inode) { continue }
+      if let node = try metadata.node(stay.inode, at: LSN(stay.end.value &- 1)), node.isDirectory { return node.info }
+    }
+    return nil
   }
 
   /// As a node is, or as it was last.

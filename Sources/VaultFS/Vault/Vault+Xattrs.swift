@@ -65,8 +65,11 @@ extension Vault {
   public func removeXattr(_ name: [UInt8], of inode: InodeNumber) throws(VaultError) {
     try lock.withLock { () throws(VaultError) in
       let node = try metadata.node(inode)
-      // Of an access list that is not there, ext4 says that it is gone.
-      guard try metadata.xattr(name, of: node) != nil || isAccessList(name) else { throw .attributeMissing }
+      guard try metadata.xattr(name, of: node) != nil else {
+        // Of an access list that is not there, ext4 says that it is gone, and changes nothing.
+        if isAccessList(name) { return }
+        throw .attributeMissing
+      }
       try perform(.removeXattr(inode, name: name, attributes: AttributeSet(changed: Self.now())))
       node.unsaved?.changed = nil
     }

@@ -59,7 +59,17 @@ extension Metadata {
       state.containers.add(-state.containers.chunks(in: number), to: number)
       if containers.kind(number) == nil { state.containers.forget(number) }
     }
+    try recountFrames(containers)
     if let last = (numbers + Array(found.keys)).max() { containers.raiseNext(to: last.value + 1) }
+  }
+
+  /// What is read is found by the places of chunks; what is dead beside it is noted again when it goes.
+  private func recountFrames(_ containers: ContainerStore) throws(VaultError) {
+    let frames = try database.prepare("SELECT container, sum(frame_length) FROM (SELECT DISTINCT container, frame, frame_length FROM chunk WHERE container <> \(ContainerNumber.none.value)) GROUP BY container")
+    while try frames.step() {
+      let number = ContainerNumber(frames.unsigned(0)), read = frames.unsigned(1), noted = state.containers.frames(in: number)
+      if noted < read || noted > (try? containers.file(number).size()) ?? .max { state.containers.addFrames(Int(clamping: read) - Int(clamping: noted), to: number) }
+    }
   }
 
   /// Notes that what is stored of a chunk is damaged: the same content written again is stored anew, and heals it. What is left

@@ -1,0 +1,108 @@
+// What is found of the past by a path: under which names, of which directories, whatever was forgotten around it.
+
+import Foundation
+import FuseBridge
+import Glibc
+import Testing
+
+extension MountTests {
+  @Suite(.serialized) struct HistoryPlacesTests {
+    private let vaultfs = MountedVault.program
+    private let fsctl = MountedVault.fsctl
+
+    private func run(_ body: (MountedVault) throws -> Void) throws {
+      try MountedVault.run { mounted in
+        try succeed("\(fsctl) versions policy --window 0s \(mounted.point)")
+        try body(mounted)
+      }
+    }
+
+    /// The number of a file's newest version.
+    private func newest(_ path: String) throws -> String { try succeed("\(fsctl) versions list \(path) | head -n 1 | cut -f 1").trimmingCharacters(in: .whitespacesAndNewlines) }
+
+    @Test func `a version that is kept comes back, though its directory's past is forgotten`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("mkdir \(p)/d; echo A > \(p)/d/f; \(fsctl) versions pin \(p)/d/f now; echo T > \(p)/top; \(fsctl) versions pin \(p)/top now")
+        let file = try newest("\(p)/d/f"), top = try newest("\(p)/top")
+        try succeed("echo B > \(p)/d/f; echo B > \(p)/top; touch \(p)/d/other \(p)/another; sleep 1.1; touch \(p)/d/more \(p)/more")
+        try succeed("\(fsctl) versions policy --no-keep \(p) 2> /dev/null; \(fsctl) gc \(p)")
+        try succeed("\(fsctl) versions restore \(p)/d/f \(file) && \(fsctl) versions restore \(p)/top \(top) && \(fsctl) versions restore \(p)/d/f \(file) --to \(p)/copy")
+        #expect(try succeed("cat \(p)/d/f \(p)/top \(p)/copy") == "A\nT\nA\n")
+        // What is pinned is found by its name also when it is gone.
+        try succeed("rm \(p)/top && \(fsctl) gc \(p)")
+        #expect(try succeed("\(fsctl) versions list \(p)/top | cut -f 1").contains(top))
+        try succeed("\(fsctl) versions restore \(p)/top \(top)")
+        #expect(try succeed("cat \(p)/top") == "T\n")
+      }
+    }
+
+    @Test func `files are found in a directory that was made anew, or is another one now`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("mkdir -p \(p)/a/b; echo 1 > \(p)/a/b/f; echo old > \(p)/a/b/g; echo 2 > \(p)/a/b/f; rm -r \(p)/a; mkdir -p \(p)/a/b; echo new > \(p)/a/b/g")
+        func contents(_ path: String) throws -> String {
+          try succeed("for n in $(\(fsctl) versions list \(path) | cut -f 1); do \(fsctl) versions cat \(path) $n; done")
+        }
+        #expect(try contents("\(p)/a/b/f").contains("2\n1\n") && contents("\(p)/a/b/g").hasPrefix("new\n") && contents("\(p)/a/b/g").contains("old\n"))
+        #expect(try succeed("ls \(p)/.vaultfs/versions/a/b/f | wc -l") != "0\n")
+        let old = try newest("\(p)/a/b/f")
+        try succeed("\(fsctl) versions restore \(p)/a/b/f \(old)")
+        #expect(try succeed("cat \(p)/a/b/f") == "2\n")
+        // What was in a directory that has another name now is found by both; and stays when one is pruned.
+        try succeed("mkdir \(p)/c; echo 1 > \(p)/c/f; echo 2 > \(p)/c/f; mv \(p)/c \(p)/c.old; mkdir \(p)/c; echo 3 > \(p)/c/f; echo 4 > \(p)/c/f")
+        #expect(try contents("\(p)/c/f").contains("1\n") && contents("\(p)/c.old/f").contains("1\n") && !contents("\(p)/c.old/f").contains("3\n"))
+        try succeed("\(fsctl) versions prune \(p)/c/f")
+        #expect(try !contents("\(p)/c/f").contains("3\n") && contents("\(p)/c.old/f").contains("1\n"))
+        // A directory may have a file's name.
+        try succeed("echo file > \(p)/x; rm \(p)/x; mkdir \(p)/x")
+        #expect(try contents("\(p)/x").contains("file\n"))
+        try fails("\(fsctl) versions list \(p)/c", saying: "is a directory; versions are of files")
+        try succeed("ln -s c/f \(p)/link")
+        try fails("\(fsctl) versions list \(p)/link", saying: "is a symlink")
+        try fails("mkdir \(p)/young; \(fsctl) versions restore \(p)/young 1", saying: "\(p)/young was no directory then")
+      }
+    }
+
+    @Test func `a copy of what a snapshot is of is not what it is of`() throws {
+      try run { home in
+        let p = home.point
+        func directory() throws -> String { try succeed("\(fsctl) snapshot list \(p) | cut -f 3").trimmingCharacters(in: .whitespacesAndNewlines) }
+        try succeed("mkdir \(p)/d; echo 1 > \(p)/d/a; \(fsctl) snapshot create s \(p)/d; \(fsctl) snapshot restore s \(p) --to \(p)/copy 2> /dev/null || \(fsctl) snapshot restore s --to \(p)/copy \(p)/d; echo mine > \(p)/copy/mine; rm -r \(p)/d")
+        #expect(try directory() == "/d, which is gone")
+        try succeed("cd \(p); \(fsctl) snapshot restore s")
+        #expect(try succeed("cat \(p)/d/a \(p)/copy/mine") == "1\nmine\n" && directory() == "/d")
+        // One that was made when the other was gone is; by its path the first comes back still.
+        try succeed("rm -r \(p)/d; \(fsctl) snapshot restore s \(p)/d --to \(p)/other")
+        #expect(try directory() == "/other")
+        try succeed("\(fsctl) snapshot restore s \(p)/d")
+        #expect(try succeed("cat \(p)/d/a \(p)/other/a") == "1\n1\n" && directory() == "/d")
+        try succeed("\(fsctl) snapshot restore s \(p)/d --to \(p)/d/inside")
+        #expect(try directory() == "/d")
+      }
+    }
+
+    @Test func `emptying the trash tells what a snapshot holds`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("mkdir \(p)/d; echo 1 > \(p)/d/a; echo 2 > \(p)/b; \(fsctl) snapshot create s \(p)/d; rm \(p)/d/a; echo 3 > \(p)/c; rm \(p)/b \(p)/c")
+        #expect(try succeed("\(fsctl) trash empty \(p) --dry-run") == "1 would be forgotten; 2 held by snapshots or pins\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 forgotten; 2 held by snapshots or pins\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "0 forgotten; 2 held by snapshots or pins\n" && succeed("\(fsctl) trash list \(p) | wc -l") == "2\n")
+        try succeed("\(fsctl) snapshot delete s \(p)")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "2 forgotten\n")
+      }
+    }
+
+    @Test func `what is that already is not taken back, and what begins with a dash is no option`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("echo 1 > \(p)/f")
+        let before = try succeed("\(fsctl) versions list \(p)/f")
+        try succeed("\(fsctl) versions restore \(p)/f now; \(fsctl) versions restore \(p)/f now")
+        #expect(try succeed("\(fsctl) versions list \(p)/f") == before)
+        for command in ["\(vaultfs) mount -dash \(home.directory)/x", "\(vaultfs) unmount -dash", "\(fsctl) versions cat \(p)/f -51"] { try fails(command, code: 2, saying: "there is no option `-", "./-…") }
+      }
+    }
+  }
+}
