@@ -289,10 +289,10 @@ class Vault(Target):
             last = self.cpu()
         return last - before
 
-    def settle_optimiser(self, limit=900):
-        """Waits until the stored bytes have not changed, and the process has rested, for five seconds."""
+    def settle_optimiser(self, limit=900, rest=5):
+        """Waits until the stored bytes have not changed, and the process has rested, for so many seconds."""
         end, since, last = time.monotonic() + limit, time.monotonic(), None
-        while time.monotonic() - since < 5:
+        while time.monotonic() - since < rest:
             if time.monotonic() > end:
                 say(f"the optimiser of {self.store} is still at work after {limit} s")
                 break
