@@ -11,13 +11,7 @@ extension MountTests {
     private let vaultfs = MountedVault.program
     private let fsctl = MountedVault.fsctl
 
-    /// A mount on which each closing makes a version, however soon.
-    private func run(_ body: (MountedVault) throws -> Void) throws {
-      try MountedVault.run { mounted in
-        try succeed("\(fsctl) versions policy --window 0s \(mounted.point)")
-        try body(mounted)
-      }
-    }
+    private func run(_ body: (MountedVault) throws -> Void) throws { try MountedVault.runWithEachVersion(body) }
 
     /// What a command says, an object of JSON a line.
     private func lines(_ command: String) throws -> [[String: Any]] {

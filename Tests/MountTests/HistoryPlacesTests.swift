@@ -10,12 +10,7 @@ extension MountTests {
     private let vaultfs = MountedVault.program
     private let fsctl = MountedVault.fsctl
 
-    private func run(_ body: (MountedVault) throws -> Void) throws {
-      try MountedVault.run { mounted in
-        try succeed("\(fsctl) versions policy --window 0s \(mounted.point)")
-        try body(mounted)
-      }
-    }
+    private func run(_ body: (MountedVault) throws -> Void) throws { try MountedVault.runWithEachVersion(body) }
 
     /// The number of a file's newest version.
     private func newest(_ path: String) throws -> String { try succeed("\(fsctl) versions list \(path) | head -n 1 | cut -f 1").trimmingCharacters(in: .whitespacesAndNewlines) }

@@ -199,3 +199,13 @@ final class MountedVault {
 
 /// All tests on mounts run one after another: each takes what the computer has.
 @Suite(.serialized) struct MountTests {}
+
+extension MountedVault {
+  /// As `run`, on a mount on which each closing makes a version, however soon.
+  static func runWithEachVersion(_ body: (MountedVault) throws -> Void) throws {
+    try run { mounted in
+      try succeed("\(fsctl) versions policy --window 0s \(mounted.point)")
+      try body(mounted)
+    }
+  }
+}

@@ -12,8 +12,8 @@ extension Metadata {
   }
   private static let never = LSN(UInt64(Int64.max))
 
-  /// More than anybody makes anew at one place. (The oldest are left out.)
-  private static let placesMax = 1000
+  /// Others wait while it is looked: so many directories of each place on the way, the oldest left out, and no longer ways.
+  private static let placesMax = 32, wayMax = 128
 
   /// The directories that had the path that one has, or had last, and when; without itself and what it goes on from.
   func predecessors(of directory: InodeNumber) throws(VaultError) -> [PlaceThen] {
@@ -40,7 +40,7 @@ extension Metadata {
     while at != .root {
       select.bind(1, at.value)
       defer { select.reset() }
-      guard names.count < Self.placesMax, try select.step() else { return nil }
+      guard names.count < Self.wayMax, try select.step() else { return nil }
       at = InodeNumber(select.unsigned(0))
       names.append(select.bytes(1))
     }
