@@ -2,6 +2,7 @@
 
 import Glibc
 import Printable
+public import VaultClient
 
 public enum Account {
   public static func user(_ text: String) throws -> UInt32 {
@@ -19,6 +20,18 @@ public enum Account {
   /// The name, or where there is none the number.
   public static func name(ofUser user: UInt32) -> String { unsafe getpwuid(user).map { unsafe text($0.pointee.pw_name) } ?? "\(user)" }
   public static func name(ofGroup group: UInt32) -> String { unsafe getgrgid(group).map { unsafe text($0.pointee.gr_name) } ?? "\(group)" }
+
+  /// Whom a limit binds, in words.
+  /// - Parameter path: of a directory.
+  public static func words(_ kind: QuotaReport.Kind, _ id: UInt64?, _ path: String?) -> String {
+    let number = UInt32(truncatingIfNeeded: id ?? 0)
+    return switch kind {
+    case .vault: "the vault"
+    case .user: "user \(name(ofUser: number))"
+    case .group: "group \(name(ofGroup: number))"
+    case .tree: path ?? "a directory that is gone (node \(id ?? 0))"
+    }
+  }
 
   /// The last number is nobody's: system calls take it for "none".
   private static func number(_ text: String) -> UInt32? { UInt32(text).flatMap { $0 < .max && text.first != "+" ? $0 : nil } }

@@ -53,6 +53,13 @@ public final class ProgressLine {
       }, item: item, checkCancelled: goOn)
   }
 
+  /// A receiver that shows progress; where `Interruption` came, the work is ended, and what came of it is waited for.
+  public func cancellingReceiver<Item>() -> Receiver<Item> {
+    var receiver = Receiver<Item>(progress: { self.show($0) }, checkCancelled: { if Interruption.came { throw Failure("interrupted") } })
+    receiver.isCancelled = { Interruption.came }
+    return receiver
+  }
+
   /// Takes the line away.
   public func end() {
     if isOpen { complain("\r\u{1B}[K", prefix: "", end: "") }

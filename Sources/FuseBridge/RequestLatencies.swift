@@ -11,8 +11,12 @@ public struct RequestLatencies: Sendable {
   /// The last one has everything from 4.6 minutes on.
   public static let bucketCount = 40
   private var rows: [RequestKind: (buckets: [UInt64], nanoseconds: UInt64)] = [:]
+  /// Those that are being answered, each with the nanoseconds since it was received.
+  public private(set) var inFlight: [(kind: RequestKind, nanoseconds: UInt64)] = []
 
   init(_ recorders: [LatencyRecorder]) {
+    let now = LatencyRecorder.now
+    inFlight = recorders.compactMap { $0.current(at: now) }
     for kind in RequestKind.allCases {
       var buckets = [UInt64](repeating: 0, count: Self.bucketCount), sum: UInt64 = 0
       for recorder in recorders {
@@ -35,6 +39,8 @@ public struct RequestLatencies: Sendable {
   /// Buckets, and the sum of all durations.
   private static let width = RequestLatencies.bucketCount + 1
   nonisolated(unsafe) private let values: UnsafeMutablePointer<Atomic<UInt64>>
+  /// Of the request that is being answered: when it was received, and 0 where there is none; which it is.
+  private let since = Atomic<UInt64>(0), opcode = Atomic<UInt32>(0)
 
   init() {
     unsafe values = .allocate(capacity: Self.kinds * Self.width)
@@ -54,7 +60,18 @@ public struct RequestLatencies: Sendable {
 
   static func bucket(_ nanoseconds: UInt64) -> Int { min(64 - nanoseconds.leadingZeroBitCount, RequestLatencies.bucketCount - 1) }
 
+  func begin(_ opcode: UInt32, _ now: UInt64) {
+    self.opcode.store(opcode, ordering: .relaxed)
+    since.store(now, ordering: .releasing)
+  }
+
+  fileprivate func current(at now: UInt64) -> (kind: RequestKind, nanoseconds: UInt64)? {
+    let began = since.load(ordering: .acquiring)
+    return began == 0 ? nil : RequestKind(rawValue: opcode.load(ordering: .relaxed)).map { ($0, now > began ? now - began : 0) }
+  }
+
   func record(_ opcode: UInt32, _ nanoseconds: UInt64) {
+    since.store(0, ordering: .relaxed)
     guard opcode < Self.kinds else { return }
     add(1, at: Int(opcode) * Self.width + Self.bucket(nanoseconds))
     add(nanoseconds, at: Int(opcode) * Self.width + RequestLatencies.bucketCount)

@@ -115,6 +115,7 @@ import Synchronization
         break
       }
       let opcode = unsafe buffer.mem.assumingMemoryBound(to: fuse_in_header.self).pointee.opcode, began = LatencyRecorder.now
+      worker.recorder.begin(opcode, began)
       unsafe fuse_session_process_buf(session, &buffer)
       worker.recorder.record(opcode, LatencyRecorder.now &- began)
     }

@@ -11,12 +11,16 @@ public import VaultFS
 public struct Peer: Sendable {
   public let user: UInt32
   public let process: Int32
+  /// Of what they make.
+  public let group: UInt32?
   private let groups: Set<UInt32>
 
   /// This process itself.
   public static let local = Peer(user: geteuid(), groups: [], process: getpid())
 
-  public init(user: UInt32, groups: Set<UInt32>, process: Int32 = 0) { (self.user, self.groups, self.process) = (user, groups, process) }
+  public init(user: UInt32, groups: Set<UInt32>, group: UInt32? = nil, process: Int32 = 0) {
+    (self.user, self.groups, self.group, self.process) = (user, groups, group, process)
+  }
 
   public var isAdministrator: Bool { viewer.isAdministrator }
   var viewer: Viewer { Viewer(user: user) { [groups] in groups.contains($0) } }
@@ -50,7 +54,7 @@ extension Peer {
     var groups = Set([peer.group])
     // Whoever administers may do everything without: theirs only say which limits bind them.
     if let more = Self.groups(of: socket) { groups.formUnion(more) } else if peer.user != 0, peer.user != geteuid() { return nil }
-    self.init(user: peer.user, groups: groups, process: peer.process)
+    self.init(user: peer.user, groups: groups, group: peer.group, process: peer.process)
   }
 
   private static func groups(of socket: Int32) -> [UInt32]? {

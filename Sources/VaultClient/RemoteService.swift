@@ -55,19 +55,22 @@ public final class RemoteService: VaultService {
     do {
       // One that is refused at once may be so before it is heard: why, is there to read.
       do throws(ChannelError) { try channel.send(.request, question) } catch { guard case .ended = error else { throw error } }
-      let answer = try answer(to: Request.self, on: channel, receiver)
-      keep(channel)
-      return answer
+      return try answer(to: Request.self, on: channel, receiver)
     } catch let error as ChannelError { throw ServiceError(error, speakingTo: name) }
   }
 
   private func answer<Request: VaultRequest>(to: Request.Type, on channel: Channel, _ receiver: Receiver<Request.Item>) throws -> Request.Answer {
     let decoder = JSONDecoder()
+    var isCancelled = false
     func decoded<Value: Decodable>(_ header: FrameHeader) throws -> Value {
       let bytes = try channel.payload(header)
       do { return try decoder.decode(Value.self, from: Data(bytes)) } catch { throw ChannelError.malformed }
     }
     while true {
+      if !isCancelled, receiver.isCancelled?() == true {
+        isCancelled = true
+        channel.endSending()
+      }
       guard let header = try channel.header(within: WireLimits.patience) else {
         try checkThere(Request.self)
         continue
@@ -76,11 +79,14 @@ public final class RemoteService: VaultService {
       case .progress: try receiver.progress(try decoded(header))
       case .item: try receiver.item(try decoded(header))
       case .bytes: try channel.withPayload(header, receiver.bytes)
-      case .end: return try decoded(header)
+      case .end:
+        let answer: Request.Answer = try decoded(header)
+        if !isCancelled { keep(channel) }
+        return answer
       case .error:
         let error: ServiceError = try decoded(header)
         // The connection is as good as before.
-        if error.code != .malformed, error.code != .busy { keep(channel) }
+        if error.code != .malformed, error.code != .busy, !isCancelled { keep(channel) }
         throw error
       case .request: throw ChannelError.malformed
       }

@@ -17,9 +17,11 @@ public struct MountActivity: Codable, Sendable {
   public var requests: [String: UInt64]
   /// How long those took that were answered.
   public var latencies: [String: LatencyHistogram]
+  /// For how long those are being answered that are, nanoseconds.
+  public var inFlight: [String: [UInt64]]
   public var bytesRead: UInt64
   public var bytesWritten: UInt64
-  public init(requests: [String: UInt64], latencies: [String: LatencyHistogram], bytesRead: UInt64, bytesWritten: UInt64) {
-    (self.requests, self.latencies, self.bytesRead, self.bytesWritten) = (requests, latencies, bytesRead, bytesWritten)
+  public init(requests: [String: UInt64], latencies: [String: LatencyHistogram], inFlight: [String: [UInt64]] = [:], bytesRead: UInt64, bytesWritten: UInt64) {
+    (self.requests, self.latencies, self.inFlight, self.bytesRead, self.bytesWritten) = (requests, latencies, inFlight, bytesRead, bytesWritten)
   }
 }

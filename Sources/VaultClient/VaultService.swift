@@ -48,6 +48,8 @@ public struct Receiver<Item> {
   public var bytes: (RawSpan) throws -> Void
   /// Throws where nobody waits for the answer any more. Long work without parts asks now and then.
   public var checkCancelled: () throws -> Void
+  /// Where it is there, and becomes true, the work is to end, and whoever asked waits for what came of it.
+  public var isCancelled: (() -> Bool)?
 
   public init(progress: @escaping (Progress) throws -> Void = { _ in }, item: @escaping (Item) throws -> Void = { _ in },
               bytes: @escaping (RawSpan) throws -> Void = { _ in }, checkCancelled: @escaping () throws -> Void = {}) {

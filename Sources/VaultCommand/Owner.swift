@@ -124,6 +124,7 @@ extension MountActivity {
     self.init(
       requests: Dictionary(uniqueKeysWithValues: RequestKind.allCases.map { ("\($0)", counts[$0]) }.filter { $0.1 > 0 }),
       latencies: Dictionary(uniqueKeysWithValues: latencies.kinds.map { ("\($0)", LatencyHistogram(buckets: latencies.buckets($0), nanoseconds: latencies.nanoseconds($0))) }),
+      inFlight: Dictionary(grouping: latencies.inFlight) { "\($0.kind)" }.mapValues { $0.map(\.nanoseconds) },
       bytesRead: counts.bytesRead, bytesWritten: counts.bytesWritten)
   }
 }

@@ -69,7 +69,7 @@ extension StatusReport {
     // Below 1 there is nothing to be proud of, only something to explain.
     func ratio(_ value: Double) -> String { value >= 1 ? ", \(value) : 1" : "" }
     let place = mount.map { live == false ? "\($0), \(deathNotice(Path($0), Path(vault)))" : $0 }
-    let unique = dedupRatio < 1 ? "stored content, also of files deleted since: history keeps them for a while" : "after deduplication" + ratio(dedupRatio)
+    let unique = dedupRatio.map { "after deduplication" + ratio($0) } ?? "stored content, also of files deleted since: history keeps them for a while"
     var lines = [
       "vault        \(printable(vault.utf8)) (\(printable(name.utf8)))",
       "mounted      \(place ?? owner.map { "no; in use by \(printable($0.utf8))\($0.contains(", mounted on ") ? ": files are open there, or another mount namespace has it" : "")" } ?? "no")",
@@ -80,10 +80,11 @@ extension StatusReport {
       "stored       \(size(storedBytes))   on disk: packs \(size(packBytes)), journal \(size(journalBytes)), database \(size(databaseBytes))",
       "available    \(size(availableBytes))   for content: what the volume and the limits leave",
     ]
+    if isBehind { lines.append("as of        the last save of its database: its owner was killed, and what the journal has beyond that is counted when it is mounted next") }
     if unsavedBytes > 0 { lines.append("unsaved      \(size(unsavedBytes))   being written now") }
     if let damage { lines.append("damage       \(printable(damage.utf8)) (\(vault)/log has all that was met)") }
     if let loss { lines.append("lost         \(printable(loss.utf8)) (\(vault)/log has all)") }
-    for warning in quotaWarnings { lines.append("quota        \(printable(warning.utf8))") }
+    for warning in quotaWarnings { lines.append("quota        \(printable(Account.words(warning.kind, warning.id, warning.path).utf8)): \(printable(warning.detail.utf8))") }
     if let readOnlyReason { lines.append("read-only    \(printable(readOnlyReason.utf8))") }
     return lines.joined(separator: "\n")
   }

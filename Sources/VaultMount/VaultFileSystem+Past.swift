@@ -10,6 +10,12 @@ extension VaultFileSystem {
     if PastView.contains(node) { throw .readOnlyFileSystem }
   }
 
+  /// Nor can the name that leads there.
+  func checkPresent(_ name: FileName, in parent: NodeNumber) throws(FuseBridge.Errno) {
+    if parent == .root, name.bytes == Vault.pastName { throw .readOnlyFileSystem }
+    try checkPresent(parent)
+  }
+
   private func place(of node: NodeNumber) throws(FuseBridge.Errno) -> PastView.Place {
     guard let place = past.place(of: node) else { throw .stale }
     return place

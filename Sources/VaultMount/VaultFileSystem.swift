@@ -71,11 +71,11 @@ public struct VaultFileSystem: FileSystem {
     return try answer { () throws(VaultError) in entry(try vault.link(node.inode, as: name.bytes, in: parent.inode)) }
   }
   public func unlink(_ name: FileName, in parent: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) {
-    try checkPresent(parent)
+    try checkPresent(name, in: parent)
     try answer { () throws(VaultError) in try vault.unlink(name.bytes, in: parent.inode) }
   }
   public func removeDirectory(_ name: FileName, in parent: NodeNumber, by caller: Caller) throws(FuseBridge.Errno) {
-    try checkPresent(parent)
+    try checkPresent(name, in: parent)
     try answer { () throws(VaultError) in try vault.removeDirectory(name.bytes, in: parent.inode) }
   }
 
@@ -87,7 +87,8 @@ public struct VaultFileSystem: FileSystem {
     case .exchange: .exchange
     default: throw .invalidArgument
     }
-    for given in [parent, newParent] { try checkPresent(given) }
+    try checkPresent(name, in: parent)
+    try checkPresent(newParent)
     try answer { () throws(VaultError) in
       try vault.rename(name.bytes, in: parent.inode, to: newName.bytes, in: newParent.inode, mode: mode)
     }

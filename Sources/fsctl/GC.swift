@@ -15,8 +15,12 @@ struct GC: ParsableCommand {
   @Flag(help: "One JSON object, sizes in bytes.") var json = false
 
   func run() throws {
+    Interruption.hear()
+    let line = ProgressLine("collecting")
+    defer { line.end() }
     try address.ask("gc") { vault in
-      let done = try vault.service.ask(CollectRequest(isDry: dryRun))
+      let done = try vault.service.ask(CollectRequest(isDry: dryRun), line.receiver(interrupted: "interrupted; what was given back by then is") { _ in })
+      line.end()
       if json { return try say(asJSON(done)) }
       let found = "\(done.chunks) chunks (\(human(done.bytes))) that nothing refers to"
       let known = done.packs > 0 ? "; \(done.packs) packs are due, with \(human(UInt64(max(done.reclaimed, 0)))) that was found before" : ""

@@ -154,6 +154,4 @@ extension TrashItem {
   static func listing() -> Listing { Listing(["NUMBER", "DELETED", "SIZE", "PATH"], left: [1, 3]) }
   var row: [String] { ["\(id)", When.text(of: second), isDirectory ? "directory" : human(size), fullPath.map { printable($0) } ?? "…/\(printable(name))"] }
   var isDirectory: Bool { mode & S_IFMT == S_IFDIR }
-  /// It may be longer than a `VaultPath`. nil where it is not told.
-  var fullPath: [UInt8]? { place.map { $0 + [0x2F] + name } }
 }

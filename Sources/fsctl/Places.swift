@@ -45,7 +45,8 @@ struct TargetOption: ParsableArguments {
     Interruption.hear()
     let line = ProgressLine("taking back")
     defer { line.end() }
-    do { answer = try vault.service.ask(request(target), line.receiver(interrupted: "interrupted: nothing of it is back, unless all of it was by then") { _ in }) } catch let error as ServiceError {
+    do { answer = try vault.service.ask(request(target), line.cancellingReceiver()) } catch let error as ServiceError {
+      if Interruption.came, error.code == .interrupted, error.message.hasSuffix("\(VaultError.interrupted)") { throw Failure("interrupted: nothing of it is back") }
       var words = error.message
       if let to, let target { words = vault.naming(error, target, to).message }
       if error.code == .alreadyExists { words += to == nil ? "; say where it shall come with --to PATH" : "; give another PATH with --to" }

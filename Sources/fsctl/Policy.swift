@@ -51,7 +51,6 @@ extension Versions {
     private func tellExpiring(under policy: HistoryPolicy, in vault: ReachedVault) throws {
       let found = try vault.service.ask(ExpiringRequest(under: policy))
       if json { return try say(asJSON(found)) }
-      for warning in Self.warnings(policy) { complain("warning: \(warning)") }
       try say("\(found.nodes) versions and \(found.names) former names would be forgotten at once")
       if let words = try excess(over: policy.limit, in: vault) { try say(words) }
     }
@@ -95,7 +94,7 @@ extension Versions {
     private static func warnings(_ policy: HistoryPolicy) -> [String] {
       let periods = [("everything", policy.all), ("hourly", policy.hourly), ("daily", policy.daily), ("weekly", policy.weekly)]
       guard policy.isOn, let first = periods.first(where: { $0.1 > 0 }) else {
-        return ["nothing of the past is kept now: what is overwritten or deleted is gone, but for what snapshots and pins hold"]
+        return ["nothing of the past is kept now: what is overwritten or deleted is gone, but for what snapshots and pins hold\(policy.isOn ? "" : "; --keep ends that")"]
       }
       var warnings: [String] = [], longest = first
       if first.1 != policy.all { warnings.append("what is made and replaced or deleted between two moments that are kept (\(first.0)) is gone at once: give --all more than 0s to keep everything for a while") }

@@ -125,7 +125,11 @@ struct QuotaCommand: ParsableCommand {
 
     func run() throws {
       try subject.ask("quota remove", isNeeded: true) { service, holder, _ in
-        let line = QuotaLine(try service.ask(RemoveQuotaRequest(holder!, isDry: dryRun)))
+        let line: QuotaLine
+        do { line = QuotaLine(try service.ask(RemoveQuotaRequest(holder!, isDry: dryRun))) } catch let error as ServiceError where error.code == .notFound {
+          guard let report = try? service.ask(QuotaRequest(holder!)) else { throw error }
+          throw Failure("\(QuotaLine(report).whom) has no limit; `fsctl quota list` shows which there are")
+        }
         try say(dryRun ? line.text(inBytes: false) : "the limit of \(line.whom) is gone")
       }
     }

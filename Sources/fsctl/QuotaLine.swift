@@ -44,14 +44,7 @@ struct QuotaLine: Encodable {
     (bytes, inodes) = (resource(report.bytes), resource(report.nodes))
   }
 
-  var whom: String {
-    switch kind {
-    case .vault: "the vault"
-    case .user: "user \(name ?? "")"
-    case .group: "group \(name ?? "")"
-    case .tree: path ?? "a directory that is gone (node \(id ?? 0))"
-    }
-  }
+  var whom: String { Account.words(kind, id, path) }
 
   func text(inBytes: Bool) -> String {
     guard graceSeconds != nil else { return "\(whom): no limit; \(size(bytes.used, inBytes)) in \(inodes.used) inodes" }

@@ -25,6 +25,14 @@ struct Sample: Encodable {
   var bytesWrittenPerSecond: Double
   /// The share of frames that were decoded already; nil where none was needed.
   var cacheHitShare: Double?
+  struct Waiting: Encodable {
+    var kind: String
+    var count: Int
+    /// How long the oldest of them takes by now, seconds.
+    var oldest: Double
+  }
+  /// What was being answered at the second moment, the longest first.
+  var inFlight: [Waiting]
 
   init(from before: ActivityReport, to now: ActivityReport) {
     let seconds = max(Double(now.nanoseconds &- before.nanoseconds) / 1e9, 1e-6)
@@ -38,6 +46,7 @@ struct Sample: Encodable {
     operationsPerSecond = kinds.reduce(0) { $0 + $1.perSecond }
     bytesReadPerSecond = rate(now.mount.bytesRead, before.mount.bytesRead)
     bytesWrittenPerSecond = rate(now.mount.bytesWritten, before.mount.bytesWritten)
+    inFlight = now.mount.inFlight.map { Waiting(kind: $0, count: $1.count, oldest: Double($1.max() ?? 0) / 1e9) }.sorted { ($0.oldest, $0.kind) > ($1.oldest, $1.kind) }
     let hits = now.cacheHits &- before.cacheHits, all = hits &+ (now.cacheMisses &- before.cacheMisses)
     cacheHitShare = all > 0 ? Double(hits) / Double(all) : nil
   }
@@ -46,6 +55,7 @@ struct Sample: Encodable {
     var lines = [
       "\(vault): \(Int(operationsPerSecond.rounded())) operations/s, read \(human(UInt64(bytesReadPerSecond)))/s, written \(human(UInt64(bytesWrittenPerSecond)))/s, "
         + "cache hits \(cacheHitShare.map { "\(Int(($0 * 100).rounded())) %" } ?? "–")",
+      "in flight: " + (inFlight.isEmpty ? "nothing" : inFlight.map { "\($0.count) \($0.kind) (\(duration($0.oldest)))" }.joined(separator: ", ")),
       "",
       row("OPERATION", ["PER S", "MEDIAN", "90 %", "99 %", "TOTAL"]),
     ]

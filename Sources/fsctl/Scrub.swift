@@ -49,18 +49,17 @@ struct ScrubCommand: ParsableCommand {
     let (answer, folder) = try address.ask(request, receiver)
     line.end()
     if json { try say(asJSON(ScrubLine(folder, answer, findings, files))) } else {
-      try say(Findings.text(findings, nil, withRepair: false))
+      try say(Findings.text(findings, nil, withRepair: true))
       for file in files { try say("damaged: \(Self.name(file))") }
-      if answer.marked > 0 { try say("noted as damaged: \(Findings.count(answer.marked, "chunk")); the same content, written again, heals that") }
+      if answer.marked > 0 { try say("noted as damaged: \(Findings.count(answer.marked, "chunk"))") }
       let speed = answer.seconds > 0.01 && !answer.isResumed ? ", \(human(UInt64(Double(answer.bytes) / answer.seconds)))/s" : ""
       try say("\(folder): \(human(answer.bytes)) read\(speed), \(answer.frames) frames and \(answer.chunks) chunks verified\(answer.isResumed ? ", with those of the scrub that was interrupted" : "")")
     }
     if answer.isClean { return }
     guard answer.isComplete else { throw Failure("the scrub of \(folder) did not come to its end; run it again, it goes on from there") }
-    throw Failure("""
-      \(folder) holds damage: \(Findings.count(findings.count, "finding")), \(Findings.count(files.count, "damaged file")); \
-      write these files anew from a copy or from an earlier version, and see `fsctl check`
-      """)
+    let what = "\(folder) holds damage: \(Findings.count(findings.count, "finding")), \(Findings.count(files.count, "damaged file"))"
+    if files.isEmpty { throw Failure("\(what); `fsctl check` looks at all that is no content") }
+    throw Failure("\(what); write these files anew from a copy or from an earlier version, and see `fsctl check`")
   }
 
   static func name(_ file: DamagedFile) -> String { file.path.map { printable($0.utf8) } ?? "node \(file.inode)" }

@@ -10,7 +10,7 @@ import VaultFS
 struct SnapshotCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "snapshot", abstract: "Name a moment of the whole tree, or of a directory, and come back to it.",
-    discussion: "A snapshot costs nothing but what is changed later. `.vaultfs/snapshots/NAME/` at the root of a mount shows it. Root and the vault's owner make and delete them.",
+    discussion: "A snapshot costs nothing but what is changed or deleted later: what all of the vault was at its moment is kept, also beside its directory. `.vaultfs/snapshots/NAME/` at the root of a mount shows it. Root and the vault's owner make and delete them.",
     subcommands: [Create.self, List.self, Show.self, Restore.self, Delete.self])
 
   struct Create: ParsableCommand {

@@ -50,8 +50,8 @@ struct Stats: ParsableCommand {
     if let unique = report.uniqueBytes, let compressed = report.compressedBytes, let stored = report.storedBytes {
       lines += [
         "unique       \(size(unique))   \(ratio(report.dedupRatio, "deduplication", "stored content, also of files deleted since"))",
-        "history      \(size(report.historyBytes ?? 0))   of that only versions, snapshots and the trash need",
-        "reclaimable  \(size(report.reclaimableBytes ?? 0))   beside it nothing needs any more, and is on disk still",
+        "history      \(report.historyBytes.map(size) ?? "–")   \(report.historyBytes == nil ? "not counted yet; `fsctl gc` does that" : "of that only versions, snapshots and the trash need")",
+        "reclaimable  \(report.reclaimableBytes.map(size) ?? "–")   beside it nothing needs any more, and is on disk still",
         "compressed   \(size(compressed))   \(ratio(report.compressionRatio, "compression", "after compression"))",
         "stored       \(size(stored))   \(ratio(report.ratio, "all in all", "all that the vault has on disk"))",
       ]

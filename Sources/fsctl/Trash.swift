@@ -25,11 +25,10 @@ struct Trash: ParsableCommand {
     func run() throws {
       try address.ask("trash list") { vault in
         // The working directory only says which vault is meant.
-        let place = address.path.flatMap { _ in vault.place } ?? .root
+        let place = address.path.flatMap { _ in vault.place }
         var rows = TrashItem.listing(), left = limit ?? .max
         do {
-          _ = try vault.service.ask(TrashRequest(), Receiver(item: { item in
-            guard place == .root || item.fullPath?.split(separator: 0x2F).map(Array.init).starts(with: place.names) == true else { return }
+          _ = try vault.service.ask(TrashRequest(at: place == .root ? nil : place), Receiver(item: { item in
             if json { try say(asJSON(TrashLine(item))) } else { try rows.add(item.row) }
             left -= 1
             if left == 0 { throw Enough() }
@@ -39,8 +38,6 @@ struct Trash: ParsableCommand {
       }
     }
 
-    /// Ends an answer that goes on.
-    private struct Enough: Error {}
   }
 
   struct Restore: ParsableCommand {
@@ -66,7 +63,12 @@ struct Trash: ParsableCommand {
     /// What was deleted there last.
     private func newest(at place: VaultPath, in vault: ReachedVault) throws -> UInt64 {
       var newest: TrashItem?
-      _ = try vault.service.ask(TrashRequest(), Receiver(item: { if newest == nil, $0.fullPath.flatMap({ VaultPath($0) }) == place { newest = $0 } }))
+      do {
+        _ = try vault.service.ask(TrashRequest(at: place, alone: true), Receiver(item: { item in
+          newest = item
+          throw Enough()
+        }))
+      } catch is Enough {}
       guard let newest else { throw Failure("nothing in the trash was at \(what); `fsctl trash list` shows what there is. What was in a directory that was deleted comes back with it, or by `fsctl versions restore`") }
       return newest.id
     }
@@ -75,6 +77,9 @@ struct Trash: ParsableCommand {
       try target.restoring(in: vault, asJSON: json) { RestoreTrashRequest(number, to: $0) } tell: { try say("\(vault.name(of: $0.path)) is back") }
     }
   }
+
+  /// Ends an answer that goes on.
+  private struct Enough: Error {}
 
   struct Empty: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -86,10 +91,10 @@ struct Trash: ParsableCommand {
     func run() throws {
       try address.ask("trash empty") { vault in
         if let path = address.path, let place = vault.place, place != .root {
-          throw Failure("\(path) is a directory in a vault, and all of the vault's trash would be emptied; give the vault's mount point if you mean that", code: 2)
+          throw Failure("\(path) is a path inside a vault, and all of the vault's trash would be emptied; give the vault's mount point if you mean that", code: 2)
         }
         let answer = try vault.service.ask(EmptyTrashRequest(isDry: dryRun))
-        let held = answer.held.map { $0 > 0 ? "; \($0) held by snapshots or pins" : "" } ?? ""
+        let held = answer.held.map { $0 > 0 ? "; \($0) left: snapshots or pins hold it, or it has another name" : "" } ?? ""
         try say(json ? asJSON(answer) : "\(answer.items) \(dryRun ? "would be forgotten" : "forgotten")\(held)")
       }
     }

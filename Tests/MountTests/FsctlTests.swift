@@ -76,6 +76,7 @@ extension MountTests {
         #expect(times == times.sorted() && times[0] > 0 && times[2] < 10, "\(times)")
         #expect((sample["bytesWrittenPerSecond"] as? Double ?? 0) > 1_000_000 && (sample["operationsPerSecond"] as? Double ?? 0) > 1)
         let text = try succeed("\(fsctl) top \(home.point) --once --interval 0.1")
+        #expect(text.contains("in flight: "))
         #expect(text.contains("MEDIAN") && text.contains("write") && !text.contains("\u{1B}"))
         #expect(try succeed("timeout 1 \(fsctl) top \(home.point) --interval 0.2 --json; true").split(separator: "\n").count >= 2)
       }

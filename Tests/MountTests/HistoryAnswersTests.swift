@@ -154,9 +154,15 @@ extension MountTests {
         #expect(try listed("\(p)/a") == "/a/2\n/a/1\n" && listed("\(p)/a/1") == "/a/1\n" && listed("\(p)/a --limit 1") == "/a/2\n")
         #expect(try succeed("cd \(p)/a; \(fsctl) trash list | wc -l") == "4\n" && listed("--vault \(home.vault) --limit 2") == "/4\n/ab/3\n")
         try fails("\(fsctl) trash list \(p) --limit 0", code: 2, saying: "at least 1")
+        // Where a symlink leads, from inside and from outside of the vault.
+        try succeed("cd \(p); ln -s a inside; ln -s \(p)/a \(home.directory)/outside")
+        for link in ["\(p)/inside", "\(home.directory)/outside"] {
+          #expect(try listed(link) == "/a/2\n/a/1\n" && listed("\(link)/1") == "/a/1\n", "\(link)")
+        }
+        try succeed("cd \(p)/ab; \(fsctl) trash restore ../inside/1; test -e ../a/1; rm ../inside; \(fsctl) trash restore \(p)/inside; test -L ../inside")
         // On a terminal, aligned below a header.
         let table = try succeed("script -qec '\(fsctl) trash list \(p)' /dev/null").replacingOccurrences(of: "\r", with: "").split(separator: "\n")
-        #expect(table.count == 5 && table[0].hasPrefix("NUMBER  DELETED") && !table.joined().contains("\t"), "\(table)")
+        #expect(table.count == 4 && table[0].hasPrefix("NUMBER  DELETED") && !table.joined().contains("\t"), "\(table)")
         let columns = table.map { line in line.firstIndex(of: line.contains("PATH") ? "P" : "/").map { line.distance(from: line.startIndex, to: $0) } }
         #expect(Set(columns).count == 1, "\(table)")
       }

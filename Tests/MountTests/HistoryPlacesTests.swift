@@ -81,11 +81,60 @@ extension MountTests {
       try run { home in
         let p = home.point
         try succeed("mkdir \(p)/d; echo 1 > \(p)/d/a; echo 2 > \(p)/b; \(fsctl) snapshot create s \(p)/d; rm \(p)/d/a; echo 3 > \(p)/c; rm \(p)/b \(p)/c")
-        #expect(try succeed("\(fsctl) trash empty \(p) --dry-run") == "1 would be forgotten; 2 held by snapshots or pins\n")
-        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 forgotten; 2 held by snapshots or pins\n")
-        #expect(try succeed("\(fsctl) trash empty \(p)") == "0 forgotten; 2 held by snapshots or pins\n" && succeed("\(fsctl) trash list \(p) | wc -l") == "2\n")
+        #expect(try succeed("\(fsctl) trash empty \(p) --dry-run") == "1 would be forgotten; 2 left: snapshots or pins hold it, or it has another name\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 forgotten; 2 left: snapshots or pins hold it, or it has another name\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "0 forgotten; 2 left: snapshots or pins hold it, or it has another name\n" && succeed("\(fsctl) trash list \(p) | wc -l") == "2\n")
         try succeed("\(fsctl) snapshot delete s \(p)")
         #expect(try succeed("\(fsctl) trash empty \(p)") == "2 forgotten\n")
+      }
+    }
+
+    @Test func `of what was deleted, that has another name stays in the trash, and that is told`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("cd \(p); echo 1 > a; ln a b; echo 2 > c; rm b c")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 forgotten; 1 left: snapshots or pins hold it, or it has another name\n")
+        #expect(try succeed("\(fsctl) trash list \(p) | cut -f 4") == "/b\n")
+        try succeed("rm \(p)/a")
+        #expect(try succeed("\(fsctl) trash empty \(p); \(fsctl) trash list \(p)") == "1 forgotten\n")
+      }
+    }
+
+    @Test func `a file whose directory was renamed is found by the path it had, by those who may go there now`() throws {
+      try run { home in
+        let p = home.point, bob = "setpriv --reuid=4002 --regid=4002 --clear-groups"
+        try succeed("cd \(p); mkdir -p r/x/y; echo 1 > r/x/y/a; echo 2 > r/x/y/a; mv r/x r/z")
+        #expect(try succeed("\(fsctl) versions list \(p)/r/x/y/a") == succeed("\(fsctl) versions list \(p)/r/z/y/a"))
+        let all = try succeed("cat \(p)/.vaultfs/versions/r/x/y/a/*")
+        #expect(all.contains("1\n") && all.contains("2\n"), "\(all)")
+        #expect(try succeed("\(bob) \(fsctl) versions list \(p)/r/x/y/a | wc -l") != "0\n")
+        try succeed("chmod 600 \(p)/r/z/y/a")
+        try fails("\(bob) \(fsctl) versions list \(p)/r/x/y/a", saying: "you may not read it")
+        try succeed("chmod 644 \(p)/r/z/y/a; chmod 700 \(p)/r/z")
+        try fails("\(bob) \(fsctl) versions list \(p)/r/x/y/a", saying: "nothing is known of its directory")
+        try fails("\(fsctl) versions restore \(p)/r/z/y/a 1 --to \(p)/.vaultfs/a", saying: "no version")
+        let version = try newest("\(p)/r/z/y/a")
+        try fails("\(fsctl) versions restore \(p)/r/z/y/a \(version) --to \(p)/.vaultfs/a", saying: "the hidden directory shows what was")
+      }
+    }
+
+    @Test func `a tree that is being taken back when somebody interrupts is back or is not, as is said`() throws {
+      try run { home in
+        let p = home.point, d = "\(p)/d"
+        func write(_ text: String) throws { try succeed("cd \(d); python3 -c 'for i in range(3000): open(str(i), \"w\").write(\"\(text)\")'") }
+        func count(_ text: String) throws -> Int { try #require(Int(succeed("cat \(d)/* | tr -cd \(text) | wc -c").trimmingCharacters(in: .whitespacesAndNewlines))) }
+        try succeed("mkdir \(d)")
+        try write("a")
+        try succeed("\(fsctl) snapshot create s \(d)")
+        for delay in ["0.1", "0.3", "0.6", "1", "1.5"] {
+          try write("b")
+          let ran = try shell("timeout -s INT \(delay) \(fsctl) snapshot restore s \(d) 2>&1"), isBack = !ran.output.contains("nothing of it is back")
+          for _ in 0..<2 {
+            #expect(try count(isBack ? "a" : "b") == 3000, "\(delay): \(ran.output)")
+            usleep(500_000)
+          }
+          #expect(isBack || ran.output.hasSuffix("interrupted: nothing of it is back\n"), "\(ran.output)")
+        }
       }
     }
 

@@ -61,6 +61,7 @@ struct PastTests {
         #expect(ran.status != 0 && ran.output.contains("Read-only file system"), "\(change): \(ran.output)")
       }
       try fails("mkdir \(mounted.point)/.vaultfs", saying: "File exists")
+      for change in ["rmdir .vaultfs", "mv .vaultfs other"] { try fails("cd \(mounted.point); LC_ALL=C \(change)", saying: "Read-only file system") }
       #expect(try succeed("ls -A \(mounted.point)") == "d\n")
       #expect(try succeed("find \(mounted.point) | grep -c vaultfs/at || true") == "0\n")
       #expect(try succeed("cat \(mounted.point)/d/f") == "two\n")

@@ -37,6 +37,70 @@ struct PastUserTests {
     }
   }
 
+  @Test func `what a directory held while others were kept out stays theirs who made it, however soon it was opened`() throws {
+    try run(window: "60s") { mounted in
+      let pub = "\(mounted.point)/pub", at = "\(mounted.point)/.vaultfs/at"
+      // New and private; public for long and private for a moment; by mode, by owner, by an access list.
+      let moment = try succeed("""
+        cd \(pub); mkdir -m 755 old acl; mkdir -m 700 new owner
+        chmod 700 old acl; for d in old new owner acl; do echo TOPSECRET > $d/f; done; sleep 1.1; date +@%s; sleep 1.1; rm */f
+        chmod 755 old new; chown 4002 owner; setfacl -m u:4002:rwx acl
+        """).split(separator: "\n").last!
+      for directory in ["old", "new", "owner", "acl"] { try fails("\(bob) cat \(at)/\(moment)/pub/\(directory)/f", saying: "Permission denied") }
+      #expect(try succeed("cat \(at)/\(moment)/pub/*/f") == "TOPSECRET\nTOPSECRET\nTOPSECRET\nTOPSECRET\n")
+      // Making a directory and then setting its mode is one thing, while nothing was in it.
+      try succeed("cd \(pub); mkdir -m 700 d; chmod 755 d; echo 1 > d/f; sleep 1.1")
+      #expect(try succeed("\(bob) cat \(at)/$(date +@%s)/pub/d/f") == "1\n")
+    }
+  }
+
+  @Test func `a group is given to by its members only, and what is hidden is not listed`() throws {
+    try run { mounted in
+      let pub = "\(mounted.point)/pub", member = "setpriv --reuid=4002 --regid=4002 --groups=7000"
+      try succeed("\(member) sh -c 'cd \(pub); echo 1 > f; chgrp 7000 f; echo 2 >> f; chgrp 4002 f; echo 3 >> f; mkdir d; chgrp 7000 d; chmod 2775 d; touch d/g; rm -r d'")
+      // The oldest with this content was of the group.
+      let version = try #require(try succeed("\(fsctl) versions list \(pub)/f | cut -f 1").split(separator: "\n").last { try succeed("\(fsctl) versions cat \(pub)/f \($0)") == "1\n2\n" })
+      try fails("\(bob) \(fsctl) versions restore \(pub)/f \(version) --to \(pub)/copy", saying: "group 7000", "no member")
+      try fails("\(bob) \(fsctl) trash restore \(pub)/d", saying: "group 7000")
+      try succeed("\(member) \(fsctl) trash restore \(pub)/d; \(member) \(fsctl) versions restore \(pub)/f \(version) --to \(pub)/copy; test $(stat -c %g \(pub)/copy) = 7000")
+      // What stays in its group is no gift.
+      try succeed("chgrp 7000 \(pub)/f; \(bob) \(fsctl) versions restore \(pub)/f \(version)")
+      try succeed("mkdir -m 700 \(mounted.point)/private; mkdir \(mounted.point)/private/x; \(fsctl) snapshot create layoffs \(mounted.point)/private/x; \(fsctl) snapshot create open \(pub)")
+      #expect(try succeed("\(bob) \(fsctl) snapshot list \(mounted.point) | cut -f 2") == "open\n" && succeed("\(fsctl) snapshot list \(mounted.point) | wc -l") == "2\n")
+    }
+  }
+
+  @Test func `what somebody may read comes back as a copy of their own, and in place where they may write`() throws {
+    try run { mounted in
+      let pub = "\(mounted.point)/pub", member = "setpriv --reuid=4002 --regid=4002 --groups=7000"
+      try succeed("cd \(pub); echo 1 > doc; chgrp 7000 doc; chmod 664 doc; echo 2 > doc; echo s > secret; chmod 600 secret; mkdir -m 777 own; cp /bin/true suid; chmod 4755 suid; touch suid")
+      let version = try #require(try succeed("\(fsctl) versions list \(pub)/doc | cut -f 1").split(separator: "\n").last { try succeed("\(fsctl) versions cat \(pub)/doc \($0)") == "1\n" })
+      // One who may only read it.
+      try fails("\(bob) \(fsctl) versions restore \(pub)/doc \(version)", saying: "was another's then", "--to PATH")
+      try succeed("\(bob) \(fsctl) versions restore \(pub)/doc \(version) --to \(pub)/own/copy; \(bob) \(fsctl) versions restore \(pub)/suid now --to \(pub)/own/suid")
+      #expect(try succeed("cat \(pub)/own/copy; stat -c '%u %g %a' \(pub)/own/copy \(pub)/own/suid") == "1\n4002 4002 644\n4002 4002 755\n")
+      try fails("\(bob) \(fsctl) versions restore \(pub)/secret now --to \(pub)/own/secret", saying: "you may not read it")
+      // One who may write to it.
+      try succeed("\(member) \(fsctl) versions restore \(pub)/doc \(version)")
+      #expect(try succeed("cat \(pub)/doc; stat -c '%u %g %a' \(pub)/doc") == "1\n0 7000 664\n")
+      // An access list would come with it: that is for its owner.
+      try succeed("echo 3 > \(pub)/doc; setfacl -m u:4003:rw \(pub)/doc")
+      try fails("\(member) \(fsctl) versions restore \(pub)/doc \(version)", saying: "was another's then")
+    }
+  }
+
+  @Test func `what was deleted so deep that its path is not told comes back where somebody says`() throws {
+    try run { mounted in
+      let p = mounted.point
+      func deep(_ script: String) throws { try succeed("cd \(p); python3 -c 'import os, shutil\nn = \"0\" * 250\n\(script)'") }
+      try deep("for _ in range(40): os.mkdir(n); os.chdir(n)\nopen(\"lost\", \"w\").write(\"deep\")\nos.remove(\"lost\")")
+      let number = try succeed("\(fsctl) trash list \(p) | grep lost | cut -f 1").trimmingCharacters(in: .newlines)
+      try fails("\(fsctl) trash restore \(number) \(p)", saying: "say where it shall come with --to")
+      #expect(try succeed("ls \(p)").split(separator: "\n").contains("lost") == false)
+      try succeed("\(fsctl) trash restore \(number) \(p) --to \(p)/lost; grep deep \(p)/lost; rm -r \(p)/0*")
+    }
+  }
+
   @Test func `what a file became elsewhere is not shown under the name it had`() throws {
     try run(window: "4s") { mounted in
       let pub = "\(mounted.point)/pub"

@@ -71,9 +71,9 @@ extension MountTests {
         #expect(try Int(succeed("df -B1 --output=size \(home.point) | tail -n 1").trimmingCharacters(in: .whitespacesAndNewlines)) ?? 0 > 64 << 20, "beside the tree df shows the disk")
         // Where it was crossed once, that is told once.
         #expect(home.log.components(separatedBy: "quota of /tree").count == 2, "\(home.log)")
-        let warnings = try #require(try home.status()["quotaWarnings"] as? [String])
-        #expect(warnings.count == 1 && warnings[0].contains("/tree"), "\(warnings)")
-        #expect(try succeed("\(MountedVault.program) status \(home.point)").contains("quota of /tree"))
+        let warnings = try #require(try home.status()["quotaWarnings"] as? [[String: Any]])
+        #expect(warnings.count == 1 && warnings[0]["path"] as? String == "/tree" && warnings[0]["kind"] as? String == "tree", "\(warnings)")
+        #expect(try succeed("\(MountedVault.program) status \(home.point)").contains("quota        /tree: "))
         // By reference too, and not by a rename; a hole costs nothing.
         try succeed("head -c 5000000 /dev/urandom > \(home.point)/more && truncate -s 1T \(tree)/hole")
         try fails("LC_ALL=C cp \(home.point)/more \(tree)/", saying: "Disk quota exceeded")

@@ -46,6 +46,21 @@ struct CheckTests {
     }
   }
 
+  @Test func `a journal that cannot be replayed is no fault of the database`() throws {
+    try Home.run { home in
+      _ = try Ward(home)
+      try home.close()
+      let segments = try containers(home.path, .segment), segment = try #require(try segments.first { try records($0).filter { $0.header.kind == .operation }.count > 2 })
+      let record = try records(segment).filter { $0.header.kind == .operation }[1]
+      try flip(segment, at: record.offset + RecordHeader.length + 2)
+      let found = try Vault.check(at: home.path, .deep)
+      #expect(found.kinds == [.journalSegment] && !found.isComplete, "\(found.text)")
+      try flip(segment, at: record.offset + RecordHeader.length + 2)
+      #expect(try Vault.check(at: home.path, .deep).isClean)
+      try home.open()
+    }
+  }
+
   @Test func `a row that is not what the journal says is found when it is compared, and only then`() throws {
     try Home.run { home in
       let ward = try Ward(home), before = try tree(of: home.vault)

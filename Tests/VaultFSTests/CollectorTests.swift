@@ -122,6 +122,29 @@ struct CollectorTests {
     }
   }
 
+  @Test func `many readers of one past version have one copy of what goes`() throws {
+    try Home.run { home in
+      let vault = home.vault
+      try vault.keepEverything()
+      var random = Random(seed: 15)
+      let inode = try vault.makeFile("f", [])
+      for index in 0..<3000 as Range<UInt64> { try vault.put([UInt8(index % 251)], at: index * 50_000, in: inode) }
+      let content = try vault.contents(of: inode), moment = vault.present
+      let files = try (0..<20).map { _ in try vault.openPast(inode, at: moment) }
+      func held() throws -> Int64? { try vault.lock.withLock { () throws in try vault.metadata.database.integer("SELECT count(*) FROM held_page") } }
+      try vault.rewrite("f", random.bytes(100))
+      try vault.forget(pastOf: inode)
+      let once = try #require(try held())
+      #expect(once > 1)
+      for (index, file) in files.enumerated() {
+        #expect(try vault.read(file, at: 50_000 * 2000, count: 60_000) == Array(content[(50_000 * 2000)..<(50_000 * 2000 + 60_000)]))
+        #expect(try held() == once, "after \(index)")
+        vault.close(file)
+      }
+      #expect(try held() == 0)
+    }
+  }
+
   @Test func `a long list of extents stays, too, while a file of the past is open`() throws {
     try Home.run { home in
       let vault = home.vault

@@ -280,6 +280,59 @@ struct DamageTests {
     }
   }
 
+  @Test func `after a mount, too, the same content heals what could not be read, and what else is damaged beside it`() throws {
+    try Home.run { home in
+      var random = Random(seed: 23)
+      let first = random.bytes(400_000), second = random.bytes(400_000)
+      let a = try home.vault.makeFile("a", first), b = try home.vault.makeFile("b", second)
+      try home.close()
+      let pack = try #require(try containers(home.path, .pack).first), size = try stored(pack).count
+      for at in [PackHeader.length + 2000, size - 2000] { try flip(pack, at: at) }
+      try home.open()
+      #expect(throws: VaultError.self) { try home.vault.contents(of: a) }
+      try home.kill(isPowerCut: false)
+      // The second was never read: what is in the same pack is not believed.
+      let c = try home.vault.makeFile("c", second)
+      try home.vault.rewrite("a", first)
+      for (inode, content) in [(a, first), (b, second), (c, second)] { #expect(try home.vault.contents(of: inode) == content) }
+      home.wounds = [.frameSuperfluous]
+    }
+  }
+
+  @Test func `content of a pack that is missing is stored anew when it is written again`() throws {
+    try Home.run { home in
+      let content = Random.bytes(400_000, seed: 24), a = try home.vault.makeFile("a", content)
+      try home.close()
+      try FileManager.default.removeItem(atPath: try #require(try containers(home.path, .pack).first))
+      try home.open()
+      let b = try home.vault.makeFile("b", content)
+      for inode in [a, b] { #expect(try home.vault.contents(of: inode) == content) }
+      try home.kill(isPowerCut: false)
+      for inode in [a, b] { #expect(try home.vault.contents(of: inode) == content) }
+    }
+  }
+
+  @Test(arguments: [(400_000, false), (400_000, true), (60_000, false), (60_000, true)])
+  func `what was healed is healed after a kill and a power cut`(count: Int, isPowerCut: Bool) throws {
+    try Home.run { home in
+      let content = Random.bytes(count, seed: 25), a = try home.vault.makeFile("a", content)
+      try home.vault.syncAll()
+      // So that it is not read from the journal's file that is written still.
+      try home.reopen()
+      home.vault.keeper?.stop()
+      let file = try #require(try containers(home.path, count > Limits.inlineBytesMax ? .pack : .segment).first { try stored($0).count > count / 2 })
+      try flip(file, at: try stored(file).count / 2)
+      #expect(throws: VaultError.self) { try home.vault.contents(of: a) }
+      try home.vault.lock.withLock { () throws in try home.vault.commit() }
+      let b = try home.vault.makeFile("b", content)
+      try home.vault.syncAll()
+      #expect(try home.vault.contents(of: b) == content)
+      try home.kill(isPowerCut: isPowerCut)
+      for inode in [a, b] { #expect(try home.vault.contents(of: inode) == content) }
+      home.wounds = [.journalSegment]
+    }
+  }
+
   @Test func `a flipped bit in a pack damages the range it is in, and nothing else`() throws {
     try Home.run { home in
       var random = Random(seed: 3)

@@ -120,7 +120,7 @@ struct HostileDatabaseTests {
         for key in ["nodes", "chunks", "unique_bytes"] { try database.execute("UPDATE state SET value = \(end - 1) WHERE key = '\(key)'") }
         for key in ["logical_bytes", "frame_bytes"] { try database.execute("UPDATE state SET value = \(end) WHERE key = '\(key)'") }
         try database.execute("UPDATE container SET chunks = \(end)")
-        try database.execute("INSERT OR REPLACE INTO container (number, chunks, kept, dead, bases, frames) VALUES (0, \(end), 0, 0, x'', 0)")
+        try database.execute("INSERT OR REPLACE INTO container (number, chunks, kept, dead, bases, frames, doubted) VALUES (0, \(end), 0, 0, x'', 0, 0)")
       }
       try home.open()
       let content = random.bytes(3_000_000), file = try home.vault.makeFile("second", content)

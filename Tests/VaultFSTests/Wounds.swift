@@ -177,7 +177,7 @@ extension Wound {
     Wound(.containerMissing) { ward, db in
       let number = try db.firstChunk(of: ward["small"])
       try db.execute("UPDATE container SET chunks = chunks - 1 WHERE number = (SELECT container FROM chunk WHERE number = \(number))")
-      try db.execute("INSERT INTO container VALUES (900, 1, 0, 0, x'', 0); UPDATE chunk SET container = 900 WHERE number = \(number); UPDATE state SET value = 1000 WHERE key = 'next_container'")
+      try db.execute("INSERT INTO container VALUES (900, 1, 0, 0, x'', 0, 0); UPDATE chunk SET container = 900 WHERE number = \(number); UPDATE state SET value = 1000 WHERE key = 'next_container'")
     },
     Wound(.chunkFrame) { ward, db in try db.execute("UPDATE chunk SET frame = frame + 8 WHERE number = \(try db.firstChunk(of: ward["small"]))") },
     Wound(.chunkNamed) { ward, db in try db.execute("UPDATE chunk SET crc = crc + 1 WHERE number = \(try db.firstChunk(of: ward["small"]))") },
@@ -198,7 +198,7 @@ extension Wound {
     Wound(.containerMissing, .containerNumber) { ward, db in
       let number = try db.firstChunk(of: ward["small"])
       try db.execute("UPDATE container SET chunks = chunks - 1 WHERE number = (SELECT container FROM chunk WHERE number = \(number))")
-      try db.execute("INSERT INTO container VALUES (900, 1, 0, 0, x'', 0); UPDATE chunk SET container = 900 WHERE number = \(number)")
+      try db.execute("INSERT INTO container VALUES (900, 1, 0, 0, x'', 0, 0); UPDATE chunk SET container = 900 WHERE number = \(number)")
     },
   ]
 

@@ -77,11 +77,19 @@ extension QuotaReport {
 
   private init(_ subject: QuotaSubject, _ used: Usage, in vault: Vault) throws {
     (bytes, nodes) = (Resource(used: used.bytes), Resource(used: used.nodes))
+    (kind, id) = Kind.of(subject)
+    if case .tree(let inode) = subject { path = try vault.path(of: inode).flatMap { VaultPath($0) } }
+  }
+}
+
+extension QuotaReport.Kind {
+  /// - Returns: also the user's or group's number, the directory's node.
+  static func of(_ subject: QuotaSubject) -> (Self, id: UInt64?) {
     switch subject {
-    case .vault: kind = .vault
-    case .user(let user): (kind, id) = (.user, UInt64(user))
-    case .group(let group): (kind, id) = (.group, UInt64(group))
-    case .tree(let inode): (kind, id, path) = (.tree, inode.value, try vault.path(of: inode).flatMap { VaultPath($0) })
+    case .vault: (.vault, nil)
+    case .user(let user): (.user, UInt64(user))
+    case .group(let group): (.group, UInt64(group))
+    case .tree(let inode): (.tree, inode.value)
     }
   }
 }

@@ -9,7 +9,7 @@ public struct SnapshotsRequest: VaultRequest {
   public static let access = Access.everyone
   public init() {}
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<SnapshotReport>) throws -> Nothing {
-    for snapshot in try host.vault.snapshots() { try answer.item(try SnapshotReport(snapshot, in: host.vault, for: peer)) }
+    for snapshot in try host.vault.snapshots() where try peer.isAdministrator || host.vault.mayReach(InodeNumber(snapshot.directory), at: LSN(snapshot.moment), peer.viewer) { try answer.item(try SnapshotReport(snapshot, in: host.vault, for: peer)) }
     return Nothing()
   }
 }
@@ -83,8 +83,15 @@ public struct SnapshotReport: Codable, Sendable {
 public struct TrashRequest: VaultRequest {
   public static let name = "trash"
   public static let access = Access.everyone
-  public init() {}
+  /// Only what was there; nil: everything.
+  public var path: VaultPath?
+  /// And nothing of what was below it.
+  public var isAlone: Bool
+  public init(at path: VaultPath? = nil, alone isAlone: Bool = false) { (self.path, self.isAlone) = (path, isAlone) }
+
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<TrashItem>) throws -> Nothing {
+    // Where a symlink leads there, it is meant; but where it is one that was deleted.
+    let path = path.map { peer.withoutLinks($0, in: host.vault, followingLast: !isAlone) }
     var mayKnow: [UInt64: Bool] = [:], next: UInt64? = .max
     // Page by page: whoever reads slowly keeps nobody waiting.
     while let before = next {
@@ -93,6 +100,7 @@ public struct TrashRequest: VaultRequest {
         let isKnown = try mayKnow[item.parent] ?? peer.mayKnowPlace(of: item, in: host.vault)
         mayKnow[item.parent] = isKnown
         if !isKnown { item.place = nil }
+        if let path, item.isAt(path, orBelow: !isAlone) != true { continue }
         try answer.item(item)
       }
       next = page.next
@@ -101,11 +109,29 @@ public struct TrashRequest: VaultRequest {
   }
 }
 
+extension TrashItem {
+  /// It may be longer than a `VaultPath`. nil where it is not told.
+  public var fullPath: [UInt8]? { place.map { $0 + [0x2F] + name } }
+
+  /// nil where it is not told.
+  fileprivate func isAt(_ path: VaultPath, orBelow: Bool) -> Bool? {
+    guard let names = fullPath?.split(separator: 0x2F).map(Array.init) else { return nil }
+    return orBelow ? names.starts(with: path.names) : names == path.names
+  }
+}
+
 extension Peer {
+  /// A path as it is without the symlinks on the way, as far as that leads today and this peer may go it.
+  fileprivate func withoutLinks(_ path: VaultPath, in vault: Vault, followingLast: Bool) -> VaultPath {
+    let way = followingLast ? path : path.parent
+    guard let (inode, count) = try? furthest(way, in: vault), let place = try? vault.path(of: inode) else { return path }
+    return VaultPath(place + path.names.dropFirst(count).flatMap { [0x2F] + $0 }) ?? path
+  }
+
   /// Whether this peer may come to the directory that something was deleted from: it may have moved since.
   func mayKnowPlace(of item: TrashItem, in vault: Vault) throws -> Bool {
-    guard !isAdministrator, let place = item.place else { return true }
-    return VaultPath(place).map { path in (try? find(path, in: vault, followingLast: false))?.inode.value == item.parent } ?? false
+    if isAdministrator { return true }
+    return item.place.flatMap { VaultPath($0) }.map { path in (try? find(path, in: vault, followingLast: false))?.inode.value == item.parent } ?? false
   }
 }
 
@@ -125,7 +151,7 @@ public struct RestoreTrashRequest: VaultRequest {
     guard try target != nil || peer.mayKnowPlace(of: item, in: host.vault) else {
       throw ServiceError(.notPermitted, "the directory it was in is where you may not look now; say where it shall come with --to PATH")
     }
-    guard let path = target ?? VaultPath((item.place ?? []) + [0x2F] + item.name) else { throw ServiceError(.nameTooLong, "the path it had is too long; say where it shall come with --to PATH") }
+    guard let path = target ?? item.fullPath.flatMap({ VaultPath($0) }) else { throw ServiceError(.nameTooLong, "the path it had is too long; say where it shall come with --to PATH") }
     return RestoreAnswer(path: path, restored: try peer.restoring(answer) { try peer.revive(InodeNumber(item.inode), at: moment, to: path, in: vault, $0) })
   }
 }
@@ -139,7 +165,7 @@ public struct EmptyTrashRequest: VaultRequest {
 
   public struct Answer: Codable, Sendable {
     public var items: Int
-    /// What a snapshot or a pin holds, and is not forgotten.
+    /// What a snapshot or a pin holds, or has another name, and is not forgotten.
     public var held: Int?
   }
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Answer {
@@ -181,8 +207,16 @@ public struct CollectRequest: VaultRequest {
   public static let access = Access.administrators
   public var isDry: Bool
   public init(isDry: Bool) { self.isDry = isDry }
+  private static let beat: Duration = .milliseconds(200)
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Collection {
-    try host.vault.collectGarbage(isDry: isDry) { (try? answer.checkCancelled()) != nil }
+    var told = ContinuousClock.now
+    return try host.vault.collectGarbage(isDry: isDry, while: { (try? answer.checkCancelled()) != nil }) { what, done, total in
+      guard ContinuousClock.now - told > Self.beat else { return }
+      told = .now
+      var progress = Progress(what, done: done, total: total)
+      progress.isBytes = true
+      try? answer.progress(progress)
+    }
   }
 }

@@ -32,7 +32,7 @@ public struct StatsRequest: VaultRequest {
     report.vault = status.path
     report.lastScrub = host.vault.lastScrub
     (report.chunks, report.uniqueBytes, report.compressedBytes) = (counters.chunks, counters.uniqueBytes, counters.frameBytes)
-    (report.historyBytes, report.reclaimableBytes) = (status.historyBytes, status.reclaimableBytes)
+    if status.isHistoryCounted { (report.historyBytes, report.reclaimableBytes) = (status.historyBytes, status.reclaimableBytes) }
     (report.storedBytes, report.unsavedBytes) = (status.storedBytes, status.unsavedBytes)
     report.dedupRatio = Self.ratio(counters.logicalBytes, counters.uniqueBytes)
     report.compressionRatio = Self.ratio(counters.uniqueBytes, counters.frameBytes)
@@ -76,8 +76,8 @@ public struct StatsRequest: VaultRequest {
     part!.compressionRatio = Self.ratio(Int64(clamping: sum.uniqueBytes), Int64(clamping: sum.compressedBytes))
   }
 
-  /// nil where there is nothing to compare.
-  private static func ratio(_ a: Int64, _ b: Int64) -> Double? { a > 0 && b > 0 ? (Double(a) / Double(b) * 1000).rounded() / 1000 : nil }
+  /// nil where there is nothing to compare, or nothing is spared: unique content is also that of the past.
+  private static func ratio(_ a: Int64, _ b: Int64) -> Double? { a > 0 && b > 0 && a >= b ? (Double(a) / Double(b) * 1000).rounded() / 1000 : nil }
 }
 
 extension VaultService {
@@ -97,7 +97,7 @@ public struct StatsReport: Codable, Sendable {
   public var uniqueBytes: Int64?
   /// What that takes in frames.
   public var compressedBytes: Int64?
-  /// What of `uniqueBytes` only the past needs, and, beside it, what nothing needs any more and is on disk still; as the last
+  /// nil until the first collection. What of `uniqueBytes` only the past needs, and, beside it, what nothing needs any more and is on disk still; as the last
   /// collection found them (twice a minute where something may have become free, or history has a limit and something changes).
   public var historyBytes: UInt64?
   public var reclaimableBytes: UInt64?
@@ -105,7 +105,7 @@ public struct StatsReport: Codable, Sendable {
   public var storedBytes: UInt64?
   /// Written by programs and not saved yet.
   public var unsavedBytes: UInt64?
-  /// Logical for each byte of unique; unique for each byte of compressed; logical for each byte of stored.
+  /// nil where it is below 1. Logical for each byte of unique; unique for each byte of compressed; logical for each byte of stored.
   public var dedupRatio: Double?
   public var compressionRatio: Double?
   public var ratio: Double?

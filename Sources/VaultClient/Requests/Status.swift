@@ -1,5 +1,6 @@
 // What a vault holds, what it costs and who has it: what `vaultfs status` shows.
 
+import Printable
 public import VaultFS
 
 public struct StatusRequest: VaultRequest {
@@ -43,13 +44,31 @@ public struct StatusReport: Codable, Sendable {
   public var databaseBytes: UInt64
   public var unsavedBytes: UInt64
   public var availableBytes: UInt64
-  /// Who is above a soft limit, or at a hard one: a sentence each.
-  public var quotaWarnings: [String]
+  /// Who is above a soft limit, or at a hard one.
+  public var quotaWarnings: [Warning]
+  /// Its owner was killed, and nobody has mounted it since: the journal may have more than is counted here.
+  public var isBehind: Bool
   public var chunks: Int64
-  public var dedupRatio: Double
+  /// nil where it is below 1: content of the past is unique, too.
+  public var dedupRatio: Double?
   public var compressionRatio: Double
   /// Requests of each kind that the kernel has sent since the mount; there where the vault is mounted.
   public var requests: [String: UInt64]?
+
+  public struct Warning: Codable, Sendable {
+    public var kind: QuotaReport.Kind
+    /// The user's or group's number; the directory's node.
+    public var id: UInt64?
+    /// Of a directory, from the vault's root.
+    public var path: String?
+    /// How it stands, as a sentence without its end.
+    public var detail: String
+
+    init(_ warning: QuotaWarning) {
+      (kind, id) = QuotaReport.Kind.of(warning.subject)
+      (path, detail) = (warning.place.map { printable($0.isEmpty ? [0x2F] : $0) }, warning.detail)
+    }
+  }
 
   public init(_ status: VaultStatus, requests: [String: UInt64]? = nil) {
     self.requests = requests
@@ -58,8 +77,8 @@ public struct StatusReport: Codable, Sendable {
     (nodes, operations, chunks) = (status.counters.nodes, status.operations, status.counters.chunks)
     (logicalBytes, uniqueBytes, compressedBytes) = (status.counters.logicalBytes, status.counters.uniqueBytes, status.counters.frameBytes)
     (storedBytes, packBytes, journalBytes, databaseBytes) = (status.storedBytes, status.packBytes, status.journalBytes, status.databaseBytes)
-    (unsavedBytes, availableBytes, quotaWarnings) = (status.unsavedBytes, status.availableBytes, status.quotaWarnings)
-    dedupRatio = (status.dedupRatio * 100).rounded() / 100
+    (unsavedBytes, availableBytes, quotaWarnings, isBehind) = (status.unsavedBytes, status.availableBytes, status.quotaWarnings.map(Warning.init), status.isBehind)
+    dedupRatio = status.dedupRatio >= 1 ? (status.dedupRatio * 100).rounded() / 100 : nil
     compressionRatio = (status.compressionRatio * 100).rounded() / 100
   }
 }

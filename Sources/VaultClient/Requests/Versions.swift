@@ -52,6 +52,7 @@ extension Peer {
   /// The versions of what is, or was, at `path`: those that this peer may read.
   func versions(of path: VaultPath, in vault: Vault) throws -> [FileVersion] {
     guard let name = path.names.last else { throw ServiceError(.isADirectory, "/ is a directory; versions are of files") }
+    if path.names.first == Vault.pastName { throw ServiceError(.notSupported, "\(path): the hidden directory shows what was; name the path that the file has or had, without it") }
     let (parent, isThere) = try directory(of: path, in: vault)
     guard maySearch(try vault.lastProtection(of: parent)) else { throw ServiceError(.notPermitted, "\(path): you may not search its directory") }
     let now = isThere ? try vault.lookup(name, in: parent) : nil
@@ -70,23 +71,34 @@ extension Peer {
 
   /// The directory that a path's last name is, or was, in: where none is there, the one that was there last.
   private func directory(of path: VaultPath, in vault: Vault) throws -> (inode: InodeNumber, isThere: Bool) {
-    let names = path.parent.names
-    func place(_ count: Int) throws -> InodeNumber? {
-      do { return try find(path.first(count), in: vault).inode } catch let error as ServiceError where [.notFound, .notADirectory].contains(error.code) { return nil }
-    }
-    if let inode = try place(names.count) { return (inode, true) }
-    // How far it leads today: by halves, since it may be long.
-    var (leads, fails) = (0, names.count), at = InodeNumber.root
-    while fails - leads > 1 {
-      let middle = (leads + fails) / 2
-      if let inode = try place(middle) { (leads, at) = (middle, inode) } else { fails = middle }
-    }
-    for name in names[leads...] {
+    let way = path.parent
+    let (inode, leads) = try furthest(way, in: vault)
+    var at = inode
+    if leads == way.names.count { return (at, true) }
+    for name in way.names[leads...] {
       guard maySearch(try vault.lastProtection(of: at)) else { throw ServiceError(.notPermitted, "\(path): you may not search a directory on the way there") }
       guard let gone = try vault.goneDirectory(named: name, in: at, for: viewer) else { throw ServiceError(.notFound, "\(path): nothing is known of its directory") }
       at = gone.inode
     }
-    return (at, false)
+    // Renamed, or in one that is: what is in it now is there.
+    return (at, try vault.isThere(at))
+  }
+
+  /// How far a path leads today.
+  /// - Returns: the last node on the way, and how many of the names lead there.
+  func furthest(_ path: VaultPath, in vault: Vault) throws -> (inode: InodeNumber, names: Int) {
+    func place(_ count: Int) throws -> InodeNumber? {
+      do { return try find(path.first(count), in: vault).inode } catch let error as ServiceError where [.notFound, .notADirectory].contains(error.code) { return nil }
+    }
+    let count = path.names.count
+    if let inode = try place(count) { return (inode, count) }
+    // By halves, since it may be long.
+    var (leads, fails) = (0, count), at = InodeNumber.root
+    while fails - leads > 1 {
+      let middle = (leads + fails) / 2
+      if let inode = try place(middle) { (leads, at) = (middle, inode) } else { fails = middle }
+    }
+    return (at, leads)
   }
 
   /// The version of `path` at a moment.
@@ -94,7 +106,7 @@ extension Peer {
     let moment = try address.moment(in: vault), all = try versions(of: path, in: vault)
     let found = all.filter { address.means($0, at: moment) }
     guard let newest = found.first else {
-      let which = if case .version(let number) = address { "no version \(number) of it is kept" } else { "no version of that moment is kept" }
+      let which = if case .version(let number) = address { "no version \(number) of it is kept\(isAdministrator ? "" : ", or none that you may read")" } else { "no version of that moment is kept" }
       throw ServiceError(.notFound, "\(path): \(which); `fsctl versions list` shows those that are")
     }
     // What has the name now may have been elsewhere then.
@@ -178,17 +190,34 @@ public struct RestoreRequest: VaultRequest {
       throw ServiceError(.notFound, "\(path) was no directory then, or what it was is not kept any more, and nothing was changed; `.vaultfs/at/TIME` at the root of the mount shows what was where")
     }
     let version = try fileVersion(at: moment, vault, peer), inode = InodeNumber(version.inode), id = LSN(version.id)
-    guard peer.isAdministrator || version.user == peer.user else {
-      throw ServiceError(.notPermitted, "\(path): it was another's then, and comes back as that: for its owner, root and the vault's owner. A copy of your own is `fsctl versions cat PATH VERSION > COPY`")
-    }
-    try peer.mustBeGiveable(inode, at: id, in: vault)
+    let now = target == nil ? try? peer.find(path, in: vault, followingLast: false) : nil
+    if !peer.isAdministrator, version.user != peer.user { return try restoreOthers(inode, id, now, vault, peer, options) }
+    try peer.mustBeGiveable(inode, at: id, in: vault, now: now)
     if let target { return try peer.revive(inode, at: id, to: target, in: vault, options) }
-    guard let now = try? peer.find(path, in: vault, followingLast: false) else { return try peer.revive(inode, at: id, to: path, in: vault, options) }
+    guard let now else { return try peer.revive(inode, at: id, to: path, in: vault, options) }
     guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
     try peer.mustOwn(now.user, path)
     do throws(VaultError) {
       try vault.restore(now.inode, from: inode, at: id, options)
     } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+    return Restored(nodes: 1)
+  }
+
+  /// A version of another's that this peer may read: elsewhere it comes back as their own, as cp(1) makes one; in place as the content of
+  /// what they may write to.
+  private func restoreOthers(_ inode: InodeNumber, _ id: LSN, _ now: NodeInfo?, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
+    var options = options
+    if try vault.wasRootsToGive(inode, at: id) { try peer.mustBeGiveable(inode, at: id, in: vault) }
+    if let target {
+      let was = try vault.info(inode, at: id)
+      options.owner = RestoreOptions.Owner(user: peer.user, group: peer.group ?? was.group, mode: was.mode & 0o777)
+      return try peer.revive(inode, at: id, to: target, in: vault, options)
+    }
+    guard let now, now.mode & S_IFMT == S_IFREG, peer.mayWrite(try vault.protection(of: now.inode)), try vault.hasSameXattrs(now.inode, as: inode, at: id) else {
+      throw ServiceError(.notPermitted, "\(path): it was another's then, and comes back as that: for its owner, root and the vault's owner. A copy of your own you get with --to PATH")
+    }
+    options.owner = RestoreOptions.Owner(user: now.user, group: now.group, mode: now.mode & ~(S_ISUID | S_ISGID))
+    do throws(VaultError) { try vault.restore(now.inode, from: inode, at: id, options) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
     return Restored(nodes: 1)
   }
 
@@ -257,7 +286,7 @@ extension Peer {
   /// Takes something back in a thread of its own; ends it where nobody waits for it any more.
   func restoring<Item>(_ answer: Receiver<Item>, _ work: @escaping @Sendable (RestoreOptions) throws -> Restored) throws -> Restored {
     let options = RestoreOptions(keepsPrivileges: isAdministrator)
-    return try LongWork.run(options.cancellation, answer) { tell in
+    return try LongWork.run(options.cancellation, answer, tellsOutcome: true) { tell in
       var options = options
       options.progress = { tell(Progress($0)) }
       return try work(options)
@@ -267,9 +296,10 @@ extension Peer {
   /// Makes what was anew under a path that nothing has.
   func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault, _ options: RestoreOptions) throws -> Restored {
     guard let name = target.names.last else { throw ServiceError(.alreadyExists, "/ is there already") }
+    if target.names.first == Vault.pastName { throw ServiceError(.readOnly, "\(target): the hidden directory shows what was, and nothing can be put there; give another PATH") }
     let parent: NodeInfo
     do { parent = try find(target.parent, in: vault) } catch let error as ServiceError where error.code == .notFound {
-      throw ServiceError(.notFound, "\(target): its directory is not there; take that back first (`fsctl trash list` shows what was deleted), or say where this shall come with --to PATH")
+      throw ServiceError(.notFound, "\(target): its directory is not there: it was deleted (`fsctl trash list`), or has another name; take it back first, or say where this shall come with --to PATH")
     }
     let protection = try vault.protection(of: parent.inode)
     guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
@@ -281,10 +311,17 @@ extension Peer {
     return restored
   }
 
-  /// Who may give a file the powers that root gave it once is for root to say, today.
-  func mustBeGiveable(_ inode: InodeNumber, at moment: LSN, in vault: Vault) throws {
-    guard try !isAdministrator && vault.wasRootsToGive(inode, at: moment) else { return }
-    throw ServiceError(.notPermitted, "there is a device, or a file with attributes that only root can give (such as capabilities); root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
+  /// Who may give a file the powers that root gave it once is for root to say, today; and to a group, as chown(2), for its members.
+  /// - Parameter now: what becomes that again, where that is there: it stays in its group.
+  func mustBeGiveable(_ inode: InodeNumber, at moment: LSN, in vault: Vault, now: NodeInfo? = nil) throws {
+    if isAdministrator { return }
+    if try vault.wasRootsToGive(inode, at: moment) {
+      throw ServiceError(.notPermitted, "there is a device, or a file with attributes that only root can give (such as capabilities); root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
+    }
+    let was = try vault.info(inode, at: moment)
+    guard was.group == now?.group || isMember(of: was.group) else {
+      throw ServiceError(.notPermitted, "there is something of group \(was.group), of which you are no member; root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
+    }
   }
 
   /// A directory of this peer's may have held, or hold, what is others': it is not for them to bring that back with its owner, nor to
@@ -325,7 +362,7 @@ extension Progress {
   fileprivate init(_ progress: RestoreProgress) {
     switch progress {
     case .compared(let names): self.init("comparing, \(names) names", done: names)
-    case .made(let nodes): self.init("\(nodes) files and directories are made", done: nodes)
+    case .made(let nodes, let total): self.init("\(nodes) files and directories are made", done: nodes, total: total)
     }
   }
 }
@@ -342,7 +379,10 @@ public struct PinRequest: VaultRequest {
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> FileVersion {
     let version = try peer.version(of: path, at: moment, in: host.vault)
     try peer.mustOwn(version.user, path)
-    try host.vault.pin(InodeNumber(version.inode), at: LSN(version.id), isPinned)
+    do throws(VaultError) { try host.vault.pin(InodeNumber(version.inode), at: LSN(version.id), isPinned, isLimited: !peer.isAdministrator) } catch {
+      guard case .quotaExceeded = error else { throw error }
+      throw ServiceError(.quotaExceeded, "\(path): what you hold with pins would be more bytes than your limit allows you; let go of other versions, with `fsctl versions unpin`")
+    }
     return version
   }
 }

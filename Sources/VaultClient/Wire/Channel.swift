@@ -48,6 +48,9 @@ enum ChannelError: Error {
   /// Ends whatever is going on here.
   func hangUp() { shutdown(descriptor, Int32(SHUT_RDWR)) }
 
+  /// Nothing more is asked; what comes is still heard.
+  func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
+
   /// Whether the peer has gone, or what is there to read is nothing we asked for.
   var isUsed: Bool { poll(0, POLLIN | POLLRDHUP) }
   var hasEnded: Bool { poll(0, POLLRDHUP) }

@@ -17,8 +17,9 @@ enum LongWork {
     let outcome = Mutex<Result<Outcome, any Error>?>(nil)
   }
 
+  /// - Parameter tellsOutcome: also where nobody wanted it any more, what came of it is returned or thrown.
   /// - Parameter work: gets what it tells its progress to; ends early, in whatever way, once `cancellation` is.
-  static func run<Item, Outcome: Sendable>(_ cancellation: Cancellation, _ answer: Receiver<Item>,
+  static func run<Item, Outcome: Sendable>(_ cancellation: Cancellation, _ answer: Receiver<Item>, tellsOutcome: Bool = false,
                                            _ work: @escaping @Sendable (_ tell: @escaping @Sendable (Progress) -> Void) throws -> Outcome) throws -> Outcome {
     let state = State<Outcome>()
     let thread = startThread("vault-work") {
@@ -30,7 +31,7 @@ enum LongWork {
     var failure: (any Error)?, nap: UInt32 = 1000, told = ContinuousClock.now
     while true {
       if let outcome = state.outcome.withLock({ $0 }) {
-        if let failure { throw failure }
+        if let failure, !tellsOutcome { throw failure }
         return try outcome.get()
       }
       usleep(nap)

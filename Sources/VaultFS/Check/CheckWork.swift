@@ -30,6 +30,10 @@ final class CheckWork {
     if report.findings.count < Limits.findingsMax { report.findings.append(finding) }
   }
 
+  /// Something is so damaged that a part of the check cannot be done.
+  func leaveOut() { isWhole = false }
+  private(set) var isWhole = true
+
   func note(_ change: (inout CheckReport) -> Void) { change(&report) }
 
   /// Begins a part of the work that is `share` of it all.

@@ -58,7 +58,7 @@ enum Checker {
       return work.found(Finding(.databaseStructure, file: Vault.databaseName, "the database cannot be read: \(detail)"))
     }
     addPaths(copy, work)
-    work.note { $0.isComplete = true }
+    work.note { $0.isComplete = work.isWhole }
   }
 
   private static func look(_ copy: ViewCopy, _ work: CheckWork) throws {

@@ -17,6 +17,8 @@ struct ContainerUses {
     var dead: UInt64 = 0
     /// Other containers that hold bases of its frames.
     var bases: Set<ContainerNumber> = []
+    /// Something in it could not be read: what else is in it is read before new content refers to that.
+    var isDoubted = false
   }
   /// More than a container can hold; shares of it can be reckoned.
   private static let bytesMax: Int64 = 1 << 50
@@ -26,12 +28,13 @@ struct ContainerUses {
   init() {}
 
   init(_ database: Database) throws(VaultError) {
-    let select = try database.prepare("SELECT number, chunks, kept, dead, bases, frames FROM container")
+    let select = try database.prepare("SELECT number, chunks, kept, dead, bases, frames, doubted FROM container")
     while try select.step() {
       guard select.integer(1) >= 0, [3, 5].allSatisfy({ (0..<Self.bytesMax) ~= select.integer($0) }) else { throw .databaseDamaged(detail: "\(database.path): the row of container \(select.integer(0))") }
       var reader = unsafe ByteReader(select.raw(4)), bases: Set<ContainerNumber> = []
       while !reader.isAtEnd, let base = try? reader.varint() { bases.insert(ContainerNumber(base)) }
-      uses[ContainerNumber(select.unsigned(0))] = Use(chunks: select.integer(1), frames: select.unsigned(5), isKept: select.integer(2) != 0, dead: select.unsigned(3), bases: bases)
+      uses[ContainerNumber(select.unsigned(0))] = Use(chunks: select.integer(1), frames: select.unsigned(5), isKept: select.integer(2) != 0, dead: select.unsigned(3), bases: bases,
+                                                        isDoubted: select.integer(6) != 0)
       frames &+= select.unsigned(5)
     }
   }
@@ -41,10 +44,13 @@ struct ContainerUses {
   func frames(in number: ContainerNumber) -> UInt64 { uses[number]?.frames ?? 0 }
   /// Frames of so many bytes were written to `number`, or are not there any more for those who ask what is stored.
   mutating func addFrames(_ bytes: Int, to number: ContainerNumber) {
-    if bytes == 0 { return }
-    let old = frames(in: number), new = UInt64(clamping: Int64(clamping: old) + Int64(bytes))
-    uses[number, default: Use()].frames = new
-    frames = frames &- old &+ new
+    setFrames(UInt64(clamping: Int64(clamping: frames(in: number)) + Int64(bytes)), in: number)
+  }
+  mutating func setFrames(_ bytes: UInt64, in number: ContainerNumber) {
+    let old = frames(in: number)
+    if bytes == old { return }
+    uses[number, default: Use()].frames = bytes
+    frames = frames &- old &+ bytes
     changed.insert(number)
   }
 
@@ -64,6 +70,12 @@ struct ContainerUses {
   mutating func keep(_ number: ContainerNumber) {
     if isKept(number) { return }
     uses[number, default: Use()].isKept = true
+    changed.insert(number)
+  }
+  func isDoubted(_ number: ContainerNumber) -> Bool { uses[number]?.isDoubted ?? false }
+  mutating func doubt(_ number: ContainerNumber, _ isDoubted: Bool = true) {
+    if self.isDoubted(number) == isDoubted { return }
+    uses[number, default: Use()].isDoubted = isDoubted
     changed.insert(number)
   }
   /// Plain bytes of all that nothing refers to any more, as far as was noticed.
@@ -111,6 +123,7 @@ struct ContainerUses {
         for base in use.bases.sorted() { bases.varint(base.value) }
         statements.writeContainer.bind(5, copying: bases.bytes)
         statements.writeContainer.bind(6, use.frames)
+        statements.writeContainer.bind(7, use.isDoubted ? 1 : 0)
         try statements.writeContainer.run()
       } else {
         statements.deleteContainer.bind(1, number.value)

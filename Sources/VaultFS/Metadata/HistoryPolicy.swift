@@ -28,11 +28,12 @@ public struct HistoryPolicy: Hashable, Sendable, Codable {
   }
 
   /// The seconds at whose end something is kept though not everything is: `now` back to the oldest, unordered.
-  func momentsKept(at now: Int64) -> [Int64] {
+  /// - Parameter first: before that there was nothing.
+  func momentsKept(at now: Int64, from first: Int64 = .min) -> [Int64] {
     var found: [Int64] = []
     for (period, from, to) in [(Int64(3600), all, hourly), (86_400, hourly, daily), (7 * 86_400, daily, weekly)] where to > from {
       var end = (now - Int64(from)) / period * period - 1
-      while end >= now - Int64(to) {
+      while end >= max(now - Int64(to), first) {
         found.append(end)
         end -= period
       }

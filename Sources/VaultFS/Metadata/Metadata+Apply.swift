@@ -59,9 +59,11 @@ extension Metadata {
     case .setAttributes(let inode, let set):
       try update(inode, set, lsn)
     case .setXattr(let inode, let name, let value, let set):
-      try writeXattr(name, value, of: try update(inode, set, lsn))
+      let isCut = try isOpened(try node(inode), by: set, xattr: name)
+      try writeXattr(name, value, of: try update(inode, set, lsn, isCut: isCut))
     case .removeXattr(let inode, let name, let set):
-      try removeXattr(name, of: try update(inode, set, lsn))
+      let isCut = try isOpened(try node(inode), by: set, xattr: name)
+      try removeXattr(name, of: try update(inode, set, lsn, isCut: isCut))
     case .content(let inode, let range, let extents, let size, let set):
       let node = try update(inode, set, lsn)
       try replace(range, of: node, with: try resolve(extents, known))
@@ -95,7 +97,8 @@ extension Metadata {
     case .dropSnapshot(let name):
       try dropSnapshot(name)
     case .restore(let inode, let source, let moment, let set):
-      try restore(try update(inode, set, lsn, isRestored: true), from: source, at: moment)
+      // Taking back can be taken back.
+      try restore(try update(inode, set, lsn, isCut: true), from: source, at: moment)
     case .revive(let new, let parent, let name, let source, let moment, let set):
       let parent = try directory(parent)
       try change(parent, lsn)
@@ -156,15 +159,31 @@ extension Metadata {
     return node
   }
 
-  /// - Parameter isRestored: what it is now becomes a version, however young: taking back can be taken back.
+  /// - Parameter isCut: what it is now becomes a version, however young.
   @discardableResult
-  private func update(_ inode: InodeNumber, _ set: AttributeSet, _ lsn: LSN, isRestored: Bool = false) throws(VaultError) -> Node {
+  private func update(_ inode: InodeNumber, _ set: AttributeSet, _ lsn: LSN, isCut: Bool = false) throws(VaultError) -> Node {
     let node = try node(inode)
-    if !set.isAccessOnly { try change(node, lsn, continues: set.continues, isRestored: isRestored) }
+    if !set.isAccessOnly {
+      let isOpened = try isOpened(node, by: set)
+      try change(node, lsn, continues: set.continues, isCut: isCut || isOpened)
+    }
     changeOwners(of: node, set.user ?? node.user, set.group ?? node.group)
     node.set(set)
     touch(node)
     return node
+  }
+
+  /// Whether a directory that has, or had, names is about to let in others than before: they shall not see in its past what went before
+  /// they came.
+  /// - Parameter name: of the attribute that changes, too.
+  private func isOpened(_ node: Node, by set: AttributeSet, xattr name: [UInt8]? = nil) throws(VaultError) -> Bool {
+    guard node.isDirectory else { return false }
+    let isOpened = set.user.map { $0 != node.user } ?? false || set.group.map { $0 != node.group } ?? false || set.mode.map { $0 & ~node.mode & 0o777 != 0 } ?? false
+    guard isOpened || name == AccessControlList.accessName else { return false }
+    if node.entries > 0 { return true }
+    let select = try database.prepare("SELECT 1 FROM past_entry WHERE parent = ? LIMIT 1")
+    select.bind(1, node.inode.value)
+    return try select.step()
   }
 
   /// A directory's entries changed.

@@ -8,7 +8,9 @@ extension Metadata {
 
   /// The chunk with this id, if it is stored.
   /// - Parameter orMissing: also where all that is left of it is its number.
-  func chunk(_ id: ChunkID, orMissing: Bool = false) throws(VaultError) -> ChunkNumber? {
+  func chunk(_ id: ChunkID, orMissing: Bool = false) throws(VaultError) -> ChunkNumber? { try find(id, orMissing: orMissing)?.number }
+
+  private func find(_ id: ChunkID, orMissing: Bool) throws(VaultError) -> (number: ChunkNumber, container: ContainerNumber)? {
     let first = Self.firstNumber(of: id)
     let find = statements.findChunk
     find.bind(1, first)
@@ -20,16 +22,15 @@ extension Metadata {
         if find.unsigned(2) == ContainerNumber.none.value, !orMissing { return nil }
         let number = ChunkNumber(find.unsigned(0))
         marks?.insert(number)
-        return number
+        return (number, ContainerNumber(find.unsigned(2)))
       }
     }
     return nil
   }
 
-  /// As `chunk`, unless reading it failed since the vault was opened.
-  func readableChunk(_ id: ChunkID) throws(VaultError) -> ChunkNumber? {
-    guard let number = try chunk(id), !suspects.contains(number) else { return nil }
-    return number
+  /// As `chunk`, with the container it is in, unless it is known that it cannot be read.
+  func unsuspectedChunk(_ id: ChunkID) throws(VaultError) -> (number: ChunkNumber, container: ContainerNumber)? {
+    try find(id, orMissing: false).flatMap { suspects.contains($0.number) ? nil : $0 }
   }
 
   /// Notes that a chunk is not stored any more. The same content written again heals it.
@@ -39,13 +40,16 @@ extension Metadata {
   }
 
   /// Notes where the chunks of a frame are; a chunk that is known stays where it is.
-  func insert(_ frame: FrameHeader, at offset: UInt64, in container: ContainerNumber) throws(VaultError) {
+  /// - Parameter isCounted: what the frame takes is counted already, or will be by the caller.
+  /// - Returns: whether any chunk is read from it.
+  @discardableResult
+  func insert(_ frame: FrameHeader, at offset: UInt64, in container: ContainerNumber, isCounted: Bool = false) throws(VaultError) -> Bool {
     if let base = frame.base {
       state.containers.keep(base.container)
       state.containers.addBase(base.container, of: container)
     }
     var within: UInt32 = 0
-    var isNew = false
+    var isNew = false, isRead = false
     for chunk in frame.chunks {
       defer { within += chunk.length }
       let first = Self.firstNumber(of: chunk.id)
@@ -57,7 +61,10 @@ extension Metadata {
         var reader = unsafe ByteReader(find.raw(1))
         if let found = try? reader.chunkID(), found == chunk.id {
           let number = find.unsigned(0)
-          if find.unsigned(2) == ContainerNumber.none.value || suspects.contains(ChunkNumber(number)) { missing = number } else { known = true }
+          if find.unsigned(2) == ContainerNumber.none.value || suspects.contains(ChunkNumber(number)) { missing = number } else {
+            known = true
+            if find.unsigned(2) == container.value, find.unsigned(3) == offset { isRead = true }
+          }
         }
         if find.unsigned(0) == free { free += 1 }
       }
@@ -92,7 +99,8 @@ extension Metadata {
       state.counters.chunks &+= 1
       state.counters.uniqueBytes &+= Int64(chunk.length)
     }
-    if isNew, container != ContainerNumber.none { state.containers.addFrames(frame.totalLength, to: container) }
+    if isNew, !isCounted, container != ContainerNumber.none { state.containers.addFrames(frame.totalLength, to: container) }
+    return isNew || isRead
   }
 
   struct ChunkRow {

@@ -7,11 +7,20 @@
 extension Metadata {
   /// Where a walk over all references has come to.
   struct Walk {
+    /// What snapshots and pins hold is seen before all that was.
+    fileprivate let asksHeld: Bool
     fileprivate var table = 0
     fileprivate var key: [UInt64]? = nil
+    init(asksHeld: Bool = false) { self.asksHeld = asksHeld }
     var isDone: Bool { table >= Metadata.references.count }
     /// All of the present was seen.
     var isInPast: Bool { table >= 2 }
+    /// And all that is held.
+    var isBehindHeld: Bool { table >= Metadata.heldEnd }
+    fileprivate mutating func goOn() {
+      table = table == 1 && !asksHeld ? Metadata.heldEnd : table + 1
+      key = nil
+    }
   }
 
   private struct References {
@@ -27,8 +36,17 @@ extension Metadata {
     }
   }
   private static let isThere = "EXISTS (SELECT 1 FROM node WHERE node.inode = page.inode)"
+  /// Whether snapshots or pins hold a row of the past (Metadata+Snapshots.swift).
+  private static func isHeld(_ row: String) -> String {
+    "(EXISTS (SELECT 1 FROM kept WHERE lsn >= \(row).born AND lsn < \(row).died) OR EXISTS (SELECT 1 FROM held WHERE inode = \(row).inode AND lsn >= \(row).born AND lsn < \(row).died))"
+  }
+  private static let heldEnd = 5
   private static let references = [
     References("node", "record", ["inode"], isNode: true), References("page", "extents", ["inode", "start"], isNode: false, where: isThere),
+    // What is held is seen twice: it may be held no more when it is its turn.
+    References("past_node", "record", ["inode", "died"], isNode: true, where: isHeld("past_node")),
+    References("page", "extents", ["inode", "start"], isNode: false, where: "NOT \(isThere) AND EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = page.inode AND n.died > page.since AND \(isHeld("n")))"),
+    References("past_page", "extents", ["inode", "start", "died"], isNode: false, where: isHeld("past_page")),
     // (Those of the last version of a node that is gone stay where they are.)
     References("past_node", "record", ["inode", "died"], isNode: true), References("page", "extents", ["inode", "start"], isNode: false, where: "NOT \(isThere)"),
     References("past_page", "extents", ["inode", "start", "died"], isNode: false),
@@ -40,6 +58,7 @@ extension Metadata {
     let references = Self.references[walk.table]
     // Also where pages are told by whether their node is there.
     try writeNodes()
+    if walk.isInPast, !walk.isBehindHeld { try noteKeptMoments(nil, 0) }
     let select = try database.prepare(references.select), width = Int32(references.columns.count)
     let start = walk.key ?? references.columns.map { _ in 0 }
     for (index, value) in start.enumerated() { select.bind(Int32(index) + 1, value) }
@@ -50,7 +69,7 @@ extension Metadata {
       walk.key = (0..<width).map { select.unsigned($0 + 1) }
       found(try extents(in: select, isNode: references.isNode))
     }
-    if rows < count { walk = Walk(table: walk.table + 1) }
+    if rows < count { walk.goOn() }
   }
 
   private func extents(in row: Statement, isNode: Bool) throws(VaultError) -> [Extent] {
@@ -69,15 +88,19 @@ extension Metadata {
     fileprivate var last: UInt64 = 0
     /// What the present referred to when it was walked.
     let present: ChunkMarks
+    /// And what snapshots and pins held; nil where nobody asks.
+    let held: ChunkMarks?
     var isDone = false
     var chunks = 0
     /// Plain bytes.
     var bytes: UInt64 = 0
     /// Plain bytes of what only the past refers to.
     var history: UInt64 = 0
+    /// Of that, what only the past refers to that snapshots and pins hold.
+    var heldHistory: UInt64 = 0
     /// Plain bytes that are read from each container.
     var live: [ContainerNumber: UInt64] = [:]
-    init(present: ChunkMarks) { self.present = present }
+    init(present: ChunkMarks, held: ChunkMarks?) { (self.present, self.held) = (present, held) }
   }
 
   /// Looks at the next `count` chunks, and forgets those that are not marked.
@@ -97,7 +120,9 @@ extension Metadata {
         continue
       }
       sweep.live[container, default: 0] += length
-      if !sweep.present.contains(number) { sweep.history += length }
+      if sweep.present.contains(number) { continue }
+      sweep.history += length
+      if sweep.held?.contains(number) == true { sweep.heldHistory += length }
     }
     sweep.isDone = rows < count
     for (number, container, length) in gone {

@@ -10,7 +10,7 @@ extension Metadata {
   func close(past node: Node) throws(VaultError) {
     pastOpen[node.inode]?.removeAll { $0 === node }
     if pastOpen[node.inode]?.isEmpty == true { pastOpen[node.inode] = nil }
-    guard let handle = node.held else { return }
+    guard let handle = node.held, pastOpen[node.inode]?.contains(where: { $0.held == handle }) != true else { return }
     try begin()
     statements.deleteHeldPages.bind(1, handle)
     try statements.deleteHeldPages.run()
@@ -21,6 +21,11 @@ extension Metadata {
     guard let nodes = pastOpen[inode] else { return }
     for node in nodes where node.paged && node.held == nil {
       guard let moment = node.moment else { continue }
+      // Once for all who read the same.
+      if let other = nodes.first(where: { $0.held != nil && $0.moment == moment }) {
+        node.held = other.held
+        continue
+      }
       lastHandle += 1
       statements.holdPages.bind(1, lastHandle)
       statements.holdPages.bind(2, inode.value)

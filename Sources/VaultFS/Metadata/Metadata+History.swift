@@ -51,13 +51,12 @@ extension Metadata {
 
   /// The operation `lsn` is about to change `node`: what it was goes to the past, unless the change belongs to the same version.
   /// - Parameter continues: the writer that made this version is still at it.
-  /// - Parameter isRestored: it becomes what it was before: no version goes on over that.
-  func change(_ node: Node, _ lsn: LSN, continues: Bool = false, isRestored: Bool = false) throws(VaultError) {
+  /// - Parameter isCut: however young it is, no version goes on over that.
+  func change(_ node: Node, _ lsn: LSN, continues: Bool = false, isCut: Bool = false) throws(VaultError) {
     for watch in watches { watch.note(node.inode) }
     guard node.since != lsn else { return }
     let isOld = !continues && state.second &- node.sinceSeconds >= Int64(state.history.window)
-    let isCut = state.history.isOn && (isOld || isRestored)
-    if isCut || isInSnapshot(node.since) { try cut(node, lsn) }
+    if state.history.isOn && (isOld || isCut) || isInSnapshot(node.since) { try cut(node, lsn) }
   }
 
   /// A new version of `node` begins with `lsn`.
@@ -187,6 +186,11 @@ extension Metadata {
     select.bind(1, inode.value)
     guard try select.step(), let node = try node(inode, at: LSN(select.unsigned(0) &- 1)) else { throw .staleNode }
     return node
+  }
+
+  /// nil where nothing is kept of it.
+  func lastIfKept(_ inode: InodeNumber) throws(VaultError) -> Node? {
+    do throws(VaultError) { return try last(inode) } catch { if case .staleNode = error { return nil } else { throw error } }
   }
 
   /// A node apart from the one in use. At the last moment of its version all its pages and attributes are there.

@@ -14,6 +14,8 @@ extension Metadata {
 
   /// Others wait while it is looked: so many directories of each place on the way, the oldest left out, and no longer ways.
   private static let placesMax = 32, wayMax = 128
+  /// So many stays under a name, the newest.
+  private static let staysMax = 1000
 
   /// The directories that had the path that one has, or had last, and when; without itself and what it goes on from.
   func predecessors(of directory: InodeNumber) throws(VaultError) -> [PlaceThen] {
@@ -61,7 +63,7 @@ extension Metadata {
   /// - Parameter type: nil: of any.
   func pastStays(under name: [UInt8], in parent: InodeNumber, of type: mode_t? = nil) throws(VaultError) -> [InodeNumber: [Range<LSN>]] {
     let (first, end) = cookies(of: name)
-    let select = try database.prepare("SELECT name, inode, born, died, type FROM past_entry WHERE parent = ? AND cookie >= ? AND cookie < ? ORDER BY died")
+    let select = try database.prepare("SELECT name, inode, born, died, type FROM past_entry WHERE parent = ? AND cookie >= ? AND cookie < ? ORDER BY died DESC LIMIT \(Self.staysMax)")
     select.bind(1, parent.value)
     select.bind(2, first)
     select.bind(3, end)
@@ -71,6 +73,6 @@ extension Metadata {
       guard unsafe select.raw(0).elementsEqual(name), born < died, type == nil || select.unsigned(4) == UInt64(type!) else { continue }
       stays[InodeNumber(select.unsigned(1)), default: []].append(born..<died)
     }
-    return stays
+    return stays.mapValues { $0.reversed() }
   }
 }

@@ -13,6 +13,8 @@ final class Replay {
   private var damagedPacks: [ContainerNumber] = []
   /// Frames that others were compressed against, and whether they can be read.
   private var bases: [FramePlace: Bool] = [:]
+  /// Other frames that were read.
+  private var readable: [FramePlace: Bool] = [:]
 
   init(_ metadata: Metadata) { self.metadata = metadata }
 
@@ -23,17 +25,36 @@ final class Replay {
     let packs = containers.numbers(.pack).filter { $0 >= first }, decoder = Decoder()
     for (index, number) in packs.enumerated() {
       progress(Double(index) / Double(packs.count))
-      let file = try containers.file(number)
-      let isWhole = try PackScanner.search(file, from: number == first ? offset : 0) { header, at, find throws(VaultError) in
+      let file = try containers.file(number), start = number == first ? offset : 0
+      var bytesRead = 0
+      let isWhole = try PackScanner.search(file, from: start) { header, at, find throws(VaultError) in
         let place = FramePlace(container: number, offset: at, length: UInt32(header.totalLength))
         if find == .searched, !Self.isGenuine(place, file, containers, decoder) { return false }
         // A frame without its base is not stored: the same content written again is.
         if let base = header.base, !has(base, containers, decoder) { return true }
         try metadata.begin()
-        try metadata.insert(header, at: at, in: number)
+        try distrust(header, at: at, in: number, containers)
+        if try metadata.insert(header, at: at, in: number, isCounted: start == 0) { bytesRead += header.totalLength }
         return true
       }
+      // The view may have counted some of a pack that is looked at as a whole, and forgotten chunks of that since.
+      if start == 0, metadata.state.containers.frames(in: number) != bytesRead {
+        try metadata.begin()
+        metadata.state.containers.setFrames(UInt64(bytesRead), in: number)
+      }
       if !isWhole { damagedPacks.append(number) }
+    }
+  }
+
+  /// A chunk that is known to be elsewhere was written again: its owner may have found that it cannot be read there.
+  private func distrust(_ header: FrameHeader, at offset: UInt64, in container: ContainerNumber, _ containers: ContainerStore) throws(VaultError) {
+    for chunk in header.chunks {
+      guard let number = try metadata.chunk(chunk.id) else { continue }
+      let frame = try metadata.place(of: number).place.frame
+      if frame.container == container, frame.offset == offset { continue }
+      let isReadable = readable[frame] ?? containers.isReadable(frame)
+      readable[frame] = isReadable
+      if !isReadable { metadata.suspects.insert(number) }
     }
   }
 
@@ -70,12 +91,14 @@ final class Replay {
     JournalReader.Visitor(
       frame: { [self] header, offset, container throws(VaultError) in
         try metadata.begin()
+        try distrust(header, at: offset, in: container, containers)
         try metadata.insert(header, at: offset, in: container)
       },
       found: { [self] header, offset, container throws(VaultError) in
         let place = FramePlace(container: container, offset: offset, length: UInt32(header.totalLength))
         guard Self.isGenuine(place, try containers.file(container), containers, Decoder()) else { return }
         try metadata.begin()
+        try distrust(header, at: offset, in: container, containers)
         try metadata.insert(header, at: offset, in: container)
       },
       isComplete: { [self] operation throws(VaultError) in try missing(operation).isEmpty },

@@ -32,8 +32,32 @@ extension Metadata {
     let statement = isPinned ? statements.insertPin : statements.deletePin
     statement.bind(1, inode.value)
     statement.bind(2, moment.value)
+    let before = database.changes
     try statement.run()
     if isPinned { state.lastSnapshot = max(state.lastSnapshot, moment) }
+    if isPinned, knowsPins { try noteHeld(inode, moment) } else { knowsPins = false }
+    guard isPinned else { return pinnedBytes = nil }
+    if pinnedBytes != nil, database.changes != before, let node = try node(inode, at: moment) { pinnedBytes![node.user, default: 0] &+= node.allocated }
+  }
+
+  func isPinned(_ inode: InodeNumber, _ moment: LSN) throws(VaultError) -> Bool {
+    let select = try database.prepare("SELECT 1 FROM pin WHERE inode = ? AND lsn = ?")
+    select.bind(1, inode.value)
+    select.bind(2, moment.value)
+    return try select.step()
+  }
+
+  /// What pins hold of a user's, bytes.
+  func pinnedBytes(of user: UInt32) throws(VaultError) -> UInt64 {
+    if pinnedBytes == nil {
+      var sums: [UInt32: UInt64] = [:]
+      let select = try database.prepare("SELECT inode, lsn FROM pin")
+      while try select.step() {
+        if let node = try node(InodeNumber(select.unsigned(0)), at: LSN(select.unsigned(1))) { sums[node.user, default: 0] &+= node.allocated }
+      }
+      pinnedBytes = sums
+    }
+    return pinnedBytes![user] ?? 0
   }
 
   /// `node` gets the content and the extended attributes that `source` had after `moment`.
@@ -92,7 +116,7 @@ extension Metadata {
   func isLastHeld(_ inode: InodeNumber) throws(VaultError) -> Bool {
     try noteKeptMoments(nil, 0)
     let select = try database.prepare("""
-      SELECT EXISTS (SELECT 1 FROM kept WHERE lsn >= n.born AND lsn < n.died) OR EXISTS (SELECT 1 FROM pin WHERE inode = n.inode AND lsn >= n.born AND lsn < n.died)
+      SELECT EXISTS (SELECT 1 FROM kept WHERE lsn >= n.born AND lsn < n.died) OR EXISTS (SELECT 1 FROM held WHERE inode = n.inode AND lsn >= n.born AND lsn < n.died)
       FROM past_node AS n WHERE inode = ? ORDER BY died DESC LIMIT 1
       """)
     select.bind(1, inode.value)
@@ -104,11 +128,12 @@ extension Metadata {
     try hold(in: range)
     let before = database.changes
     for sql in Self.forgetting {
-      let forget = try database.prepare(sql)
+      let forget = try database.prepare(sql), before = database.changes
       forget.bind(1, range.lowerBound)
       forget.bind(2, range.upperBound)
       if sql.contains("?3") { forget.bind(3, horizon.value) }
       try forget.run()
+      if sql == Self.forgettingSomeNames { isMoreToForget = database.changes &- before == Self.namesPerOperation }
     }
     if database.changes != before { state.lapses &+= 1 }
   }
@@ -116,15 +141,41 @@ extension Metadata {
   /// Fills the table `kept` of this connection: the moments of which the past is kept.
   /// - Parameter policy: nil: only those of snapshots.
   /// - Parameter now: seconds since 1970.
-  private func noteKeptMoments(_ policy: HistoryPolicy?, _ now: Int64) throws(VaultError) {
+  func noteKeptMoments(_ policy: HistoryPolicy?, _ now: Int64) throws(VaultError) {
+    try notePins()
     if policy == nil, knowsSnapshots { return }
     knowsSnapshots = policy == nil
     try database.execute("CREATE TEMP TABLE IF NOT EXISTS kept (lsn INTEGER PRIMARY KEY); DELETE FROM kept; INSERT INTO kept SELECT DISTINCT lsn FROM snapshot")
     guard let policy, policy.isOn else { return }
     let insert = try database.prepare("INSERT OR IGNORE INTO kept VALUES (?)")
-    for second in policy.momentsKept(at: now) {
+    for second in policy.momentsKept(at: now, from: try database.integer("SELECT min(second) FROM moment") ?? 0) {
       insert.bind(1, try lsn(atEndOf: second).value)
       try insert.run()
+    }
+  }
+
+  /// Fills the table `held` of this connection: which nodes pins hold at which moments.
+  private func notePins() throws(VaultError) {
+    if knowsPins { return }
+    try database.execute("CREATE TEMP TABLE IF NOT EXISTS held (inode INTEGER, lsn INTEGER, PRIMARY KEY (inode, lsn)) WITHOUT ROWID; DELETE FROM held")
+    let select = try database.prepare("SELECT inode, lsn FROM pin")
+    while try select.step() { try noteHeld(InodeNumber(select.unsigned(0)), LSN(select.unsigned(1))) }
+    knowsPins = true
+  }
+
+  /// A pin holds a node and the directories on the way to it, as they were: what cannot be found is not kept. No version goes on over
+  /// that moment, so these stay the same.
+  private func noteHeld(_ inode: InodeNumber, _ moment: LSN) throws(VaultError) {
+    let insert = try database.prepare("INSERT OR IGNORE INTO held VALUES (?, ?)")
+    var at = inode
+    while at != .root {
+      insert.bind(1, at.value)
+      insert.bind(2, moment.value)
+      let before = database.changes
+      try insert.run()
+      // From there on it is known, or goes in a circle.
+      guard database.changes != before, let node = try node(at, at: moment) else { return }
+      at = node.parent
     }
   }
 
@@ -134,16 +185,23 @@ extension Metadata {
     """
     DELETE FROM past_node WHERE inode >= ?1 AND inode < ?2 AND died <= ?3
       AND NOT EXISTS (SELECT 1 FROM kept WHERE lsn >= past_node.born AND lsn < past_node.died)
-      AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.inode = past_node.inode AND pin.lsn >= past_node.born AND pin.lsn < past_node.died)
+      AND NOT EXISTS (SELECT 1 FROM held WHERE held.inode = past_node.inode AND held.lsn >= past_node.born AND held.lsn < past_node.died)
     """
   private static let forgettingNames =
     """
     DELETE FROM past_entry WHERE parent >= ?1 AND parent < ?2 AND died <= ?3
       AND NOT EXISTS (SELECT 1 FROM kept WHERE lsn >= past_entry.born AND lsn < past_entry.died)
-      AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.inode = past_entry.inode AND pin.lsn >= past_entry.born AND pin.lsn < past_entry.died)
+      AND NOT EXISTS (SELECT 1 FROM held WHERE held.inode = past_entry.inode AND held.lsn >= past_entry.born AND held.lsn < past_entry.died)
+    """
+  /// Others wait meanwhile, and a directory may have had very many.
+  private static let namesPerOperation: Int32 = 5000
+  private static let forgettingSomeNames =
+    """
+    DELETE FROM past_entry WHERE (parent, cookie, died) IN (
+      \(forgettingNames.replacing("DELETE", with: "SELECT parent, cookie, died", maxReplacements: 1)) ORDER BY parent, cookie, died LIMIT \(namesPerOperation))
     """
   private static let forgetting = [
-    forgettingNodes, forgettingNames,
+    forgettingNodes, forgettingSomeNames,
     """
     DELETE FROM past_page WHERE inode >= ?1 AND inode < ?2
       AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = past_page.inode AND n.died > past_page.born AND n.died <= past_page.died)
@@ -167,6 +225,7 @@ extension Metadata {
     """
     DELETE FROM origin WHERE inode >= ?1 AND inode < ?2
       AND NOT EXISTS (SELECT 1 FROM node WHERE node.inode = origin.inode) AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = origin.inode)
+      AND NOT EXISTS (SELECT 1 FROM origin AS o WHERE o.source = origin.inode)
     """,
     """
     DELETE FROM past_quota WHERE inode >= ?1 AND inode < ?2 AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = past_quota.inode)

@@ -61,9 +61,8 @@ final class Metadata {
     var accounts = Accounts()
     var quotas = Quotas()
   }
-  /// Chunks that could not be read. Nothing new refers to them: the same content is stored anew, and heals them.
+  /// Chunks that cannot be read, as was found when something new was about to refer to them: the same content is stored anew, and heals them.
   var suspects: Set<ChunkNumber> = []
-  static let suspectsMax = 1 << 16
   /// While unused chunks are being looked for: those that are in use.
   var marks: ChunkMarks?
   /// Told of every node that changes, or ends.
@@ -73,6 +72,12 @@ final class Metadata {
   var lastHandle: UInt64 = 0
   /// The table `kept` holds the moments of the snapshots and no other.
   var knowsSnapshots = false
+  /// The last operation that forgot names left some for another one.
+  var isMoreToForget = false
+  /// What pins hold of users', bytes; nil where nobody has asked yet.
+  var pinnedBytes: [UInt32: UInt64]?
+  /// The table `held` has what pins hold.
+  var knowsPins = false
   /// The newest rows of `moment`: those within the policy's window.
   var recent: [(second: Int64, lsn: LSN)] = []
 

@@ -8,10 +8,11 @@ enum Schema {
   static let applicationID: Int64 = 0x5646_536D
 
   /// Databases with fewer migrations are made anew from the journal: nothing in them is worth carrying over by hand.
-  static let versionMin = 10
+  static let versionMin = 11
 
   private static let migrations = [
-    // 1 to 9: of databases that are made anew.
+    // 1 to 10: of databases that are made anew.
+    "",
     "",
     "",
     "",
@@ -86,9 +87,11 @@ enum Schema {
       container INTEGER NOT NULL, frame INTEGER NOT NULL, frame_length INTEGER NOT NULL, offset INTEGER NOT NULL) STRICT;
 
     -- One row a container with frames: how many rows of `chunk` name it, whether the optimiser leaves it as it is, plain bytes
-    -- in it that nothing refers to any more, the other containers with bases of its frames, and the bytes of those (ContainerUses.swift).
+    -- in it that nothing refers to any more, the other containers with bases of its frames, the bytes of those, and whether something
+    -- in it could not be read (ContainerUses.swift).
     CREATE TABLE container (
-      number INTEGER PRIMARY KEY, chunks INTEGER NOT NULL, kept INTEGER NOT NULL, dead INTEGER NOT NULL, bases BLOB NOT NULL, frames INTEGER NOT NULL) STRICT;
+      number INTEGER PRIMARY KEY, chunks INTEGER NOT NULL, kept INTEGER NOT NULL, dead INTEGER NOT NULL, bases BLOB NOT NULL, frames INTEGER NOT NULL,
+      doubted INTEGER NOT NULL) STRICT;
 
     -- Nodes without a name that were still open: swept at the next mount if we were killed.
     CREATE TABLE orphan (inode INTEGER PRIMARY KEY) STRICT;

@@ -13,16 +13,16 @@ extension Collector {
     var done = try run(), share = 0.0
     let limit = vault.historyPolicy.limit
     guard limit > 0, !vault.isReadOnly else { return done }
-    for _ in 0..<Self.roundsMax where done.history > limit && mayGoOn() {
-      share = max(share, Double(done.history - limit / 16 * (16 - Self.slack)) / Double(done.history))
+    // What cannot go counts not: else all the rest would go for it, whoever's that is.
+    for _ in 0..<Self.roundsMax where done.free > limit && mayGoOn() {
+      share = max(share, Double(done.free - limit / 16 * (16 - Self.slack)) / Double(done.free))
       guard let horizon = try horizon(of: share) else { break }
       try vault.forget(through: horizon)
       let next = try run()
-      // Snapshots and pins hold what was meant to go: more of it must.
-      if next.history < done.history { share = 0 } else if share < 1 { share = min(1, share * 2) } else { break }
+      // Snapshots and pins hold what was meant to go: more of the rest must.
+      if next.free < done.free { share = 0 } else if share < 1 { share = min(1, share * 2) } else { break }
       done = done.followed(by: next)
     }
-    if done.history > limit, mayGoOn() { vault.report("history holds \(done.history) bytes that nothing else does, and its limit is \(limit): what snapshots and pins hold is not forgotten before they go") }
     return done
   }
 
@@ -65,16 +65,22 @@ struct EndHistogram {
 }
 
 extension Collection {
+  /// What history holds and may go.
+  fileprivate var free: UInt64 { history - min(history, held) }
+
   /// Both, as one.
   fileprivate func followed(by next: Collection) -> Collection {
-    Collection(chunks: chunks + next.chunks, bytes: bytes + next.bytes, history: next.history, packs: packs + next.packs, reclaimed: reclaimed + next.reclaimed)
+    Collection(chunks: chunks + next.chunks, bytes: bytes + next.bytes, history: next.history, held: next.held, packs: packs + next.packs, reclaimed: reclaimed + next.reclaimed)
   }
 }
 
 extension Vault {
   /// Forgets what ended with the operation `horizon` or before, but for what snapshots and pins hold.
   func forget(through horizon: LSN) throws(VaultError) {
-    try eachPastOfNodes { nodes throws(VaultError) in try perform(.forget(nodes: nodes, through: horizon)) }
+    try eachPastOfNodes { nodes throws(VaultError) in
+      try perform(.forget(nodes: nodes, through: horizon))
+      return !metadata.isMoreToForget
+    }
   }
 }
 

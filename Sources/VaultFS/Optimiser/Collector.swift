@@ -23,6 +23,8 @@ public struct Collection: Sendable, Hashable, Codable {
   public var bytes: UInt64 = 0
   /// Plain bytes of chunks that only the past refers to.
   public var history: UInt64 = 0
+  /// Of that, what snapshots and pins hold, where history has a limit; else 0.
+  public var held: UInt64 = 0
   /// Packs that went, and bytes that the vault's folder has fewer; of a look only, those that would, of what is known to be dead already.
   public var packs = 0
   public var reclaimed: Int64 = 0
@@ -37,6 +39,8 @@ final class Collector {
   /// While others need the vault, it rests as long as it has worked, and no longer than this at once, nanoseconds.
   private static let restMax: UInt64 = 20_000_000
   private var rested: UInt64 = 0
+  /// Told now and then what is being done, and of how much how much is, in bytes, where that is known.
+  var tell: (_ what: String, _ done: UInt64, _ total: UInt64?) -> Void = { _, _, _ in }
   /// A pack is rewritten when this share of it is dead.
   private static let deadShareMin = 0.05
   /// Saves that were under way at the beginning end within this, in steps of 10 ms; else the next collection tries again.
@@ -81,8 +85,8 @@ final class Collector {
       return vault.metadata.state.lapses
     }
     defer { vault.lock.withLock { vault.metadata.marks = nil } }
-    guard waitForSaves(), let present = try mark(), let sweep = try sweep(isDry: isDry, present) else { return done }
-    (done.chunks, done.bytes, done.history) = (sweep.chunks, sweep.bytes, sweep.history)
+    guard waitForSaves(), let (present, held) = try mark(), let sweep = try sweep(isDry: isDry, present, held) else { return done }
+    (done.chunks, done.bytes, done.history, done.held) = (sweep.chunks, sweep.bytes, sweep.history, sweep.heldHistory)
     if isDry {
       let due = packsDue(sweep.live)
       done.packs = due.count
@@ -108,12 +112,15 @@ final class Collector {
     return false
   }
 
-  /// - Returns: what the present refers to; nil where it may not go on.
-  private func mark() throws(VaultError) -> ChunkMarks? {
-    var walk = Metadata.Walk(), present: ChunkMarks?
+  /// - Returns: what the present refers to, and with it what snapshots and pins hold, where history has a limit; nil where it may not go on.
+  private func mark() throws(VaultError) -> (present: ChunkMarks, held: ChunkMarks?)? {
+    let asksHeld = vault.historyPolicy.limit > 0
+    var walk = Metadata.Walk(asksHeld: asksHeld), present: ChunkMarks?, held: ChunkMarks?
     while !walk.isDone {
       guard mayGoOn() else { return nil }
+      tell("looking for what is in use", 0, nil)
       if present == nil, walk.isInPast { present = vault.lock.withLock { vault.metadata.marks } }
+      if asksHeld, held == nil, walk.isBehindHeld { held = vault.lock.withLock { vault.metadata.marks } }
       try vault.lock.withLock { () throws(VaultError) in
         try vault.checkWhole()
         var found: [[Extent]] = []
@@ -123,13 +130,14 @@ final class Collector {
       pause()
     }
     vault.lock.withLock { for nodes in vault.metadata.pastOpen.values { for node in nodes { vault.metadata.marks?.insert(node.extents) } } }
-    return present
+    return present.map { ($0, held) }
   }
 
-  private func sweep(isDry: Bool, _ present: ChunkMarks) throws(VaultError) -> Metadata.Sweep? {
-    var sweep = Metadata.Sweep(present: present)
+  private func sweep(isDry: Bool, _ present: ChunkMarks, _ held: ChunkMarks?) throws(VaultError) -> Metadata.Sweep? {
+    var sweep = Metadata.Sweep(present: present, held: held)
     while !sweep.isDone {
       guard mayGoOn() else { return nil }
+      tell("looking for what is not", 0, nil)
       if isDry {
         try vault.lock.withLock { () throws(VaultError) in try vault.metadata.sweep(&sweep, rows: Self.rowsPerHold, isDry: true) }
       } else {
@@ -177,9 +185,12 @@ final class Collector {
 
   /// - Returns: those for which there is no room.
   private func reclaim(_ due: [ContainerNumber], _ done: inout Collection) throws(VaultError) -> [ContainerNumber] {
-    var waiting: [ContainerNumber] = []
-    for pack in due {
+    var waiting: [ContainerNumber] = [], seen: UInt64 = 0
+    let sizes = due.map { (try? vault.containers.file($0).size()) ?? 0 }, total = sizes.reduce(0, +)
+    for (pack, size) in zip(due, sizes) {
       guard mayGoOn() else { break }
+      tell("making packs smaller", seen, total)
+      seen += size
       do throws(VaultError) {
         do throws(VaultError) { try empty(pack) } catch {
           // What waits to go may be the room that is wanting.

@@ -166,7 +166,13 @@ final class Optimiser {
     guard wanted.contains(true) else { return }
     let decoded = try vault.frame(at: frame, in: contents.file)
     // A chunk that the view does not know: whatever the reason, this may be the only copy.
-    if !isKnown { try vault.changeView { metadata throws(VaultError) in try metadata.insert(header, at: offset, in: contents.number) } }
+    if !isKnown {
+      try vault.changeView { metadata throws(VaultError) in
+        // A collection may have forgotten it, and what it takes is counted still: unless there is not that much.
+        let isCounted = metadata.state.containers.frames(in: contents.number) >= header.totalLength
+        try metadata.insert(header, at: offset, in: contents.number, isCounted: isCounted)
+      }
+    }
     var within: UInt32 = 0
     for (chunk, isWanted) in zip(header.chunks, wanted) {
       if isWanted {
@@ -189,9 +195,10 @@ final class Optimiser {
         for base in builder.bases { metadata.state.containers.addBase(base, of: pack) }
         metadata.state.containers.addFrames(builder.frameBytes, to: pack)
       }
-      metadata.state.containers.addFrames(-builder.movedBytes, to: container)
     }
     try vault.point(to: builder.moves, from: { _ in container })
+    // Not before: as long as something is read from it, its frames take something.
+    try vault.changeView { $0.state.containers.addFrames(-builder.movedBytes, to: container) }
     try vault.checkpoint()
   }
 

@@ -149,11 +149,16 @@ extension Metadata {
   /// Whether two nodes of one type have the same content and attributes, but for the times of access and change.
   func isSame(_ a: Node, _ b: Node) throws(VaultError) -> Bool {
     guard (a.mode, a.user, a.group, a.modified, a.size, a.device) == (b.mode, b.user, b.group, b.modified, b.size, b.device), a.target == b.target else { return false }
+    guard try hasSameXattrs(a, as: b) else { return false }
+    if !a.isRegular { return true }
+    return try differences(between: a, and: b).isEmpty
+  }
+
+  func hasSameXattrs(_ a: Node, as b: Node) throws(VaultError) -> Bool {
     let names = try xattrNames(of: a)
     guard Set(names) == Set(try xattrNames(of: b)) else { return false }
     for name in names { if try xattr(name, of: a) != xattr(name, of: b) { return false } }
-    if !a.isRegular { return true }
-    return try differences(between: a, and: b).isEmpty
+    return true
   }
 }
 

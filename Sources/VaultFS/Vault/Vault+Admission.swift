@@ -72,11 +72,12 @@ extension Vault {
   }
 
   /// Refuses that a file becomes what another was, with its owners, in place of what it is. `lock` is held.
-  func checkQuotas(for node: Node, becoming past: Node) throws(VaultError) {
+  func checkQuotas(for node: Node, becoming past: Node, _ owner: RestoreOptions.Owner?) throws(VaultError) {
     if metadata.state.quotas.isEmpty { return }
+    let (user, group) = owner.map { ($0.user, $0.group) } ?? (past.user, past.group)
     let more = Usage(bytes: past.allocated - min(past.allocated, node.allocated)), all = Usage(bytes: past.allocated, nodes: 1)
-    try check(.user(past.user), adding: past.user == node.user ? more : all)
-    try check(.group(past.group), adding: past.group == node.group ? more : all)
+    try check(.user(user), adding: user == node.user ? more : all)
+    try check(.group(group), adding: group == node.group ? more : all)
     for subject in try metadata.limitedTrees(from: metadata.home(of: node)) + [.vault] { try check(subject, adding: more) }
   }
 

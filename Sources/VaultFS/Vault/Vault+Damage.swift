@@ -34,16 +34,28 @@ extension Vault {
       """, as: "mapping of \(file.inode.value)", isDamage: false)
   }
 
-  /// A chunk cannot be read: whoever writes the same content shall not be told that it is stored.
-  func suspect(_ id: ChunkID, because error: VaultError) {
+  /// Something in a container cannot be read: what else is in it is looked at before new content refers to it.
+  func doubt(_ container: ContainerNumber, because error: VaultError) {
     switch error {
     case .chunkDamaged, .disk(_, _, EIO): break
     default: return
     }
     lock.withLock {
-      guard metadata.suspects.count < Metadata.suspectsMax, let number = try? metadata.chunk(id) else { return }
-      metadata.suspects.insert(number)
+      guard failure == nil, !isReadOnly, container != .none, !metadata.state.containers.isDoubted(container) else { return }
+      do throws(VaultError) {
+        try metadata.begin()
+        metadata.state.containers.doubt(container)
+        // Whoever comes after a kill shall know it, too.
+        try commit()
+      } catch {}
     }
+  }
+
+  /// These were read, and all in them is what it should be.
+  func trust(_ containers: [ContainerNumber]) throws(VaultError) {
+    let doubted = lock.withLock { containers.filter { metadata.state.containers.isDoubted($0) } }
+    if doubted.isEmpty || isReadOnly { return }
+    try changeView { metadata in for number in doubted { metadata.state.containers.doubt(number, false) } }
   }
 
   /// - Parameter key: reports with the same one are the same.

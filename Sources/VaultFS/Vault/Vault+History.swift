@@ -148,9 +148,14 @@ extension Vault {
   }
 
   /// Keeps the version of a node at `moment` whatever the policy says, or not any more.
-  public func pin(_ inode: InodeNumber, at moment: LSN, _ isPinned: Bool) throws(VaultError) {
+  /// - Parameter isLimited: what pins hold of its user's is no more than that user may have. (It counts against no limit else.)
+  public func pin(_ inode: InodeNumber, at moment: LSN, _ isPinned: Bool, isLimited: Bool = false) throws(VaultError) {
     try lock.withLock { () throws(VaultError) in
-      _ = try past(inode, moment)
+      let node = try past(inode, moment)
+      if try metadata.isPinned(inode, moment) == isPinned { return }
+      if isPinned, isLimited, let hard = metadata.state.quotas[.user(node.user)]?.limits.bytes.hard, try metadata.pinnedBytes(of: node.user) &+ node.allocated > hard {
+        throw .quotaExceeded(.user(node.user))
+      }
       try perform(.pin(inode, moment: moment, isPinned: isPinned))
     }
   }
@@ -175,15 +180,22 @@ extension Vault {
     try forget(pastOf: inode.value..<inode.value + 1)
   }
   func forget(pastOf nodes: Range<UInt64>) throws(VaultError) {
-    try lock.withLock { () throws(VaultError) in _ = try perform(.forget(nodes: nodes, through: journal.lastLSN)) }
+    let through = present
+    while try lock.withLock({ () throws(VaultError) in
+      try perform(.forget(nodes: nodes, through: through))
+      return metadata.isMoreToForget
+    }) { letOthers() }
   }
 
   /// Lets the policy forget, finds what nothing refers to any more, and gives its space back.
   /// - Parameter isDry: only says what of that could go now.
-  public func collectGarbage(isDry: Bool = false, while mayGoOn: @escaping () -> Bool = { true }) throws(VaultError) -> Collection {
+  /// - Parameter tell: called now and then, with what is being done, and of how many bytes how many are, where that is known.
+  public func collectGarbage(isDry: Bool = false, while mayGoOn: @escaping () -> Bool = { true },
+                             tell: @escaping (_ what: String, _ done: UInt64, _ total: UInt64?) -> Void = { _, _, _ in }) throws(VaultError) -> Collection {
     if !isDry { try expire() }
     return try working.withLock { () throws(VaultError) in
       let collector = Collector(self, mayGoOn: mayGoOn, isQuiet: { false })
+      collector.tell = tell
       return isDry ? try collector.run(isDry: true) : try collector.runWithinLimit()
     }
   }
@@ -209,7 +221,11 @@ extension Vault {
     let now = now ?? lock.withLock { Int64(journal.now() / 1_000_000_000) }, start = monotonicNanoseconds()
     defer { lock.withLock { (expirySeconds, expiryLooked) = (Int64((monotonicNanoseconds() - start) / 1_000_000_000), now) } }
     // Where nothing is due, nothing is written.
-    try eachPastOfNodes { nodes throws(VaultError) in if try metadata.countExpiring(nodes, now: now, most: 1) != Expiring() { try perform(.expire(nodes: nodes, now: now)) } }
+    try eachPastOfNodes { nodes throws(VaultError) in
+      guard try metadata.countExpiring(nodes, now: now, most: 1) != Expiring() else { return true }
+      try perform(.expire(nodes: nodes, now: now))
+      return !metadata.isMoreToForget
+    }
   }
 
   /// What a policy would forget at once, but for what its limit does.
@@ -220,18 +236,22 @@ extension Vault {
       let found = try metadata.countExpiring(nodes, under: policy, now: now)
       sum.nodes += found.nodes
       sum.names += found.names
+      return true
     }
     return sum
   }
 
   /// Calls `body` with the numbers of all nodes that have a past, range by range. `lock` is held for each, and let go between.
-  func eachPastOfNodes(_ body: (Range<UInt64>) throws(VaultError) -> Void) throws(VaultError) {
+  /// - Parameter body: tells whether it is done with them.
+  func eachPastOfNodes(_ body: (Range<UInt64>) throws(VaultError) -> Bool) throws(VaultError) {
     var first: UInt64 = 0
     while let end = try lock.withLock({ () throws(VaultError) -> UInt64? in
       guard let end = try metadata.nextToExpire(from: first, count: Self.nodesPerExpiry) else { return nil }
       guard end > first else { throw metadata.damaged("it has a past of node \(first) and beyond, which there cannot be") }
-      try body(first..<end)
-      return end
-    }) { first = end }
+      return try body(first..<end) ? end : first
+    }) {
+      first = end
+      letOthers()
+    }
   }
 }

@@ -156,10 +156,23 @@ private final class Claims: Sendable {
 }
 
 extension Vault {
+  /// The chunk with this id, if it is stored. One that may be as damaged as others in its container is read first: what is written
+  /// shall not be acknowledged for the sake of what cannot be read.
+  private func readableChunk(_ id: ChunkID) throws(VaultError) -> ChunkNumber? {
+    let (found, frame) = try lock.withLock { () throws(VaultError) -> (ChunkNumber?, FramePlace?) in
+      guard let (number, container) = try metadata.unsuspectedChunk(id) else { return (nil, nil) }
+      let isTrusted = containers.kind(container) != nil && !metadata.state.containers.isDoubted(container)
+      return (number, isTrusted ? nil : try metadata.place(of: number).place.frame)
+    }
+    guard let found, let frame, !containers.isReadable(frame) else { return found }
+    lock.withLock { _ = metadata.suspects.insert(found) }
+    return nil
+  }
+
   fileprivate func store(_ cut: Cut, _ claims: Claims, inHurry: Bool, inline: Bool) throws(VaultError) -> Cut.Outcome {
     let id = unsafe ChunkID(of: cut.plain)
     cut.id = id
-    if let number = try lock.withLock({ () throws(VaultError) in try metadata.readableChunk(id) }) { return .known(number) }
+    if let number = try readableChunk(id) { return .known(number) }
     guard claims.claim(id) else { return .again }
     return try encoders.with { encoder throws(VaultError) in
       let (codec, stored) = unsafe encoder.lz4(cut.plain, inHurry: inHurry)

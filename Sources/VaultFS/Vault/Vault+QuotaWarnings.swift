@@ -9,15 +9,25 @@ extension Vault {
   func reportCrossings() {
     if metadata.state.quotas.crossings.isEmpty { return }
     for crossing in metadata.state.quotas.takeCrossings() {
-      if let text = try? metadata.quotaWarning(crossing.subject, crossing.resource) { log(text) }
+      guard let warning = try? metadata.quotaWarning(crossing.subject, crossing.resource), let words = try? metadata.words(for: crossing.subject) else { continue }
+      log("\(words): \(warning.detail)")
     }
   }
 }
 
+/// Somebody is above a soft limit, or at a hard one.
+public struct QuotaWarning: Sendable, Hashable {
+  public var subject: QuotaSubject
+  /// Of a tree, its path; nil where it is too long to be told.
+  public var place: [UInt8]?
+  /// How it stands, as a sentence without its end.
+  public var detail: String
+}
+
 extension Metadata {
   /// Who is above a soft limit, or at a hard one.
-  func quotaWarnings() throws(VaultError) -> [String] {
-    var warnings: [String] = []
+  func quotaWarnings() throws(VaultError) -> [QuotaWarning] {
+    var warnings: [QuotaWarning] = []
     for subject in state.quotas.entries.keys.sorted(by: { $0.row < $1.row }) {
       for resource in QuotaResource.allCases {
         if let warning = try quotaWarning(subject, resource) { warnings.append(warning) }
@@ -26,16 +36,17 @@ extension Metadata {
     return warnings
   }
 
-  func quotaWarning(_ subject: QuotaSubject, _ resource: QuotaResource) throws(VaultError) -> String? {
+  func quotaWarning(_ subject: QuotaSubject, _ resource: QuotaResource) throws(VaultError) -> QuotaWarning? {
     guard let entry = state.quotas[subject] else { return nil }
     let used = try usage(of: subject)[resource], limit = entry.limits[resource]
     func shown(_ amount: UInt64) -> String { resource == .bytes ? human(amount) : "\(amount)" }
+    let place: [UInt8]? = if case .tree(let inode) = subject { try path(of: inode) } else { nil }
     let all = shown(used) + (resource == .bytes ? "" : " nodes")
     if let hard = limit.hard, used >= hard, used > 0 {
-      return "\(try words(for: subject)): \(all), the hard limit is \(shown(hard)): nothing more can be stored there"
+      return QuotaWarning(subject: subject, place: place, detail: "\(all), the hard limit is \(shown(hard)): nothing more can be stored there")
     }
     guard let soft = limit.soft, let since = entry[since: resource], let end = entry.end(of: resource) else { return nil }
-    return "\(try words(for: subject)): \(all), above the soft limit of \(shown(soft)) since \(text(since)): from \(text(end)) on nothing more can be stored there"
+    return QuotaWarning(subject: subject, place: place, detail: "\(all), above the soft limit of \(shown(soft)) since \(text(since)): from \(text(end)) on nothing more can be stored there")
   }
 
   func words(for subject: QuotaSubject) throws(VaultError) -> String {

@@ -237,7 +237,7 @@ extension Vault {
     } catch {
       // What it was compressed against may have gone since it was looked up: then it is somewhere else itself.
       if moves < Self.movesMax, let moved = moved(piece) { return try unsafe copy(moved, into: target, at: offset, of: inode, moves: moves + 1) }
-      suspect(piece.id, because: error)
+      doubt(piece.place.frame.container, because: error)
       // Whatever is read of one damaged frame, it is one damage.
       report(error, reading: stretch(around: piece, of: inode), of: inode)
       throw error

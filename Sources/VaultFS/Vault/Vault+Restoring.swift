@@ -26,6 +26,13 @@ public struct Restored: Sendable, Hashable, Codable {
 public struct RestoreOptions: Sendable {
   /// false: files come without the set-user-ID and set-group-ID bits they had.
   public var keepsPrivileges = true
+  /// Who owns it then, with a mode where it is not that of then; nil: whoever owned it.
+  public var owner: Owner?
+  public struct Owner: Sendable {
+    public var user, group: UInt32
+    public var mode: UInt32?
+    public init(user: UInt32, group: UInt32, mode: UInt32? = nil) { (self.user, self.group, self.mode) = (user, group, mode) }
+  }
   /// Ends it before anybody sees anything of it; what is done by then stays done.
   public var cancellation = Cancellation()
   /// Called now and then, in the thread that takes it back.
@@ -35,8 +42,8 @@ public struct RestoreOptions: Sendable {
   func goOn() throws(VaultError) { if cancellation.isCancelled { throw .interrupted } }
 }
 
-/// Of a tree: how many names were compared with what is there; then, how many nodes were made.
-public enum RestoreProgress: Sendable { case compared(UInt64), made(UInt64) }
+/// Of a tree: how many names were compared with what is there; then, how many nodes were made, and of how many where that is known.
+public enum RestoreProgress: Sendable { case compared(UInt64), made(UInt64, of: UInt64?) }
 
 extension Vault {
   /// A file becomes what it, or another one, was at a moment: content, attributes, mode and owner.
@@ -52,7 +59,7 @@ extension Vault {
         if file.node.isDropped { throw .staleNode }
         // It is that.
         if try metadata.isSame(file.node, past) { return }
-        try checkQuotas(for: file.node, becoming: past)
+        try checkQuotas(for: file.node, becoming: past, options.owner)
         changed = try metadata.differences(between: file.node, and: past)
         try perform(.restore(inode, from: source, moment: moment, attributes: attributes(of: past, options)))
       }
@@ -61,11 +68,20 @@ extension Vault {
   }
 
   func attributes(of past: Node, _ options: RestoreOptions) -> AttributeSet {
-    AttributeSet(mode: mode(of: past, options) & 0o7777, user: past.user, group: past.group, accessed: past.accessed, modified: past.modified, changed: Self.now())
+    AttributeSet(mode: mode(of: past, options) & 0o7777, user: options.owner?.user ?? past.user, group: options.owner?.group ?? past.group, accessed: past.accessed, modified: past.modified, changed: Self.now())
   }
 
   private func mode(of past: Node, _ options: RestoreOptions) -> UInt32 {
-    past.isRegular && !options.keepsPrivileges ? past.mode & ~(S_ISUID | S_ISGID) : past.mode
+    if let mode = options.owner?.mode { return past.mode & S_IFMT | mode & 0o7777 }
+    return past.isRegular && !options.keepsPrivileges ? past.mode & ~(S_ISUID | S_ISGID) : past.mode
+  }
+
+  /// Whether a file that becomes what one was needs no other extended attributes, access lists among them.
+  public func hasSameXattrs(_ inode: InodeNumber, as source: InodeNumber, at moment: LSN) throws(VaultError) -> Bool {
+    try lock.withLock { () throws(VaultError) in
+      guard let past = try metadata.node(source, at: moment) else { return false }
+      return try metadata.hasSameXattrs(try metadata.node(inode), as: past)
+    }
   }
 
   /// Whether a node had what only root can give: it was a device, or had attributes as file capabilities are.
@@ -107,6 +123,7 @@ extension Vault {
     do throws(VaultError) {
       var revival = Revival(moment: moment, options)
       revival.stages = true
+      revival.total = try count(below: source, at: moment, options)
       let inode = try revive(source, as: staging, in: parent, &revival)
       try lock.withLock { () throws(VaultError) in for limit in try limitsAgain(revival.made, onlyOfGone: true) { try perform(limit) } }
       try rename(staging, in: parent, to: name, in: parent, mode: .noReplace, isOurs: true)
@@ -148,15 +165,16 @@ extension Vault {
       let directory = try metadata.directory(parent)
       if directory.links == 0 { throw .notFound }
       try metadata.checkFree(name, in: parent)
-      let node = NewNode(inode: try metadata.nextInode, mode: mode(of: past, options), user: past.user, group: past.group,
+      let (user, group) = options.owner.map { ($0.user, $0.group) } ?? (past.user, past.group)
+      let node = NewNode(inode: try metadata.nextInode, mode: mode(of: past, options), user: user, group: group,
                          device: past.device, target: past.target, xattrs: [])
-      if !isFree { try checkQuotas(user: past.user, group: past.group, home: parent, adding: Usage(bytes: past.allocated, nodes: 1)) }
+      if !isFree { try checkQuotas(user: user, group: group, home: parent, adding: Usage(bytes: past.allocated, nodes: 1)) }
       try beginEpoch()
       let set = attributes(of: past, options)
       let operation: Operation = isStaging ? .stage(node, parent: parent, name: name, from: source, moment: moment, attributes: set)
         : .revive(node, parent: parent, name: name, from: source, moment: moment, attributes: set)
       if let watch { _ = try watch.pausing { () throws(VaultError) in try perform(operation) } } else { try perform(operation) }
-      if isFree { try noteStaged(Usage(bytes: past.allocated, nodes: 1), user: past.user, group: past.group, in: parent) }
+      if isFree { try noteStaged(Usage(bytes: past.allocated, nodes: 1), user: user, group: group, in: parent) }
       return node.inode
     } }
   }

@@ -180,6 +180,9 @@ extension Vault {
     try save(file)
   }
 
+  /// Between two holds of `lock`: it is not fair, and taken again at once it would be had again before those who wait have woken.
+  func letOthers() { usleep(Self.pauseMicroseconds) }
+
   /// Calls `body` for each item with `lock` held, and lets others have it now and then.
   private func inHolds<T>(_ items: [T], _ body: (T) throws(VaultError) -> Void) throws(VaultError) {
     var rest = items[...]
@@ -190,8 +193,7 @@ extension Vault {
         for item in part { try body(item) }
       }
       rest = rest.dropFirst(part.count)
-      // The lock is not fair: taken again at once, it would be had again before those who wait have woken.
-      if !rest.isEmpty { usleep(Self.pauseMicroseconds) }
+      if !rest.isEmpty { letOthers() }
     }
   }
 }

@@ -38,8 +38,11 @@ public struct VaultStatus: Sendable {
   public var unsavedBytes: UInt64
   /// Room for content; see `VaultSpace.available`.
   public var availableBytes: UInt64
-  /// Who is above a soft limit, or at a hard one: a sentence each.
-  public var quotaWarnings: [String]
+  public var quotaWarnings: [QuotaWarning]
+  /// A collection has looked what the past needs.
+  public var isHistoryCounted = false
+  /// Its owner was killed, and nobody has opened it since: the journal may have more than is counted here.
+  public var isBehind = false
 
   public var storedBytes: UInt64 { packBytes + journalBytes + databaseBytes }
   /// Bytes of files for each byte of different content.
@@ -76,7 +79,7 @@ extension Vault {
     var status = Self.status(path, configuration, state, operations, owner: Self.owner(of: path), reason: reason,
                              unsaved: UInt64(max(dirtyBytes.load(ordering: .relaxed), 0)), available: (try? space(at: .root).available) ?? 0, warnings,
                              containers.storedBytes(in: path), containers.disk)
-    (status.damage, status.loss) = (damage, lock.withLock { loss })
+    (status.damage, status.loss, status.isHistoryCounted) = lock.withLock { (damage, loss, historyWeighed > .zero || state.historyBytes > 0) }
     return status
   }
 
@@ -95,9 +98,11 @@ extension Vault {
     let nodes = UInt64(max(state.counters.nodes, 0))
     let space = VaultSpace(total: total, free: free, available: max(available, Limits.reserveBytes) - Limits.reserveBytes, nodes: nodes, nodesFree: 0)
     let room = try metadata.room(at: .root, of: space, now: UInt64(max(Timestamp.now.seconds, 0)) &* 1_000_000_000) { _ throws(VaultError) in 0 }
-    return status(path, configuration, state, state.applied.value, owner: nil, reason: nil, unsaved: 0,
-                  available: room.available, try metadata.quotaWarnings(),
-                  (bytes(path, "packs", "", disk), bytes(path, "journal", "", disk)), disk)
+    var status = status(path, configuration, state, state.applied.value, owner: nil, reason: nil, unsaved: 0,
+                        available: room.available, try metadata.quotaWarnings(),
+                        (bytes(path, "packs", "", disk), bytes(path, "journal", "", disk)), disk)
+    status.isBehind = disk.exists(LastEnd.fileName)
+    return status
   }
 
   /// The journal's file that the database of the vault at `path` goes on from, where that file is not there.
@@ -111,7 +116,7 @@ extension Vault {
   }
 
   private static func status(_ path: String, _ configuration: VaultConfiguration, _ state: Metadata.State, _ operations: UInt64,
-                             owner: String?, reason: String?, unsaved: UInt64, available: UInt64, _ warnings: [String],
+                             owner: String?, reason: String?, unsaved: UInt64, available: UInt64, _ warnings: [QuotaWarning],
                              _ stored: (packs: UInt64, journal: UInt64), _ disk: any Disk) -> VaultStatus {
     VaultStatus(
       path: path, name: configuration.name, id: hex(configuration.id.high) + hex(configuration.id.low), owner: owner, readOnlyReason: reason,

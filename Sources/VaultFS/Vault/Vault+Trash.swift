@@ -111,14 +111,18 @@ extension Vault {
     }
   }
 
-  /// Forgets what was deleted, but for what a snapshot or a pin holds, and for former versions of what is there.
+  /// Forgets what was deleted, but for what a snapshot or a pin holds or has another name, and for former versions of what is there.
   /// - Parameter isDry: only counts.
-  /// - Returns: how many nodes; and how many are held.
+  /// - Returns: how many nodes; and how many are left, and told by `trash` still.
   public func emptyTrash(isDry: Bool = false) throws(VaultError) -> (forgotten: Int, held: Int) {
-    var gone: Set<InodeNumber> = [], held = 0, next: UInt64? = UInt64(Int64.max)
-    while let before = next { next = try lock.withLock { () throws(VaultError) in try findGone(before: before, &gone) } }
+    var gone: Set<InodeNumber> = [], named: Set<InodeNumber> = [], held = 0, next: UInt64? = UInt64(Int64.max)
+    while let before = next {
+      next = try lock.withLock { () throws(VaultError) in try findGone(before: before, &gone, &named) }
+      letOthers()
+    }
+    held += named.count
     for inode in gone { if try lock.withLock({ () throws(VaultError) in try metadata.isLastHeld(inode) }) { held += 1 } }
-    let count = (forgotten: gone.count - held, held: held)
+    let count = (forgotten: gone.count - (held - named.count), held: held)
     if isDry { return count }
     // A tree has numbers in a row, mostly.
     var range: Range<UInt64> = 0..<0
@@ -128,6 +132,7 @@ extension Vault {
         continue
       }
       if !range.isEmpty { try forget(pastOf: range) }
+      letOthers()
       range = inode..<inode + 1
     }
     if !range.isEmpty { try forget(pastOf: range) }
@@ -136,7 +141,8 @@ extension Vault {
 
   /// Some of what `emptyTrash` forgets. `lock` is held.
   /// - Returns: where to go on; nil at the end.
-  private func findGone(before: UInt64, _ gone: inout Set<InodeNumber>) throws(VaultError) -> UInt64? {
+  /// - Parameter named: of what was deleted, what has another name still.
+  private func findGone(before: UInt64, _ gone: inout Set<InodeNumber>, _ named: inout Set<InodeNumber>) throws(VaultError) -> UInt64? {
     let select = try metadata.database.prepare("SELECT inode, parent, died FROM trash WHERE died < ? ORDER BY died DESC LIMIT \(Self.rowsPerHold)")
     select.bind(1, before)
     var whereabouts = Whereabouts(metadata, tellsPaths: false), rows = 0, last = before
@@ -144,9 +150,11 @@ extension Vault {
       rows += 1
       last = select.unsigned(2)
       let inode = InodeNumber(select.unsigned(0)), died = LSN(last)
-      // What has another name still is not gone.
       if gone.contains(inode) { continue }
-      if try metadata.isNamed(inode) { continue }
+      if try metadata.isNamed(inode) {
+        if try whereabouts.kind(of: inode, in: InodeNumber(select.unsigned(1)), deletedBy: died).0 == .item { named.insert(inode) }
+        continue
+      }
       // What was taken back, and deleted again as what it had become, would be told again once that is forgotten.
       if try metadata.wasTakenBack(inode, after: died) {
         if try metadata.successor(of: inode) == nil { gone.insert(inode) }
@@ -173,6 +181,11 @@ extension Vault {
   /// too long to be told.
   public func path(of directory: InodeNumber) throws(VaultError) -> [UInt8]? {
     try lock.withLock { () throws(VaultError) in try metadata.path(of: directory) }
+  }
+
+  /// Whether a node is there and has a name.
+  public func isThere(_ inode: InodeNumber) throws(VaultError) -> Bool {
+    try lock.withLock { () throws(VaultError) in try metadata.isNamed(inode) }
   }
 
   /// The directory, or what was made of it when it was taken back, where that is there.

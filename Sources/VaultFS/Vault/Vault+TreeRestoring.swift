@@ -73,6 +73,7 @@ extension Vault {
     do throws(VaultError) {
       let place = try reviveOne(source, moment, name, directory, revival.options, isFree: true, watch: watch, isStaging: true)
       var staging = Staging(name: name, place: place, revival: revival)
+      if isWhole { staging.revival.total = try count(below: source, at: moment, revival.options) }
       try stage(difference, &staging, watch)
       var commits = 0, isDone = false
       while !isDone, commits < Self.commitsMax {

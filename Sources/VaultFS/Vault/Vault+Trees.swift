@@ -19,6 +19,8 @@ struct Revival {
   /// The first is where the rest is put together.
   var stages = false
   var done = Restored()
+  /// What there is to do, where that is known.
+  var total: UInt64?
 
   init(moment: LSN, _ options: RestoreOptions, isFree: Bool = false) { (self.moment, self.options, self.isFree) = (moment, options, isFree) }
 
@@ -28,11 +30,27 @@ struct Revival {
     done.nodes += 1
     guard done.nodes % Self.beat == 0 else { return }
     try options.goOn()
-    options.progress(.made(done.nodes))
+    options.progress(.made(done.nodes, of: total))
   }
 }
 
 extension Vault {
+  /// How many names were below a directory.
+  func count(below directory: InodeNumber, at moment: LSN, _ options: RestoreOptions) throws(VaultError) -> UInt64 {
+    var waiting = [directory], sum: UInt64 = 0
+    while let next = waiting.popLast() {
+      var last: UInt64 = Metadata.cookieFirst - 1, isAll = false
+      while !isAll {
+        try options.goOn()
+        let rows = try lock.withLock { () throws(VaultError) in try metadata.entries(of: next, after: last, count: Self.entriesPerList, at: moment) }
+        sum += UInt64(rows.count)
+        waiting += rows.filter { $0.type == S_IFDIR }.map(\.inode)
+        (last, isAll) = (rows.last?.cookie ?? last, rows.count < Self.entriesPerList)
+      }
+    }
+    return sum
+  }
+
   /// - Returns: the new directory.
   func revive(_ source: InodeNumber, as name: [UInt8], in parent: InodeNumber, _ revival: inout Revival) throws(VaultError) -> InodeNumber {
     var waiting = [(source: source, name: name, parent: parent)], directories: [InodeNumber] = []

@@ -4,6 +4,7 @@
 // 1. The node that has the name now, or had it when it went, shows all it was, also under other names: history follows renames.
 // 2. Another node that had the name before shows what it was while it had it, and nothing it became elsewhere.
 // 3. Whoever asks sees of this no more than the modes of then, and the file that is there now, let them.
+// 4. Others wait for no more than so many nodes: of a name that thousands of files had, one after the other, the newest are told.
 
 import Glibc
 
@@ -54,7 +55,7 @@ extension Vault {
         }
       }
       for (stays, isHere) in [(stays, true), (former, false)] {
-        for (inode, stays) in stays where told.insert(inode).inserted {
+        for (inode, stays) in Self.newest(stays) where told.insert(inode).inserted {
           for kept in try metadata.versions(of: inode) {
             let version = kept.version
             guard let stay = stays.last(where: { $0.lowerBound.value < version.died ?? .max && version.id < $0.upperBound.value }) else { continue }
@@ -66,6 +67,14 @@ extension Vault {
     }
   }
 
+  /// Others wait while their versions are looked up: the nodes that had a name last.
+  private static func newest(_ stays: [InodeNumber: [Range<LSN>]]) -> [InodeNumber: [Range<LSN>]] {
+    guard stays.count > nodesMax else { return stays }
+    let last = stays.sorted { ($0.value.last?.upperBound ?? .zero, $0.key) > ($1.value.last?.upperBound ?? .zero, $1.key) }
+    return Dictionary(uniqueKeysWithValues: last.prefix(nodesMax).map { ($0.key, $0.value) })
+  }
+  private static let nodesMax = 1000
+
   /// The one of the nodes that had a name last, where that is gone. `lock` is held.
   private func lastGone(_ stays: [InodeNumber: [Range<LSN>]]) throws(VaultError) -> InodeNumber? {
     guard let last = stays.max(by: { ($0.value.last?.upperBound ?? .zero) < ($1.value.last?.upperBound ?? .zero) })?.key else { return nil }
@@ -74,28 +83,31 @@ extension Vault {
 
   // MARK: Directories that are gone
 
-  /// The directory that had a name last, as it was then; nil where none is known.
+  /// The directory that had a name last, as it was last; nil where none is known. It may have another name now.
   /// - Parameter viewer: one who may search the directory that it is looked for in.
   public func goneDirectory(named name: [UInt8], in parent: InodeNumber, for viewer: Viewer) throws(VaultError) -> NodeInfo? {
     try checkName(name)
     return try lock.withLock { () throws(VaultError) in
+      // In one that has another name now, it may be there.
+      if let row = try metadata.entry(name, in: parent), row.type == S_IFDIR, !metadata.isStaged(row) { return try metadata.node(row.inode).info }
       for directory in try [parent] + metadata.origins(of: parent).map(\.inode) {
-        if let found = try gone(metadata.pastStays(under: name, in: directory)) { return found }
+        if let found = try gone(metadata.pastStays(under: name, in: directory), for: viewer) { return found }
       }
       for directory in try metadata.predecessors(of: parent) where try maySearch(directory.inode, at: directory.end(metadata.state.applied), viewer) {
-        if let found = try gone(metadata.stays(under: name, in: directory, of: S_IFDIR)) { return found }
+        if let found = try gone(metadata.stays(under: name, in: directory, of: S_IFDIR), for: viewer) { return found }
       }
       return nil
     }
   }
 
   /// `lock` is held.
-  private func gone(_ stays: [InodeNumber: [Range<LSN>]]) throws(VaultError) -> NodeInfo? {
+  private func gone(_ stays: [InodeNumber: [Range<LSN>]], for viewer: Viewer) throws(VaultError) -> NodeInfo? {
     let last = stays.compactMap { inode, stays in stays.last.map { (inode: inode, end: $0.upperBound) } }
     for stay in last.sorted(by: { $0.end > $1.end }) {
-      // (One that has another name now is not gone: the way to that says who may see it.)
-      if try metadata.isNamed(stay.inode) { continue }
-      if let node = try metadata.node(stay.inode, at: LSN(stay.end.value &- 1)), node.isDirectory { return node.info }
+      // One that has another name now is not gone: the way to that says who may see it.
+      if try metadata.isNamed(stay.inode), try !maySearch(stay.inode, at: metadata.state.applied, viewer) { continue }
+      // What it was at its end may be forgotten, and what it was before be held.
+      if let node = try metadata.lastIfKept(stay.inode), node.isDirectory { return node.info }
     }
     return nil
   }

@@ -18,8 +18,14 @@ enum ViewReplay {
     defer { removeFiles(path) }
     let replayed: Metadata
     do { replayed = try replay(path, copy, work) } catch let error as VaultError {
-      if case .diskFull = error { throw error }
-      return work.found(Finding(.viewStale, "the journal cannot be replayed: \(error)"))
+      switch error {
+      case .diskFull, .disk, .databaseDamaged: throw error
+      default: break
+      }
+      // What is wrong with it was told when it was walked; if not, it is now.
+      let ofJournal: Set<Finding.Kind> = [.journalSegment, .journalSequence, .journalOperation]
+      if !work.report.findings.contains(where: { ofJournal.contains($0.kind) }) { work.found(Finding(.journalSegment, file: "journal", "the journal cannot be replayed: \(error)")) }
+      return work.leaveOut()
     }
     for (table, columns) in try tables(replayed.database) { try compare(table, columns, copy.database, replayed.database, work) }
     try compareState(copy, replayed, work)

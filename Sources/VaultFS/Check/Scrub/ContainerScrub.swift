@@ -54,6 +54,7 @@ final class ScrubShared: Sendable {
       state.findings.append(finding)
     }
   }
+  func isDoubtful(_ container: ContainerNumber) -> Bool { state.withLock { $0.doubtful.contains(container) } }
   func doubt(_ container: ContainerNumber) { state.withLock { _ = $0.doubtful.insert(container) } }
 
   static func whole(_ container: ContainerNumber) -> FramePlace { FramePlace(container: container, offset: 0, length: 0) }
@@ -115,6 +116,15 @@ final class FrameVerifier {
     }
     bases.insert(frame, place)
     return frame
+  }
+}
+
+extension ContainerStore {
+  /// Whether a frame is there, and each chunk in it is what its id says.
+  func isReadable(_ place: FramePlace) -> Bool {
+    let verifier = FrameVerifier(self, bases: FrameCache(bytesMax: Limits.frameBytesMax))
+    do throws(VaultError) { _ = try verifier.verified(place, in: try file(place.container)) } catch { return false }
+    return true
   }
 }
 

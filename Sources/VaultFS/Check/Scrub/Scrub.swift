@@ -60,6 +60,7 @@ final class Scrub {
     scrubContainers(numbers)
     let marks = DamageMarks(vault, shared)
     report.marked = try marks.look()
+    if !options.cancellation.isCancelled { try vault.trust(numbers.filter { !shared.isDoubtful($0) }) }
     report.files = try marks.files(atMost: Self.filesMax)
     return finish()
   }
