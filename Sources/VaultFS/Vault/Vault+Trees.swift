@@ -37,8 +37,10 @@ struct Revival {
 extension Vault {
   /// How many names were below a directory.
   func count(below directory: InodeNumber, at moment: LSN, _ options: RestoreOptions) throws(VaultError) -> UInt64 {
-    var waiting = [directory], sum: UInt64 = 0
+    var waiting = [directory], seen: Set<InodeNumber> = [], sum: UInt64 = 0
+    // (A damaged past may go in a circle.)
     while let next = waiting.popLast() {
+      guard seen.insert(next).inserted else { continue }
       var last: UInt64 = Metadata.cookieFirst - 1, isAll = false
       while !isAll {
         try options.goOn()

@@ -1,0 +1,225 @@
+// Taking back what was: a version of a file, a directory with all below it; in place, or elsewhere.
+//
+// What must stay true: nobody gives by this what chown(2) would not let them give, nor sees what they may not read. What is
+// theirs comes back as it was; what is another's as a copy of their own, or as the content of what they may write to.
+
+import Glibc
+import Printable
+public import VaultFS
+
+/// What was taken back, and where it came.
+public struct RestoreAnswer: Codable, Sendable {
+  public var path: VaultPath
+  public var restored: Restored
+}
+
+/// Takes back a file, or a directory with all below it.
+public struct RestoreRequest: VaultRequest {
+  public static let name = "restore"
+  public static let access = Access.everyone
+  public var path: VaultPath
+  public var moment: MomentAddress
+  /// Where it comes back; nil: in place.
+  public var target: VaultPath?
+  /// The directory that so many of the path's names lead to now, and whose name or place may have been another then; nil: the root.
+  public var start: Start?
+  public struct Start: Codable, Sendable {
+    public var directory: UInt64
+    public var depth: Int
+    public init(directory: UInt64, depth: Int) { (self.directory, self.depth) = (directory, depth) }
+  }
+  public init(_ path: VaultPath, at moment: MomentAddress, to target: VaultPath?, from start: Start? = nil) {
+    (self.path, self.moment, self.target, self.start) = (path, moment, target, start)
+  }
+
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> RestoreAnswer {
+    let vault = host.vault, moment = try moment.moment(in: vault)
+    return RestoreAnswer(path: target ?? path, restored: try peer.restoring(answer) { try restore(at: moment, vault, peer, $0) })
+  }
+
+  private func restore(at moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
+    if let directory = try wasDirectory(at: moment, vault, peer) {
+      let names = try peer.mustOwnAll(below: directory, at: moment, in: vault)
+      if target == nil, names > Self.namesMax { throw tooMany }
+      return if let target { try peer.revive(directory, at: moment, to: target, in: vault, options) } else { try inPlace(directory, moment, vault, peer, options) }
+    }
+    if let now = try? peer.find(path, in: vault, followingLast: false), now.mode & S_IFMT == S_IFDIR, (try? fileVersion(at: moment, vault, peer)) == nil {
+      throw ServiceError(.notFound, "\(path) was no directory then, or what it was is not kept any more, and nothing was changed; `.vaultfs/at/TIME` at the root of the mount shows what was where")
+    }
+    let version = try fileVersion(at: moment, vault, peer), inode = InodeNumber(version.inode), id = LSN(version.id)
+    let now = target == nil ? try? peer.find(path, in: vault, followingLast: false) : nil
+    if !peer.isAdministrator, version.user != peer.user { return try restoreOthers(inode, id, now, vault, peer, options) }
+    try peer.mustBeGiveable(inode, at: id, in: vault, now: now)
+    if let target { return try peer.revive(inode, at: id, to: target, in: vault, options) }
+    guard let now else { return try peer.revive(inode, at: id, to: path, in: vault, options) }
+    guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
+    try peer.mustOwn(now.user, path)
+    do throws(VaultError) {
+      try vault.restore(now.inode, from: inode, at: id, options)
+    } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+    return Restored(nodes: 1)
+  }
+
+  /// A version of another's that this peer may read: elsewhere it comes back as their own, as cp(1) makes one; in place as the content of
+  /// what they may write to.
+  private func restoreOthers(_ inode: InodeNumber, _ id: LSN, _ now: NodeInfo?, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
+    var options = options
+    if try vault.wasRootsToGive(inode, at: id) { try peer.mustBeGiveable(inode, at: id, in: vault) }
+    if let target {
+      let was = try vault.info(inode, at: id)
+      options.owner = RestoreOptions.Owner(user: peer.user, group: peer.group ?? was.group, mode: was.mode & 0o777)
+      return try peer.revive(inode, at: id, to: target, in: vault, options)
+    }
+    guard let now, now.mode & S_IFMT == S_IFREG, peer.mayWrite(try vault.protection(of: now.inode)), try vault.hasSameXattrs(now.inode, as: inode, at: id) else {
+      throw ServiceError(.notPermitted, "\(path): it was another's then, and comes back as that: for its owner, root and the vault's owner. A copy of your own you get with --to PATH")
+    }
+    options.owner = RestoreOptions.Owner(user: now.user, group: now.group, mode: now.mode & ~(S_ISUID | S_ISGID))
+    do throws(VaultError) { try vault.restore(now.inode, from: inode, at: id, options) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+    return Restored(nodes: 1)
+  }
+
+  /// Others wait while so many names of a directory are replaced: some 20 microseconds for each.
+  private static let namesMax = 5000
+  private var tooMany: ServiceError {
+    ServiceError(.notPermitted, "\(path): there are more than \(Self.namesMax) names directly in it, and others would wait for their replacing; take it back elsewhere with --to PATH, or have root or the vault's owner do it")
+  }
+
+  private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
+    let now = try? peer.find(path, in: vault, followingLast: false)
+    // It may be one that was made when this one, or one above it, was taken back before.
+    guard let now else { return try peer.revive(directory, at: moment, to: path, in: vault, options) }
+    guard try now.inode == directory || vault.isSuccessor(now.inode, of: directory) || wasHere(directory, moment, now, vault) else {
+      throw ServiceError(.alreadyExists, "\(path) is another one than \(try words(directory, moment, vault)), and nothing was changed")
+    }
+    // What is in it now gives way.
+    if try peer.mustOwnAll(below: now.inode, at: vault.present, in: vault) > Self.namesMax { throw tooMany }
+    do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment, options) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+  }
+
+  /// Whether a directory that is gone was where another one is now: that becomes what it was.
+  private func wasHere(_ directory: InodeNumber, _ moment: LSN, _ now: NodeInfo, _ vault: Vault) throws -> Bool {
+    guard now.mode & S_IFMT == S_IFDIR, now.inode != .root, try vault.living(directory) == nil else { return false }
+    return try vault.path(of: directory, at: moment) == vault.path(of: now.inode)
+  }
+
+  private func words(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault) throws -> String {
+    try vault.path(of: directory, at: moment).map { "the directory that was at \(printable($0.isEmpty ? [0x2F] : $0))" } ?? "the directory that was meant"
+  }
+
+  private func fileVersion(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> FileVersion {
+    do { return try peer.version(of: path, at: self.moment, in: vault) } catch let error as ServiceError where error.code == .notFound {
+      // A tree that was taken back has other directories than the one it was: the way at that moment leads to the file.
+      guard peer.isAdministrator, let was = try node(at: moment, vault, peer) else { throw error }
+      guard let found = try vault.versions(of: was.inode).first(where: { self.moment.means($0, at: moment) }) else { throw error }
+      return found
+    }
+  }
+
+  /// The directory that the path led to; nil where it led to something else, or the peer might not have gone there then.
+  private func wasDirectory(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> InodeNumber? {
+    try node(at: moment, vault, peer).flatMap { $0.mode & S_IFMT == S_IFDIR ? $0.inode : nil }
+  }
+
+  /// What the path led to; nil where that is not kept, or the peer might not have gone there.
+  private func node(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> NodeInfo? {
+    // Of a directory on the way the past may be forgotten, though that of what was in it is kept.
+    do { return try walk(at: moment, vault, peer) } catch VaultError.notFound { return nil }
+  }
+
+  private func walk(at moment: LSN, _ vault: Vault, _ peer: Peer) throws -> NodeInfo? {
+    // A directory by its number is for those who need not go the way to it.
+    let start = peer.isAdministrator ? start : nil
+    var at = try vault.info(start.map { InodeNumber($0.directory) } ?? .root, at: moment)
+    for name in path.names.dropFirst(max(start?.depth ?? 0, 0)) {
+      guard at.mode & S_IFMT == S_IFDIR, let protection = try vault.protection(of: at.inode, at: moment), peer.maySearch(protection) else { return nil }
+      guard let info = try vault.lookup(name, in: at.inode, at: moment) else { return nil }
+      at = info
+    }
+    return at
+  }
+}
+
+extension Peer {
+  /// Takes something back in a thread of its own; ends it where nobody waits for it any more.
+  func restoring<Item>(_ answer: Receiver<Item>, _ work: @escaping @Sendable (RestoreOptions) throws -> Restored) throws -> Restored {
+    let options = RestoreOptions(keepsPrivileges: isAdministrator)
+    return try LongWork.run(options.cancellation, answer, tellsOutcome: true) { tell in
+      var options = options
+      options.progress = { tell(Progress($0)) }
+      return try work(options)
+    }
+  }
+
+  /// Makes what was anew under a path that nothing has.
+  func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault, _ options: RestoreOptions) throws -> Restored {
+    guard let name = target.names.last else { throw ServiceError(.alreadyExists, "/ is there already") }
+    if target.names.first == Vault.pastName { throw ServiceError(.readOnly, "\(target): the hidden directory shows what was, and nothing can be put there; give another PATH") }
+    let parent: NodeInfo
+    do { parent = try find(target.parent, in: vault) } catch let error as ServiceError where error.code == .notFound {
+      throw ServiceError(.notFound, "\(target): its directory is not there: it was deleted (`fsctl trash list`), or has another name; take it back first, or say where this shall come with --to PATH")
+    }
+    let protection = try vault.protection(of: parent.inode)
+    guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
+    var restored = Restored()
+    do throws(VaultError) { try vault.revive(inode, at: moment, as: name, in: parent.inode, &restored, options) } catch {
+      if case .alreadyExists = error { throw ServiceError(.alreadyExists, "\(target) exists already; nothing was changed") }
+      throw ServiceError(error, of: "\(target)", in: vault)
+    }
+    return restored
+  }
+
+  /// Who may give a file the powers that root gave it once is for root to say, today; and to a group, as chown(2), for its members.
+  /// - Parameter now: what becomes that again, where that is there: it stays in its group.
+  func mustBeGiveable(_ inode: InodeNumber, at moment: LSN, in vault: Vault, now: NodeInfo? = nil) throws {
+    if isAdministrator { return }
+    if try vault.wasRootsToGive(inode, at: moment) {
+      throw ServiceError(.notPermitted, "there is a device, or a file with attributes that only root can give (such as capabilities); root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
+    }
+    let was = try vault.info(inode, at: moment)
+    guard was.group == now?.group || isMember(of: was.group) else {
+      throw ServiceError(.notPermitted, "there is something of group \(was.group), of which you are no member; root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
+    }
+  }
+
+  /// A directory of this peer's may have held, or hold, what is others': it is not for them to bring that back with its owner, nor to
+  /// replace it.
+  /// - Returns: how many names are directly in it; 0 where that is not asked.
+  @discardableResult
+  func mustOwnAll(below directory: InodeNumber, at moment: LSN, in vault: Vault) throws -> Int {
+    if isAdministrator { return 0 }
+    var waiting = [directory], names = 0
+    while let inode = waiting.popLast() {
+      let info = try vault.info(inode, at: moment)
+      guard info.user == user else {
+        throw ServiceError(.notPermitted, "others' files are in it, which are not yours to bring back or replace; root and the vault's owner can, or copy what you may read from .vaultfs at the root of the mount")
+      }
+      try mustBeGiveable(inode, at: moment, in: vault)
+      guard info.mode & S_IFMT == S_IFDIR else { continue }
+      try eachPage { cookie throws(VaultError) in try vault.list(inode, after: cookie, count: Self.entriesPerPage, at: moment) } body: {
+        if inode == directory { names += $0.count }
+        waiting += $0.filter { $0.info != nil }.map(\.inode)
+      }
+    }
+    return names
+  }
+
+  static let entriesPerPage = 500
+
+  /// Goes through a listing that comes in pages.
+  func eachPage(_ page: (UInt64) throws(VaultError) -> [DirectoryEntry], body: ([DirectoryEntry]) throws(VaultError) -> Void) throws(VaultError) {
+    var last: UInt64 = 0
+    while case let entries = try page(last), let end = entries.last {
+      try body(entries)
+      last = end.cookie
+    }
+  }
+}
+
+extension Progress {
+  fileprivate init(_ progress: RestoreProgress) {
+    switch progress {
+    case .compared(let names): self.init("comparing, \(names) names", done: names)
+    case .made(let nodes, let total): self.init("\(nodes) files and directories are made", done: nodes, total: total)
+    }
+  }
+}
