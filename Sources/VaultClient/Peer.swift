@@ -12,14 +12,14 @@ public struct Peer: Sendable {
   public let user: UInt32
   public let process: Int32
   /// Of what they make.
-  public let group: UInt32?
+  public let group: UInt32
   private let groups: Set<UInt32>
 
   /// This process itself.
-  public static let local = Peer(user: geteuid(), groups: [], process: getpid())
+  public static let local = Peer(user: geteuid(), group: getegid(), groups: [], process: getpid())
 
-  public init(user: UInt32, groups: Set<UInt32>, group: UInt32? = nil, process: Int32 = 0) {
-    (self.user, self.groups, self.group, self.process) = (user, groups, group, process)
+  public init(user: UInt32, group: UInt32, groups: Set<UInt32>, process: Int32 = 0) {
+    (self.user, self.group, self.groups, self.process) = (user, group, groups, process)
   }
 
   public var isAdministrator: Bool { viewer.isAdministrator }
@@ -31,6 +31,9 @@ public struct Peer: Sendable {
   public func maySearch(_ protection: Protection) -> Bool { may(.search, protection) }
 
   public func isMember(of group: UInt32) -> Bool { groups.contains(group) }
+
+  /// What was forgotten, and by whom, is in the vault's log.
+  func note(_ words: String, in vault: Vault) { vault.note("\(words), by user \(user)") }
 
   private func may(_ rights: Protection.Rights, _ protection: Protection) -> Bool { viewer.may(rights, protection) }
 }
@@ -54,7 +57,7 @@ extension Peer {
     var groups = Set([peer.group])
     // Whoever administers may do everything without: theirs only say which limits bind them.
     if let more = Self.groups(of: socket) { groups.formUnion(more) } else if peer.user != 0, peer.user != geteuid() { return nil }
-    self.init(user: peer.user, groups: groups, group: peer.group, process: peer.process)
+    self.init(user: peer.user, group: peer.group, groups: groups, process: peer.process)
   }
 
   private static func groups(of socket: Int32) -> [UInt32]? {

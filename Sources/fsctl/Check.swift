@@ -43,7 +43,7 @@ struct Check: ParsableCommand {
   }
 
   private func tell(_ answer: CheckRequest.Answer, _ folder: Path, _ found: [Finding], _ actions: [RepairAction], _ remaining: [Finding]) throws {
-    try say(Findings.text(found, answer.check.counts, withRepair: !repair))
+    if found.isEmpty, answer.check.damagedChunks > 0 { try say("nothing new was found") } else { try say(Findings.text(found, answer.check.counts, withRepair: !repair)) }
     if repair {
       for action in actions { try say("done: \(action.finding.map { "\($0.kind.rawValue)\(Findings.place($0)): " } ?? "")\(action.done)") }
       if let left = answer.left { try say("left: \(left)") }

@@ -24,7 +24,8 @@ struct GC: ParsableCommand {
       if json { return try say(asJSON(done)) }
       let found = "\(done.chunks) chunks (\(human(done.bytes))) that nothing refers to"
       let known = done.packs > 0 ? "; \(done.packs) packs are due, with \(human(UInt64(max(done.reclaimed, 0)))) that was found before" : ""
-      try say(dryRun ? found + known : "\(found); \(done.packs) packs rewritten or removed, \(human(UInt64(max(done.reclaimed, 0)))) given back")
+      let lately = done.lately.map { "; by itself the vault gave \(human(UInt64(max($0.reclaimed, 0)))) back, \($0.secondsAgo) s ago" } ?? ""
+      try say((dryRun ? found + known : "\(found); \(done.packs) packs rewritten or removed, \(human(UInt64(max(done.reclaimed, 0)))) given back") + lately)
     }
   }
 }

@@ -45,6 +45,29 @@ struct RestoreLine: Encodable {
   }
 }
 
+/// What taking something back would change.
+struct ChangeLine: Encodable {
+  /// `returns`, `goes` (to the trash) or `changes`.
+  var change: RestoreChange.Kind
+  var path: String
+  var pathBytes: Data
+  var isDirectory: Bool
+
+  init(_ change: RestoreChange, _ path: [UInt8]) { (self.change, self.path, pathBytes, isDirectory) = (change.kind, printable(path), Data(path), change.isDirectory) }
+}
+
+extension RestoreChange {
+  static func listing() -> Listing { Listing(["CHANGE", "PATH"], left: [0, 1]) }
+  func row(_ path: String) -> [String] {
+    let words = switch kind {
+    case .returns: "comes back"
+    case .goes: "to the trash"
+    case .changes: "changes"
+    }
+    return [words, path + (isDirectory && !path.hasSuffix("/") ? "/" : "")]
+  }
+}
+
 /// A time for programs, by the clock of no place.
 private func stamp(_ second: Int64) -> String { Date(timeIntervalSince1970: Double(second)).ISO8601Format() }
 
@@ -120,7 +143,7 @@ extension SnapshotReport {
     name      \(printable(name))
     made      \(When.text(of: second))
     of        \(place)
-    version   \(moment), as `fsctl versions` takes it
+    moment    \(moment), as `fsctl versions restore` takes it for a directory
     """
   }
 }

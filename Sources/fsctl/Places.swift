@@ -37,26 +37,59 @@ struct TargetOption: ParsableArguments {
   @Option(help: "Where it shall come, inside the same vault; by default where it was.", completion: .file(), transform: Path.argument) var to: Path?
 
   /// - Parameter request: what takes it back, to where it was where that is nil.
-  /// - Parameter tell: says that it is back.
-  /// - Throws: also where some of it is not kept any more; all else is back then.
-  func restoring<Request: VaultRequest>(in vault: ReachedVault, asJSON json: Bool, _ request: (VaultPath?) throws -> Request, tell: (RestoreAnswer) throws -> Void = { _ in }) throws
+  /// - Parameter take: gets what it tells by the way.
+  private func ask<Request: VaultRequest>(_ request: (VaultPath?) throws -> Request, in vault: ReachedVault, _ take: @escaping (Request.Item) throws -> Void) throws -> RestoreAnswer
   where Request.Answer == RestoreAnswer {
-    let target = try to.map(vault.place(of:)), answer: RestoreAnswer
+    let target = try to.map(vault.place(of:))
     Interruption.hear()
     let line = ProgressLine("taking back")
     defer { line.end() }
-    do { answer = try vault.service.ask(request(target), line.cancellingReceiver()) } catch let error as ServiceError {
+    var receiver: Receiver<Request.Item> = line.cancellingReceiver()
+    receiver.item = take
+    do { return try vault.service.ask(request(target), receiver) } catch let error as ServiceError {
       if Interruption.came, error.code == .interrupted, error.message.hasSuffix("\(VaultError.interrupted)") { throw Failure("interrupted: nothing of it is back") }
       var words = error.message
       if let to, let target { words = vault.naming(error, target, to).message }
       if error.code == .alreadyExists { words += to == nil ? "; say where it shall come with --to PATH" : "; give another PATH with --to" }
       throw Failure(words)
     }
-    line.end()
-    if json { try say(asJSON(RestoreLine(answer))) } else { try tell(answer) }
-    let restored = answer.restored
-    guard restored.missing > 0 else { return }
-    let names = restored.missingNames.map { "`\(printable($0))`" } + (restored.missing > restored.missingNames.count ? ["…"] : [])
-    throw Failure("\(vault.name(of: answer.path)) is back, but for \(restored.missing) of the names in it, of which nothing is kept any more: \(names.joined(separator: ", "))")
+  }
+
+  /// - Parameter request: what takes it back, to where it was where that is nil.
+  /// - Throws: also where some of it is not kept any more; all else is back then.
+  func restoring<Request: VaultRequest>(in vault: ReachedVault, asJSON json: Bool, _ request: (VaultPath?) throws -> Request) throws
+  where Request.Answer == RestoreAnswer {
+    let answer = try ask(request, in: vault) { _ in }
+    let nodes = answer.restored.nodes
+    if json { try say(asJSON(RestoreLine(answer))) } else if answer.restored.lost == nil {
+      try say("\(vault.name(of: answer.path)) is back\(nodes > 1 ? ": \(nodes) files and directories" : "")")
+    }
+    if let lost = answer.restored.lost { throw Failure("\(vault.name(of: answer.path)) is back, but for \(lost)") }
+  }
+
+  /// Says what taking it back would change.
+  func planning(in vault: ReachedVault, asJSON json: Bool, _ request: (VaultPath?) throws -> RestoreRequest) throws {
+    var changes: [RestoreChange] = [], rows = RestoreChange.listing()
+    let answer = try ask(request, in: vault) { changes.append($0) }
+    let base = Array(answer.path.bytesForJSON)
+    for change in changes {
+      let path = base + (change.path.isEmpty ? [] : (answer.path == .root ? [] : [0x2F]) + change.path)
+      if json { try say(asJSON(ChangeLine(change, path))) } else { try rows.add(change.row(VaultPath(path).map(vault.name(of:)) ?? printable(path))) }
+    }
+    if json { return }
+    try rows.end()
+    let name = vault.name(of: answer.path)
+    if changes.isEmpty { try say("nothing would change: \(name) is what it was") }
+    if answer.isPlanComplete == false { try say("… and more: so much has changed that all of \(name) would be made anew") }
+    if let lost = answer.restored.lost { complain("\(name) would come back but for \(lost)") }
+  }
+}
+
+extension Restored {
+  /// What does not come back, in words; nil where all does.
+  fileprivate var lost: String? {
+    guard missing > 0 else { return nil }
+    let names = missingNames.map { "`\(printable($0))`" } + (missing > missingNames.count ? ["…"] : [])
+    return "\(missing) of the names in it, of which nothing is kept any more: \(names.joined(separator: ", "))"
   }
 }

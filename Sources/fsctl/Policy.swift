@@ -21,7 +21,7 @@ extension Versions {
     @Option(help: "Of each week.") var weekly: String?
     @Option(help: "Changes within so long after a version began belong to it.") var window: String?
     @Option(help: ArgumentHelp("Let the oldest go where the past alone needs more than so many bytes, such as 50G; or `none`.", valueName: "size")) var limit: String?
-    @Flag(inversion: .prefixedNo, help: "Keep something of the past at all.") var keep: Bool?
+    @Flag(inversion: .prefixedNo, exclusivity: .exclusive, help: "Keep something of the past at all.") var keep: Bool?
     @Flag(help: "Only say how much would be forgotten.") var dryRun = false
     @Flag(help: "One JSON object, ages in seconds; with --dry-run, how many versions (`nodes`) and `names`.") var json = false
 
@@ -68,11 +68,14 @@ extension Versions {
       return seconds
     }
 
+    private static let limitMin: UInt64 = 1 << 20
     private func bytes(_ text: String) throws -> UInt64 {
       if text == "none" { return 0 }
       guard let bytes = Amount.bytes(text), bytes > 0, bytes < UInt64(Int64.max) else {
         throw Failure("`\(printable(text.utf8))` is no size; sizes are such as 500M, 10G, 1.5T, and `none` takes the limit away", code: 2)
       }
+      // What was meant were other units.
+      guard bytes >= Self.limitMin else { throw Failure("a limit of \(human(bytes)) would let nearly all of the past go; sizes are such as 500M, 10G, 1.5T, and --no-keep keeps nothing", code: 2) }
       return bytes
     }
 
@@ -110,7 +113,7 @@ extension Versions {
       for (unit, length) in [("days", UInt32(86_400)), ("hours", 3600), ("minutes", 60)] where seconds > 0 && seconds % length == 0 {
         return seconds == length ? "a\(unit == "hours" ? "n" : "") \(unit.dropLast())" : "\(seconds / length) \(unit)"
       }
-      return "\(seconds) seconds"
+      return "\(seconds) second\(seconds == 1 ? "" : "s")"
     }
   }
 }

@@ -51,7 +51,8 @@ struct Sample: Encodable {
     cacheHitShare = all > 0 ? Double(hits) / Double(all) : nil
   }
 
-  func text(of vault: String) -> String {
+  /// - Parameter most: lines; of the kinds, the busiest.
+  func text(of vault: String, lines most: Int) -> String {
     var lines = [
       "\(vault): \(Int(operationsPerSecond.rounded())) operations/s, read \(human(UInt64(bytesReadPerSecond)))/s, written \(human(UInt64(bytesWrittenPerSecond)))/s, "
         + "cache hits \(cacheHitShare.map { "\(Int(($0 * 100).rounded())) %" } ?? "–")",
@@ -59,7 +60,7 @@ struct Sample: Encodable {
       "",
       row("OPERATION", ["PER S", "MEDIAN", "90 %", "99 %", "TOTAL"]),
     ]
-    for kind in kinds { lines.append(row(kind.kind, ["\(Int(kind.perSecond.rounded()))", duration(kind.p50), duration(kind.p90), duration(kind.p99), "\(kind.total)"])) }
+    for kind in kinds.prefix(max(most - lines.count - 1, 1)) { lines.append(row(kind.kind, ["\(Int(kind.perSecond.rounded()))", duration(kind.p50), duration(kind.p90), duration(kind.p99), "\(kind.total)"])) }
     return lines.joined(separator: "\n")
   }
 

@@ -15,7 +15,8 @@ struct ScrubCommand: ParsableCommand {
       heals it. A scrub that was interrupted (Ctrl-C, or the end of the mount) goes on where it was the next time. It gives way to everything else \
       on the computer unless --fast is given.
 
-      Ends with 0 where all is as it should be, and with 1 where it is not or was not read to the end; --json tells which: `isClean`, `isComplete`. \
+      Ends with 0 where all is as it should be, and with 1 where it is not or was not read to the end; --json tells which: `isClean`, `isComplete`; \
+      one that is interrupted says nothing but that. \
       For root and the vault's owner.
       """)
 

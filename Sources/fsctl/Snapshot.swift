@@ -62,12 +62,14 @@ struct SnapshotCommand: ParsableCommand {
     @Argument(help: "The snapshot's name.") var name: String
     @OptionGroup var address: PlaceAddress
     @OptionGroup var target: TargetOption
-    @Flag(help: "One JSON object: what came back, and where.") var json = false
+    @Flag(help: "Only say which names would come back, change, or go to the trash.") var dryRun = false
+    @Flag(help: "One JSON object: what came back, and where; of --dry-run, one a name.") var json = false
 
     func run() throws {
       try address.ask("snapshot restore") { vault in
         let snapshot = try vault.service.snapshot(name)
         let (path, start) = try place(in: vault, of: snapshot)
+        if dryRun { return try target.planning(in: vault, asJSON: json) { RestoreRequest(path, at: .operation(snapshot.moment), to: $0, from: start, isDry: true) } }
         if address.path == nil, !json { complain("taking back all of \(vault.name(of: path))") }
         try target.restoring(in: vault, asJSON: json) { RestoreRequest(path, at: .operation(snapshot.moment), to: $0, from: start) }
       }

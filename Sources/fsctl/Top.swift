@@ -23,6 +23,13 @@ struct Top: ParsableCommand {
     guard (0.1...3600).contains(interval) else { throw ValidationError("an interval is from 0.1 to 3600 seconds") }
   }
 
+  /// Of the terminal.
+  private static var height: Int {
+    // `struct winsize` of ioctl_tty(2), which Glibc's module does not show: rows, columns, and both in pixels.
+    var size: (rows: UInt16, columns: UInt16, UInt16, UInt16) = (0, 0, 0, 0)
+    return unsafe ioctl(1, UInt(TIOCGWINSZ), &size) == 0 && size.rows > 0 ? Int(size.rows) : .max
+  }
+
   func run() throws {
     let vault = try address.reach(purpose: nil)
     let redraws = !once && !json && isatty(1) == 1
@@ -33,7 +40,7 @@ struct Top: ParsableCommand {
       let sample = Sample(from: before, to: now)
       if json { try say(asJSON(sample)) } else {
         // To the upper left corner; below the text, clear.
-        try say((redraws ? "\u{1B}[H\u{1B}[2J" : "") + sample.text(of: "\(vault.folder)"))
+        try say((redraws ? "\u{1B}[H\u{1B}[2J" : "") + sample.text(of: "\(vault.folder)", lines: redraws ? Self.height : .max))
       }
       if once { return }
       before = now

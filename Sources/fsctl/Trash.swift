@@ -74,7 +74,7 @@ struct Trash: ParsableCommand {
     }
 
     private func restore(_ number: UInt64, in vault: ReachedVault) throws {
-      try target.restoring(in: vault, asJSON: json) { RestoreTrashRequest(number, to: $0) } tell: { try say("\(vault.name(of: $0.path)) is back") }
+      try target.restoring(in: vault, asJSON: json) { RestoreTrashRequest(number, to: $0) }
     }
   }
 
@@ -93,9 +93,13 @@ struct Trash: ParsableCommand {
         if let path = address.path, let place = vault.place, place != .root {
           throw Failure("\(path) is a path inside a vault, and all of the vault's trash would be emptied; give the vault's mount point if you mean that", code: 2)
         }
-        let answer = try vault.service.ask(EmptyTrashRequest(isDry: dryRun))
-        let held = answer.held.map { $0 > 0 ? "; \($0) left: snapshots or pins hold it, or it has another name" : "" } ?? ""
-        try say(json ? asJSON(answer) : "\(answer.items) \(dryRun ? "would be forgotten" : "forgotten")\(held)")
+        Interruption.hear()
+        let line = ProgressLine("emptying")
+        defer { line.end() }
+        let answer = try vault.service.ask(EmptyTrashRequest(isDry: dryRun), line.receiver(interrupted: "interrupted; what was forgotten by then is") { _ in })
+        line.end()
+        let held = answer.held.map { $0 > 0 ? "; \($0) left: snapshots or pins hold them, or they have another name" : "" } ?? ""
+        try say(json ? asJSON(answer) : "\(Findings.count(answer.items, "item")) \(dryRun ? "would be forgotten" : "forgotten")\(held)")
       }
     }
   }

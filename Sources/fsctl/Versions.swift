@@ -92,18 +92,20 @@ struct Versions: ParsableCommand {
       discussion: "Content comes back by reference, whatever its size. What was there becomes a version, so this can be taken back, too. A directory takes back whoever owns all that was in it and is; else root and the vault's owner.")
     @OptionGroup var which: VersionArguments
     @OptionGroup var target: TargetOption
-    @Flag(help: "One JSON object: what came back, and where.") var json = false
+    @Flag(help: "Only say which names would come back, change, or go to the trash.") var dryRun = false
+    @Flag(help: "One JSON object: what came back, and where; of --dry-run, one a name.") var json = false
 
     func run() throws {
       let moment = try which.moment
       try which.file.ask("versions restore") { vault, path in
+        if dryRun { return try target.planning(in: vault, asJSON: json) { RestoreRequest(path, at: moment, to: $0, isDry: true) } }
         try target.restoring(in: vault, asJSON: json) { RestoreRequest(path, at: moment, to: $0) }
       }
     }
   }
 
   struct Pin: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Keep a version whatever its age.")
+    static let configuration = CommandConfiguration(abstract: "Keep a version whatever its age.", discussion: "It is found under the name that the file had when the version began, whatever is forgotten later.")
     @OptionGroup var which: VersionArguments
     func run() throws { try which.pin(true, "versions pin") }
   }
@@ -117,12 +119,13 @@ struct Versions: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Forget all versions of a file but the present one, and those that a pin or a snapshot holds.")
     @OptionGroup var file: FileAddress
     @Flag(help: "Only say how many it would be.") var dryRun = false
-    @Flag(help: "One JSON object: how many `versions`.") var json = false
+    @Flag(help: "One JSON object: how many `versions` go, and how many former ones are `left`.") var json = false
 
     func run() throws {
       try file.ask("versions prune") { vault, path in
         let answer = try vault.service.ask(PruneRequest(path, isDry: dryRun))
-        try say(json ? asJSON(answer) : "\(answer.versions) version\(answer.versions == 1 ? "" : "s") \(dryRun ? "would go" : answer.versions == 1 ? "is gone" : "are gone")")
+        let left = answer.left > 0 ? "; \(answer.left) left: a snapshot or a pin holds \(answer.left == 1 ? "it, or it is" : "them, or they are") of another name, too" : ""
+        try say(json ? asJSON(answer) : "\(answer.versions) version\(answer.versions == 1 ? "" : "s") \(dryRun ? "would go" : answer.versions == 1 ? "is gone" : "are gone")\(left)")
       }
     }
   }

@@ -90,7 +90,7 @@ extension MountTests {
         #expect(files.map { $0["path"] as? String } == ["/d/f0"] && findings.contains { $0["kind"] as? String == "frame-damaged" && $0["repair"] != nil }, "\(findings)")
         try home.mount()
         try fails("\(fsctl) scrub \(home.point)", saying: "damaged: /d/f0", "holds damage", "frame-damaged")
-        try fails("\(fsctl) check \(home.point)", saying: "nothing wrong was found", "known to be damaged: 1 chunk;", "is sound, but for 1 chunk")
+        try fails("\(fsctl) check \(home.point)", saying: "nothing new was found", "known to be damaged: 1 chunk;", "is sound, but for 1 chunk")
         try fails("cat \(home.point)/d/f0 > /dev/null", saying: "rror")
         try succeed("cp \(home.directory)/copy \(home.point)/d/again && cmp \(home.point)/d/again \(home.directory)/copy && cmp \(home.point)/d/f0 \(home.directory)/copy && cmp \(home.point)/d/f1 \(home.directory)/other")
         #expect(!(try shell("\(fsctl) scrub \(home.point)").output.contains("damaged: /")), "no file holds any of it now")
@@ -108,7 +108,7 @@ extension MountTests {
         #expect(found["isClean"] as? Bool == false && !(found["findings"] as? [[String: Any]] ?? []).isEmpty)
         // All is in its order again, and the content is lost.
         try fails("\(fsctl) check --repair --vault \(home.vault)", saying: "done: ", "afterwards: nothing wrong was found", "known to be damaged")
-        try fails("\(fsctl) check --vault \(home.vault)", saying: "nothing wrong was found", "is sound, but for")
+        try fails("\(fsctl) check --vault \(home.vault)", saying: "nothing new was found", "is sound, but for")
         #expect(try json("\(fsctl) check --vault \(home.vault) --json", code: 1)["isClean"] as? Bool == false)
       }
     }

@@ -67,9 +67,9 @@ extension MountTests {
         #expect(try directory() == "/d, which is gone")
         try succeed("cd \(p); \(fsctl) snapshot restore s")
         #expect(try succeed("cat \(p)/d/a \(p)/copy/mine") == "1\nmine\n" && directory() == "/d")
-        // One that was made when the other was gone is; by its path the first comes back still.
+        // Nor when it is gone.
         try succeed("rm -r \(p)/d; \(fsctl) snapshot restore s \(p)/d --to \(p)/other")
-        #expect(try directory() == "/other")
+        #expect(try directory() == "/d, which is gone")
         try succeed("\(fsctl) snapshot restore s \(p)/d")
         #expect(try succeed("cat \(p)/d/a \(p)/other/a") == "1\n1\n" && directory() == "/d")
         try succeed("\(fsctl) snapshot restore s \(p)/d --to \(p)/d/inside")
@@ -81,11 +81,49 @@ extension MountTests {
       try run { home in
         let p = home.point
         try succeed("mkdir \(p)/d; echo 1 > \(p)/d/a; echo 2 > \(p)/b; \(fsctl) snapshot create s \(p)/d; rm \(p)/d/a; echo 3 > \(p)/c; rm \(p)/b \(p)/c")
-        #expect(try succeed("\(fsctl) trash empty \(p) --dry-run") == "1 would be forgotten; 2 left: snapshots or pins hold it, or it has another name\n")
-        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 forgotten; 2 left: snapshots or pins hold it, or it has another name\n")
-        #expect(try succeed("\(fsctl) trash empty \(p)") == "0 forgotten; 2 left: snapshots or pins hold it, or it has another name\n" && succeed("\(fsctl) trash list \(p) | wc -l") == "2\n")
+        #expect(try succeed("\(fsctl) trash empty \(p) --dry-run") == "1 item would be forgotten; 2 left: snapshots or pins hold them, or they have another name\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 item forgotten; 2 left: snapshots or pins hold them, or they have another name\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "0 items forgotten; 2 left: snapshots or pins hold them, or they have another name\n" && succeed("\(fsctl) trash list \(p) | wc -l") == "2\n")
         try succeed("\(fsctl) snapshot delete s \(p)")
-        #expect(try succeed("\(fsctl) trash empty \(p)") == "2 forgotten\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "2 items forgotten\n")
+      }
+    }
+
+    @Test func `a copy takes nothing back, and what had gone from a directory before that went is told by itself`() throws {
+      try run { home in
+        let p = home.point
+        func trash() throws -> [String] { try succeed("\(fsctl) trash list \(p)").split(separator: "\n").map { String($0.split(separator: "\t").last ?? "") } }
+        try succeed("cd \(p); mkdir d; echo 1 > d/f; echo 2 > d/f")
+        let old = try succeed("\(fsctl) versions list \(p)/d/f | tail -n 1 | cut -f 1").trimmingCharacters(in: .newlines)
+        // Something else changes in it, so it was still whole then.
+        try succeed("cd \(p); rm d/f; echo 3 > d/g; \(fsctl) versions restore d/f \(old) --to copy")
+        #expect(try trash() == ["\(p)/d/f"] || trash() == ["/d/f"])
+        try succeed("cd \(p); rm -r d; \(fsctl) snapshot create s .")
+        #expect(try Set(trash()) == ["/d", "/d/f"])
+        try fails("\(fsctl) trash restore \(p)/d/f", saying: "its directory is not there", "--to PATH")
+        try succeed("cd \(p); \(fsctl) trash restore d/f --to f && \(fsctl) trash restore d")
+        #expect(try succeed("cd \(p); cat f; ls d") == "2\ng\n" && trash().isEmpty)
+        try fails("\(fsctl) trash list \(p)/nothing", saying: "\(p)/nothing: nothing is there")
+        // A tree, too.
+        try succeed("cd \(p); \(fsctl) snapshot create t d; rm -r d; \(fsctl) snapshot restore t d --to e; ls e/g")
+        #expect(try trash() == ["/d"])
+      }
+    }
+
+    @Test func `versions that a name had before something else got it are pruned, and what stays is told`() throws {
+      try run { home in
+        let p = home.point
+        // As editors save that keep a backup.
+        try succeed("cd \(p); for i in 1 2 3 4; do [ ! -e a ] || mv a a~; echo $i > a; done")
+        let count = try succeed("\(fsctl) versions list \(p)/a | wc -l").trimmingCharacters(in: .whitespacesAndNewlines)
+        #expect(Int(count)! >= 4)
+        let planned = try succeed("\(fsctl) versions prune --dry-run \(p)/a"), done = try succeed("\(fsctl) versions prune \(p)/a")
+        #expect(planned.prefix { $0.isNumber } == done.prefix { $0.isNumber }, "\(planned)\(done)")
+        let left = try #require(Int(try succeed("\(fsctl) versions list \(p)/a | wc -l").trimmingCharacters(in: .whitespacesAndNewlines)))
+        let told = done.split(separator: " ").firstIndex(of: "left:").map { Int(done.split(separator: " ")[$0 - 1]) ?? 0 } ?? 0
+        // Those of the one that is `a~` now.
+        #expect(left == 1 + told && told < Int(count)! - 2, "\(count) \(left): \(done)")
+        #expect(try succeed("cat \(p)/a \(p)/a~") == "4\n3\n")
       }
     }
 
@@ -93,10 +131,10 @@ extension MountTests {
       try run { home in
         let p = home.point
         try succeed("cd \(p); echo 1 > a; ln a b; echo 2 > c; rm b c")
-        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 forgotten; 1 left: snapshots or pins hold it, or it has another name\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 item forgotten; 1 left: snapshots or pins hold them, or they have another name\n")
         #expect(try succeed("\(fsctl) trash list \(p) | cut -f 4") == "/b\n")
         try succeed("rm \(p)/a")
-        #expect(try succeed("\(fsctl) trash empty \(p); \(fsctl) trash list \(p)") == "1 forgotten\n")
+        #expect(try succeed("\(fsctl) trash empty \(p); \(fsctl) trash list \(p)") == "1 item forgotten\n")
       }
     }
 

@@ -47,7 +47,7 @@ extension ServiceTests {
 
     @Test(arguments: table) func `owner, group, others and access lists decide as the kernel does`(entry: Case) throws {
       let protection = try #require(Protection(user: Self.ada, group: Self.team, mode: S_IFDIR | entry.mode, accessList: entry.list))
-      let peer = Peer(user: entry.user, groups: entry.groups)
+      let peer = Peer(user: entry.user, group: entry.user, groups: entry.groups)
       let may = (peer.mayRead(protection) ? "r" : "-") + (peer.mayWrite(protection) ? "w" : "-") + (peer.maySearch(protection) ? "x" : "-")
       #expect(may == entry.may)
     }
@@ -63,7 +63,7 @@ extension ServiceTests {
         for (name, target) in [("in", "../shut/f"), ("ok", "./f"), ("out", "../../etc/passwd"), ("root", "/etc/passwd"), ("loop", "loop")] {
           try served.make(name, in: open, mode: S_IFLNK | 0o777, target: target)
         }
-        let bob = LocalService(served.vault, as: Peer(user: Self.bob, groups: [Self.bob])), ada = LocalService(served.vault, as: Peer(user: Self.ada, groups: []))
+        let bob = LocalService(served.vault, as: Peer(user: Self.bob, group: Self.bob, groups: [Self.bob])), ada = LocalService(served.vault, as: Peer(user: Self.ada, group: Self.ada, groups: []))
         for path in ["open/f", "open/ok"] { #expect(try served.read(bob, path) == Array("x".utf8), "\(path)") }
         for path in ["shut/f", "listed/f", "open/secret", "open/adas", "open/in", "open/out", "open/root", "shut/nowhere"] {
           #expect(code { _ = try served.read(bob, path) } == .notPermitted, "\(path)")

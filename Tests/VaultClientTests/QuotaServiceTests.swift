@@ -83,7 +83,7 @@ extension ServiceTests {
         for subject in [QuotaSubject.vault, .user(Self.ada), .user(Self.bob), .group(Self.team), .group(9), .tree(open), .tree(shut), .tree(inner), .tree(mine)] {
           try served.vault.setQuota(limits, for: subject)
         }
-        try Self.look(LocalService(served.vault, as: Peer(user: Self.bob, groups: [Self.bob, Self.team])), open)
+        try Self.look(LocalService(served.vault, as: Peer(user: Self.bob, group: Self.bob, groups: [Self.bob, Self.team])), open)
         try asUser(Self.bob, groups: [Self.bob, Self.team]) { [everyones = served.everyones] () throws in try Self.look(everyones, open) }
         #expect(try served.vault.quotas().count == 9)
         #expect(try list(served.service).count == 9 && list(served.service, onlyMine: true, around: "shut/inner").count == 3, "root is bound by the vault and by directories")

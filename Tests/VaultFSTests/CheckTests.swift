@@ -120,6 +120,23 @@ struct CheckTests {
     }
   }
 
+  @Test func `a pack that nothing is read from is told until it is taken away`() throws {
+    try Home.run { home in
+      try home.forgetEverything()
+      try home.vault.makeFile("big", Random.bytes(1_500_000, seed: 5))
+      try home.reopen()
+      let pack = try #require(try containers(home.path, .pack).first)
+      #expect(try home.vault.check().findings.isEmpty)
+      try home.vault.unlink([UInt8]("big"), in: .root)
+      try home.collect()
+      let told = try home.vault.check(), isThere = FileManager.default.fileExists(atPath: pack)
+      #expect(told.isClean && told.findings.map(\.kind) == (isThere ? [.packSuperfluous] : []), "\(told.text)")
+      try home.optimise()
+      #expect(!FileManager.default.fileExists(atPath: pack))
+      #expect(try home.vault.check().findings.isEmpty)
+    }
+  }
+
   @Test func `a damaged footer is found, and the pack is kept`() throws {
     try Home.run { home in
       _ = try Ward(home)

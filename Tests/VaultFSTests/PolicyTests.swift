@@ -108,7 +108,9 @@ struct PolicyTests {
         try vault.make("\(index)", in: directory)
         try vault.unlink([UInt8]("\(index)"), in: directory)
       }
+      let before = vault.present.value
       try home.forgetEverything()
+      #expect(vault.present.value > before + 3, "in one operation")
       let left = try vault.lock.withLock { () throws in try vault.metadata.database.integer("SELECT count(*) FROM past_entry") }
       #expect(left == 0)
       #expect(try vault.check(.deep).isClean)
@@ -195,6 +197,33 @@ struct PolicyTests {
       try home.vault.pin(held, at: LSN(try #require(try home.vault.versions(of: held).first).id), false)
       try home.vault.expire(now: later)
       #expect(try home.vault.goneDirectory(named: [UInt8]("a"), in: .root, for: viewer) == nil)
+    }
+  }
+
+  @Test func `of two pins on one way each lets go of its own`() throws {
+    try Home.run { home in
+      let vault = home.vault
+      try vault.keepEverything()
+      let directory = try vault.makeDirectory("d"), files = try ["a", "b"].map { try vault.makeFile($0, in: directory, [1]) }
+      let moment = vault.present
+      func pin(_ index: Int, _ isPinned: Bool) throws { try home.vault.pin(files[index], at: moment, isPinned) }
+      func kept() throws -> Int64? {
+        let vault = home.vault
+        try vault.expire(now: Timestamp.now.seconds + 2 * 366 * 86_400)
+        return try vault.lock.withLock { () throws in try vault.metadata.database.integer("SELECT count(*) FROM past_entry") }
+      }
+      for index in 0..<2 { try pin(index, true) }
+      try vault.removeTree([UInt8]("d"), in: .root)
+      #expect(try kept() == 3, "both names, and their directory's")
+      // Twice is once.
+      try pin(0, true)
+      try pin(0, false)
+      try pin(0, false)
+      #expect(try kept() == 2)
+      try home.reopen()
+      #expect(try kept() == 2)
+      try pin(1, false)
+      #expect(try kept() == 0 && home.vault.check(.deep).isClean)
     }
   }
 

@@ -63,6 +63,8 @@ struct QuotaCheckTests {
     #expect(try found { metadata, _, _ in metadata.state.accounts.add(Usage(nodes: 1), to: .user(77)) } == [.usageOwner])
     #expect(try found { metadata, _, _ in try metadata.database.execute("DELETE FROM link WHERE parent = (SELECT max(parent) FROM link)") } == [.linkHome])
     #expect(try found { metadata, _, file in try metadata.database.execute("UPDATE link SET cookie = cookie + 1 WHERE inode = \(file.value)") } == [.linkHome])
+    #expect(try found { metadata, _, file in try metadata.database.execute("INSERT INTO orphan VALUES (\(file.value))") } == [.orphan])
+    #expect(try found { metadata, _, _ in try metadata.database.execute("INSERT INTO orphan VALUES (777777)") } == [.orphan])
     #expect(try found { metadata, _, file in metadata.state.quotas.set(.nodes(1), for: .tree(file)) } == [.quotaTree])
   }
 }

@@ -53,6 +53,7 @@ struct TreeRestoreOthersTests {
         var options = RestoreOptions()
         options.progress = { [cancellation = options.cancellation] progress in
           switch progress {
+          case .waiting: break
           case .compared: if end == "compared" { cancellation.cancel() }
           case .made: if end == "made" { cancellation.cancel() }
           }
@@ -69,6 +70,77 @@ struct TreeRestoreOthersTests {
       }
       #expect(try vault.restoreTree(tree, at: then).nodes == 601)
       try home.reopen()
+    }
+  }
+
+  @Test func `what became another's meanwhile is not replaced`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), keep = try vault.makeFile("keep", in: tree, [1])
+      try vault.keepEverything()
+      for index in 0..<600 { try vault.makeFile("\(index)", in: tree, []) }
+      for inode in try [tree] + vault.entries(of: tree).map(\.inode) { try vault.own(inode, user: 7) }
+      let then = vault.present
+      for index in 0..<600 { try vault.unlink([UInt8]("\(index)"), in: tree) }
+      func options(_ meanwhile: @escaping @Sendable () throws -> Void) -> RestoreOptions {
+        let isDone = Atomic(false)
+        var options = RestoreOptions()
+        options.mayReplace = { node, _ in node.user == 7 }
+        options.progress = { progress in
+          guard case .made = progress, !isDone.exchange(true, ordering: .relaxed) else { return }
+          do { try meanwhile() } catch { Issue.record(error) }
+        }
+        return options
+      }
+      // What was there becomes root's; root puts something into it.
+      let changes: [@Sendable () throws -> Void] = [{ try vault.own(keep, user: 0) }, { _ = try vault.makeFile("mine", in: vault.makeDirectory("new", in: tree), [2]) }]
+      for change in changes {
+        refused(.notPermitted) { try vault.restoreTree(tree, at: then, options(change)) }
+        #expect(try vault.find("0", in: tree) == nil && vault.contents(of: keep) == [1])
+        try vault.own(keep, user: 7)
+      }
+      #expect(try vault.find("new", in: tree) != nil)
+      try vault.removeTree([UInt8]("new"), in: tree)
+      #expect(try vault.restoreTree(tree, at: then, options {}).nodes == 602)
+      // A file.
+      let first = vault.present
+      try vault.put([3], in: keep)
+      try vault.own(keep, user: 0)
+      refused(.notPermitted) { try vault.restore(keep, from: keep, at: first, options {}) }
+      // Its content alone: its owner and mode are those of now.
+      var content = RestoreOptions()
+      content.isContentOnly = true
+      try vault.restore(keep, from: keep, at: first, content)
+      #expect(try vault.contents(of: keep) == [1] && vault.info(keep).user == 0)
+    }
+  }
+
+  @Test func `whoever waits until another tree is back can be called off`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), other = try vault.makeDirectory("o")
+      try vault.keepEverything()
+      for directory in [tree, other] { try vault.makeFile("f", in: directory, [1]) }
+      let then = vault.present
+      for directory in [tree, other] { try vault.unlink([UInt8]("f"), in: directory) }
+      let hasBegun = Atomic(false), mayEnd = Atomic(false)
+      let first = try #require(startThread("first") {
+        var options = RestoreOptions()
+        options.progress = { progress in
+          if case .made = progress {} else if case .compared = progress {} else { return }
+          hasBegun.store(true, ordering: .relaxed)
+          while !mayEnd.load(ordering: .relaxed) { usleep(1000) }
+        }
+        _ = try? vault.restoreTree(tree, at: then, options)
+      })
+      while !hasBegun.load(ordering: .relaxed) { usleep(1000) }
+      var options = RestoreOptions()
+      options.progress = { [cancellation = options.cancellation] progress in if case .waiting = progress { cancellation.cancel() } }
+      refused(.interrupted) { _ = try vault.restoreTree(other, at: then, options) }
+      #expect(try vault.find("f", in: other) == nil && vault.find("f", in: tree) == nil)
+      mayEnd.store(true, ordering: .relaxed)
+      pthread_join(first, nil)
+      #expect(try vault.find("f", in: tree) != nil)
+      try vault.inTurn(RestoreOptions()) { options in _ = try vault.restoreTree(other, at: then, options) }
+      #expect(try vault.find("f", in: other) != nil)
     }
   }
 

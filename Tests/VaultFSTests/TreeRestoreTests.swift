@@ -32,7 +32,19 @@ struct TreeRestoreTests {
       let file = try vault.open(changed)
       try vault.write([2, 2], to: file, at: 0)
       let versions = try vault.versions(of: same)
+      // What is only told changes nothing.
+      let standing = try presentTree(of: vault), plan = RestorePlan()
+      var options = RestoreOptions()
+      options.plan = plan
+      try vault.restoreTree(tree, at: then, options)
+      #expect(try presentTree(of: vault).mapValues(\.content) == standing.mapValues(\.content) && plan.isComplete)
+      let told = Set(plan.changes.map { "\($0.kind) \(String(decoding: $0.path, as: UTF8.self))\($0.isDirectory ? "/" : "")" })
+      #expect(told == ["goes outside", "returns outside", "goes i/new", "returns i/sub/", "returns i/gone", "returns i/linked too", "changes i/changed"])
       let done = try vault.restoreTree(tree, at: then)
+      let again = RestorePlan()
+      options.plan = again
+      try vault.restoreTree(tree, at: then, options)
+      #expect(again.changes.isEmpty && again.isComplete, "\(again.changes)")
       #expect(done.nodes == 8 && done.missing == 0)
       let after = try presentTree(of: vault)
       for path in before.keys where path != [UInt8]("/outside") { #expect(after[path]?.content == before[path]?.content, "\(String(decoding: path, as: UTF8.self))") }

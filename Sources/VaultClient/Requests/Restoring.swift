@@ -11,9 +11,11 @@ public import VaultFS
 public struct RestoreAnswer: Codable, Sendable {
   public var path: VaultPath
   public var restored: Restored
+  /// Of one that was asked for and not done; false: there is more than was told, and all of it would be made anew.
+  public var isPlanComplete: Bool?
 }
 
-/// Takes back a file, or a directory with all below it.
+/// Takes back a file, or a directory with all below it; or only tells what that would change.
 public struct RestoreRequest: VaultRequest {
   public static let name = "restore"
   public static let access = Access.everyone
@@ -28,20 +30,30 @@ public struct RestoreRequest: VaultRequest {
     public var depth: Int
     public init(directory: UInt64, depth: Int) { (self.directory, self.depth) = (directory, depth) }
   }
-  public init(_ path: VaultPath, at moment: MomentAddress, to target: VaultPath?, from start: Start? = nil) {
-    (self.path, self.moment, self.target, self.start) = (path, moment, target, start)
+  public var isDry: Bool
+  public init(_ path: VaultPath, at moment: MomentAddress, to target: VaultPath?, from start: Start? = nil, isDry: Bool = false) {
+    (self.path, self.moment, self.target, self.start, self.isDry) = (path, moment, target, start, isDry)
   }
 
-  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> RestoreAnswer {
-    let vault = host.vault, moment = try moment.moment(in: vault)
-    return RestoreAnswer(path: target ?? path, restored: try peer.restoring(answer) { try restore(at: moment, vault, peer, $0) })
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<RestoreChange>) throws -> RestoreAnswer {
+    let vault = host.vault, moment = try moment.moment(in: vault), plan = isDry ? RestorePlan() : nil
+    let restored = try peer.restoring(answer) { options in
+      var options = options
+      (options.plan, options.isCopy) = (plan, target != nil)
+      return try restore(at: moment, vault, peer, options)
+    }
+    for change in plan?.changes ?? [] { try answer.item(change) }
+    return RestoreAnswer(path: target ?? path, restored: restored, isPlanComplete: plan?.isComplete)
   }
 
   private func restore(at moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
     if let directory = try wasDirectory(at: moment, vault, peer) {
-      let names = try peer.mustOwnAll(below: directory, at: moment, in: vault)
-      if target == nil, names > Self.namesMax { throw tooMany }
-      return if let target { try peer.revive(directory, at: moment, to: target, in: vault, options) } else { try inPlace(directory, moment, vault, peer, options) }
+      return try vault.inTurn(options) { options in
+        let names = try peer.mustOwnAll(below: directory, at: moment, in: vault)
+        if let target { return try peer.revive(directory, at: moment, to: target, in: vault, options) }
+        if names > Self.namesMax { throw tooMany }
+        return try inPlace(directory, moment, vault, peer, options)
+      }
     }
     if let now = try? peer.find(path, in: vault, followingLast: false), now.mode & S_IFMT == S_IFDIR, (try? fileVersion(at: moment, vault, peer)) == nil {
       throw ServiceError(.notFound, "\(path) was no directory then, or what it was is not kept any more, and nothing was changed; `.vaultfs/at/TIME` at the root of the mount shows what was where")
@@ -54,9 +66,11 @@ public struct RestoreRequest: VaultRequest {
     guard let now else { return try peer.revive(inode, at: id, to: path, in: vault, options) }
     guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
     try peer.mustOwn(now.user, path)
+    var options = options
+    options.mayReplace = peer.replacesOwn
     do throws(VaultError) {
       try vault.restore(now.inode, from: inode, at: id, options)
-    } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+    } catch { throw failure(error, vault) }
     return Restored(nodes: 1)
   }
 
@@ -64,17 +78,18 @@ public struct RestoreRequest: VaultRequest {
   /// what they may write to.
   private func restoreOthers(_ inode: InodeNumber, _ id: LSN, _ now: NodeInfo?, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
     var options = options
-    if try vault.wasRootsToGive(inode, at: id) { try peer.mustBeGiveable(inode, at: id, in: vault) }
+    try peer.mustNotBeRoots(inode, at: id, in: vault)
     if let target {
       let was = try vault.info(inode, at: id)
-      options.owner = RestoreOptions.Owner(user: peer.user, group: peer.group ?? was.group, mode: was.mode & 0o777)
+      options.owner = RestoreOptions.Owner(user: peer.user, group: peer.group, mode: was.mode & 0o777)
       return try peer.revive(inode, at: id, to: target, in: vault, options)
     }
     guard let now, now.mode & S_IFMT == S_IFREG, peer.mayWrite(try vault.protection(of: now.inode)), try vault.hasSameXattrs(now.inode, as: inode, at: id) else {
       throw ServiceError(.notPermitted, "\(path): it was another's then, and comes back as that: for its owner, root and the vault's owner. A copy of your own you get with --to PATH")
     }
-    options.owner = RestoreOptions.Owner(user: now.user, group: now.group, mode: now.mode & ~(S_ISUID | S_ISGID))
-    do throws(VaultError) { try vault.restore(now.inode, from: inode, at: id, options) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+    options.isContentOnly = true
+    options.mayReplace = { peer.mayWrite($1) }
+    do throws(VaultError) { try vault.restore(now.inode, from: inode, at: id, options) } catch { throw failure(error, vault) }
     return Restored(nodes: 1)
   }
 
@@ -93,7 +108,15 @@ public struct RestoreRequest: VaultRequest {
     }
     // What is in it now gives way.
     if try peer.mustOwnAll(below: now.inode, at: vault.present, in: vault) > Self.namesMax { throw tooMany }
-    do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment, options) } catch { throw ServiceError(error, of: "\(path)", in: vault) }
+    var options = options
+    options.mayReplace = peer.replacesOwn
+    do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment, options) } catch { throw failure(error, vault) }
+  }
+
+  /// What was theirs when it was looked at may have become another's.
+  private func failure(_ error: VaultError, _ vault: Vault) -> ServiceError {
+    guard case .notPermitted = error else { return ServiceError(error, of: "\(path)", in: vault) }
+    return ServiceError(.notPermitted, "\(path): something of it is another's by now, and nothing was changed; root and the vault's owner can take it back")
   }
 
   /// Whether a directory that is gone was where another one is now: that becomes what it was.
@@ -161,20 +184,31 @@ extension Peer {
     let protection = try vault.protection(of: parent.inode)
     guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
     var restored = Restored()
-    do throws(VaultError) { try vault.revive(inode, at: moment, as: name, in: parent.inode, &restored, options) } catch {
+    do throws(VaultError) {
+      if let plan = options.plan {
+        try vault.mustBeFree(name, in: parent.inode)
+        plan.add(.returns, isDirectory: try vault.info(inode, at: moment).mode & S_IFMT == S_IFDIR)
+        return restored
+      }
+      try vault.revive(inode, at: moment, as: name, in: parent.inode, &restored, options)
+    } catch {
       if case .alreadyExists = error { throw ServiceError(.alreadyExists, "\(target) exists already; nothing was changed") }
       throw ServiceError(error, of: "\(target)", in: vault)
     }
     return restored
   }
 
-  /// Who may give a file the powers that root gave it once is for root to say, today; and to a group, as chown(2), for its members.
+  /// Who may give a file the powers that root gave it once is for root to say, today.
+  func mustNotBeRoots(_ inode: InodeNumber, at moment: LSN, in vault: Vault) throws {
+    guard try !isAdministrator && vault.wasRootsToGive(inode, at: moment) else { return }
+    throw ServiceError(.notPermitted, "there is a device, or a file with attributes that only root can give (such as capabilities); root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
+  }
+
+  /// To a group, something is given by its members, as by chown(2).
   /// - Parameter now: what becomes that again, where that is there: it stays in its group.
   func mustBeGiveable(_ inode: InodeNumber, at moment: LSN, in vault: Vault, now: NodeInfo? = nil) throws {
     if isAdministrator { return }
-    if try vault.wasRootsToGive(inode, at: moment) {
-      throw ServiceError(.notPermitted, "there is a device, or a file with attributes that only root can give (such as capabilities); root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
-    }
+    try mustNotBeRoots(inode, at: moment, in: vault)
     let was = try vault.info(inode, at: moment)
     guard was.group == now?.group || isMember(of: was.group) else {
       throw ServiceError(.notPermitted, "there is something of group \(was.group), of which you are no member; root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
@@ -203,6 +237,13 @@ extension Peer {
     return names
   }
 
+  /// What may become something else by them, or go: what is theirs. It may be another's by now.
+  var replacesOwn: (@Sendable (NodeInfo, Protection) -> Bool)? {
+    if isAdministrator { return nil }
+    let user = user
+    return { now, _ in now.user == user }
+  }
+
   static let entriesPerPage = 500
 
   /// Goes through a listing that comes in pages.
@@ -218,6 +259,7 @@ extension Peer {
 extension Progress {
   fileprivate init(_ progress: RestoreProgress) {
     switch progress {
+    case .waiting: self.init("waiting, another tree is being taken back", done: 0)
     case .compared(let names): self.init("comparing, \(names) names", done: names)
     case .made(let nodes, let total): self.init("\(nodes) files and directories are made", done: nodes, total: total)
     }

@@ -46,6 +46,7 @@ public struct DeleteSnapshotRequest: VaultRequest {
       guard case .notFound = error else { throw error }
       throw ServiceError(.notFound, "there is no snapshot `\(printable(snapshot))`; `fsctl snapshot list` shows which there are")
     }
+    peer.note("the snapshot `\(printable(snapshot))` was deleted", in: host.vault)
     return Nothing()
   }
 }
@@ -92,7 +93,7 @@ public struct TrashRequest: VaultRequest {
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<TrashItem>) throws -> Nothing {
     // Where a symlink leads there, it is meant; but where it is one that was deleted.
     let path = path.map { peer.withoutLinks($0, in: host.vault, followingLast: !isAlone) }
-    var mayKnow: [UInt64: Bool] = [:], next: UInt64? = .max
+    var mayKnow: [UInt64: Bool] = [:], next: UInt64? = .max, isEmpty = true
     // Page by page: whoever reads slowly keeps nobody waiting.
     while let before = next {
       let page = try host.vault.trash(before: before, of: peer.isAdministrator ? nil : peer.user)
@@ -101,9 +102,13 @@ public struct TrashRequest: VaultRequest {
         mayKnow[item.parent] = isKnown
         if !isKnown { item.place = nil }
         if let path, item.isAt(path, orBelow: !isAlone) != true { continue }
+        isEmpty = false
         try answer.item(item)
       }
       next = page.next
+    }
+    if isEmpty, !isAlone, let given = self.path, (try? peer.find(given, in: host.vault, followingLast: false)) == nil {
+      throw ServiceError(.notFound, "\(given): nothing is there, and nothing that was deleted there is kept")
     }
     return Nothing()
   }
@@ -128,9 +133,12 @@ extension Peer {
     return VaultPath(place + path.names.dropFirst(count).flatMap { [0x2F] + $0 }) ?? path
   }
 
-  /// Whether this peer may come to the directory that something was deleted from: it may have moved since.
+  /// Whether this peer may come to the directory that something was deleted from: it may have moved since. Where that is gone, whether they
+  /// might have, then.
   func mayKnowPlace(of item: TrashItem, in vault: Vault) throws -> Bool {
     if isAdministrator { return true }
+    let parent = InodeNumber(item.parent)
+    if try vault.living(parent) == nil { return try vault.mayReach(parent, at: LSN(item.id &- 1), viewer) }
     return item.place.flatMap { VaultPath($0) }.map { path in (try? find(path, in: vault, followingLast: false))?.inode.value == item.parent } ?? false
   }
 }
@@ -147,12 +155,18 @@ public struct RestoreTrashRequest: VaultRequest {
       throw ServiceError(.notFound, "nothing in the trash has the number \(id); `fsctl trash list` shows what there is")
     }
     let vault = host.vault, moment = try vault.momentBefore(item)
-    try peer.mustOwnAll(below: InodeNumber(item.inode), at: moment, in: vault)
     guard try target != nil || peer.mayKnowPlace(of: item, in: host.vault) else {
       throw ServiceError(.notPermitted, "the directory it was in is where you may not look now; say where it shall come with --to PATH")
     }
     guard let path = target ?? item.fullPath.flatMap({ VaultPath($0) }) else { throw ServiceError(.nameTooLong, "the path it had is too long; say where it shall come with --to PATH") }
-    return RestoreAnswer(path: path, restored: try peer.restoring(answer) { try peer.revive(InodeNumber(item.inode), at: moment, to: path, in: vault, $0) })
+    let inode = InodeNumber(item.inode)
+    return RestoreAnswer(path: path, restored: try peer.restoring(answer) { options in
+      func revive(_ options: RestoreOptions) throws -> Restored {
+        try peer.mustOwnAll(below: inode, at: moment, in: vault)
+        return try peer.revive(inode, at: moment, to: path, in: vault, options)
+      }
+      return item.mode & S_IFMT == S_IFDIR ? try vault.inTurn(options, revive) : try revive(options)
+    })
   }
 }
 
@@ -169,7 +183,14 @@ public struct EmptyTrashRequest: VaultRequest {
     public var held: Int?
   }
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Answer {
-    let (items, held) = try host.vault.emptyTrash(isDry: isDry)
+    var told = ContinuousClock.now
+    let (items, held) = try host.vault.emptyTrash(isDry: isDry) { found, forgotten throws(VaultError) in
+      if (try? answer.checkCancelled()) == nil { throw .interrupted }
+      guard ContinuousClock.now - told > CollectRequest.beat else { return }
+      told = .now
+      try? answer.progress(forgotten > 0 ? Progress("forgetting", done: UInt64(forgotten), total: UInt64(found)) : Progress("looking, \(found) files and directories", done: UInt64(found)))
+    }
+    if !isDry { peer.note("the trash was emptied: \(items) files and directories", in: host.vault) }
     return Answer(items: items, held: held)
   }
 }
@@ -183,7 +204,10 @@ public struct HistoryPolicyRequest: VaultRequest {
   public init(_ policy: HistoryPolicy? = nil) { self.policy = policy }
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> HistoryPolicy {
-    if let policy { try host.vault.setHistoryPolicy(policy) }
+    if let policy {
+      try host.vault.setHistoryPolicy(policy)
+      peer.note("the policy of history was changed", in: host.vault)
+    }
     return host.vault.historyPolicy
   }
 }
@@ -207,7 +231,7 @@ public struct CollectRequest: VaultRequest {
   public static let access = Access.administrators
   public var isDry: Bool
   public init(isDry: Bool) { self.isDry = isDry }
-  private static let beat: Duration = .milliseconds(200)
+  fileprivate static let beat: Duration = .milliseconds(200)
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Collection {
     var told = ContinuousClock.now

@@ -64,7 +64,7 @@ extension Peer {
     case S_IFDIR: throw ServiceError(.isADirectory, "\(path) is a directory; versions are of files. `.vaultfs/at/TIME` at the root of the mount shows a directory as it was")
     case S_IFLNK: throw ServiceError(.notSupported, "\(path) is a symlink; versions are of files: name the path that it leads to")
     case .some(let type) where type != S_IFREG: throw ServiceError(.notSupported, "\(path) is no file with content; versions are of files")
-    default: throw ServiceError(.notFound, "\(path): nothing is known of a file of that name")
+    default: throw ServiceError(.notFound, "\(path): nothing is known of a file of that name, nor was there anything else then, as far as the past is kept")
     }
   }
 
@@ -141,7 +141,8 @@ public struct ReadVersionRequest: VaultRequest {
     defer { unsafe buffer.deallocate() }
     var sent: UInt64 = 0
     while true {
-      let count = try unsafe host.vault.read(file, at: sent, into: buffer)
+      let count: Int
+      do throws(VaultError) { count = try unsafe host.vault.read(file, at: sent, into: buffer) } catch { throw ServiceError(error, of: "\(path)", in: host.vault) }
       if count == 0 { return version }
       try answer.bytes(unsafe UnsafeRawBufferPointer(rebasing: buffer[..<count]).bytes)
       sent += UInt64(count)
@@ -179,30 +180,39 @@ public struct PruneRequest: VaultRequest {
 
   public struct Answer: Codable, Sendable {
     public var versions: Int
+    /// Former ones that stay: a snapshot or a pin holds them, or they are those of another name, too.
+    public var left: Int
   }
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Answer {
     let before = try peer.versions(of: path, in: host.vault)
     for version in before { try peer.mustOwn(version.user, path) }
-    let listed = Dictionary(grouping: before, by: \.inode).mapValues { Set($0.map(\.id)) }
-    var going: Set<UInt64> = []
+    let listed = Dictionary(grouping: before, by: \.inode), former = before.count { $0.died != nil }
+    // Up to which operation.
+    var going: [UInt64: UInt64] = [:]
     let present = before.first { $0.died == nil }?.inode
-    for (inode, ids) in listed {
+    for (inode, versions) in listed {
       // What has another name now has its past there.
       if inode != present, try host.vault.living(InodeNumber(inode)) == InodeNumber(inode) { continue }
       // What is not in the list is not theirs to forget: it was another's, or is of another path.
-      let others = try host.vault.versions(of: InodeNumber(inode)).filter { $0.died != nil && !ids.contains($0.id) }
-      if others.isEmpty { going.insert(inode) } else if others.contains(where: { !peer.isAdministrator && $0.user != peer.user }) {
+      let ids = Set(versions.map(\.id)), others = try host.vault.versions(of: InodeNumber(inode)).filter { $0.died != nil && !ids.contains($0.id) }
+      if others.contains(where: { !peer.isAdministrator && $0.user != peer.user }) {
         throw ServiceError(.notPermitted, "\(path): there are versions of it that another user owns; root and the vault's owner can let go of them")
       }
+      // Up to where it got another name.
+      let next = others.map(\.id).min() ?? .max, ends = versions.compactMap(\.died).filter { $0 <= next }
+      if let last = ends.max() { going[inode] = last }
     }
     if isDry {
       let moments = try host.vault.snapshots().map(\.moment)
-      return Answer(versions: before.filter { version in
-        guard let died = version.died, going.contains(version.inode), !version.isPinned else { return false }
+      let count = before.count { version in
+        guard let died = version.died, died <= going[version.inode] ?? 0, !version.isPinned else { return false }
         return !moments.contains { $0 >= version.id && $0 < died }
-      }.count)
+      }
+      return Answer(versions: count, left: former - count)
     }
-    for inode in going { try host.vault.forget(pastOf: InodeNumber(inode)) }
-    return Answer(versions: before.count - ((try? peer.versions(of: path, in: host.vault).count) ?? 0))
+    for (inode, last) in going { try host.vault.forget(pastOf: InodeNumber(inode), through: LSN(last)) }
+    peer.note("\(path): former versions were forgotten", in: host.vault)
+    let left = ((try? peer.versions(of: path, in: host.vault)) ?? []).count { $0.died != nil }
+    return Answer(versions: former - left, left: left)
   }
 }

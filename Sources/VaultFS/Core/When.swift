@@ -15,10 +15,13 @@ public enum When {
   public static func second(of text: String, now: Int64) -> Int64? {
     let text = text.trimmed
     if text == "now" { return now }
-    if text.hasPrefix("@") { return Int64(text.dropFirst()) }
+    if text.hasPrefix("@") { return Int64(text.dropFirst()).flatMap { (-Self.secondsMax...Self.secondsMax).contains($0) ? $0 : nil } }
     if text.hasSuffix("ago") { return duration(String(text.dropLast(3))).map { now - $0 } }
     return absolute(text, now: now) ?? duration(text).map { now - $0 } ?? spoken(text, now)
   }
+
+  /// Ten thousand years.
+  private static let secondsMax: Int64 = 315_569_520_000
 
   /// As `second(of:now:)` reads it again, in the computer's zone.
   public static func text(of second: Int64) -> String {

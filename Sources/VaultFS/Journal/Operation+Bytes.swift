@@ -8,7 +8,7 @@ extension Operation {
     case create = 1, link, unlink, rename, exchange, setAttributes, setXattr, removeXattr, content, clone,
       insertRange, collapseRange, drop, epoch, reserve, snapshot, dropSnapshot, restore, revive, setHistory, pin, expire
     case setQuota = 24, removeQuota, moveEntries, forget
-    case mend = 40, detach, together, stage, setAside
+    case mend = 40, detach, together, stage, setAside, reviveCopy, stageCopy
 
     /// What an operation may consist of.
     static let parts: [Kind] = [.rename, .setAttributes, .restore, .setQuota, .moveEntries, .setAside]
@@ -57,8 +57,8 @@ extension Operation {
       kind(.dropSnapshot); w.counted(name)
     case .restore(let inode, let source, let moment, let set):
       kind(.restore); w.varint(inode.value); w.varint(source.value); w.varint(moment.value); w.attributes(set, near: stamp)
-    case .revive(let node, let parent, let name, let source, let moment, let set):
-      kind(.revive); w.node(node); w.varint(parent.value); w.counted(name); w.varint(source.value); w.varint(moment.value); w.attributes(set, near: stamp)
+    case .revive(let node, let parent, let name, let source, let moment, let set, let isCopy):
+      kind(isCopy ? .reviveCopy : .revive); w.node(node); w.varint(parent.value); w.counted(name); w.varint(source.value); w.varint(moment.value); w.attributes(set, near: stamp)
     case .setHistory(let policy):
       kind(.setHistory)
       w.varint((policy.isOn ? 1 : 0) | (policy.limit > 0 ? 2 : 0))
@@ -70,8 +70,8 @@ extension Operation {
       kind(.expire); w.varint(nodes.lowerBound); w.varint(nodes.upperBound); w.signed(now)
     case .setQuota(let subject, let limits): kind(.setQuota); w.quotaSubject(subject); w.quotaLimits(limits)
     case .removeQuota(let subject): kind(.removeQuota); w.quotaSubject(subject)
-    case .stage(let node, let parent, let name, let source, let moment, let set):
-      kind(.stage); w.node(node); w.varint(parent.value); w.counted(name); w.varint(source.value); w.varint(moment.value); w.attributes(set, near: stamp)
+    case .stage(let node, let parent, let name, let source, let moment, let set, let isCopy):
+      kind(isCopy ? .stageCopy : .stage); w.node(node); w.varint(parent.value); w.counted(name); w.varint(source.value); w.varint(moment.value); w.attributes(set, near: stamp)
     case .setAside(let source, let target, let besides, let time):
       kind(.setAside); w.varint(source.value); w.varint(target.value); w.varint(besides.value); w.time(time, near: stamp)
     case .moveEntries(let source, let target, let time):
@@ -121,10 +121,10 @@ extension Operation {
     case .snapshot: self = .snapshot(name: try r.name(), of: try r.inode())
     case .dropSnapshot: self = .dropSnapshot(name: try r.name())
     case .restore: self = .restore(try r.inode(), from: try r.inode(), moment: try r.moment(), attributes: try r.attributes(near: stamp))
-    case .revive:
-      self = .revive(try r.node(), parent: try r.inode(), name: try r.name(), from: try r.inode(), moment: try r.moment(), attributes: try r.attributes(near: stamp))
-    case .stage:
-      self = .stage(try r.node(), parent: try r.inode(), name: try r.name(), from: try r.inode(), moment: try r.moment(), attributes: try r.attributes(near: stamp))
+    case .revive, .reviveCopy:
+      self = .revive(try r.node(), parent: try r.inode(), name: try r.name(), from: try r.inode(), moment: try r.moment(), attributes: try r.attributes(near: stamp), isCopy: kind == .reviveCopy)
+    case .stage, .stageCopy:
+      self = .stage(try r.node(), parent: try r.inode(), name: try r.name(), from: try r.inode(), moment: try r.moment(), attributes: try r.attributes(near: stamp), isCopy: kind == .stageCopy)
     case .setHistory:
       var policy = HistoryPolicy()
       let flags = try r.varint32()

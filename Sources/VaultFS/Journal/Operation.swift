@@ -82,10 +82,11 @@ enum Operation: Hashable {
   case dropSnapshot(name: [UInt8])
   /// Content and extended attributes become those that `from` had after the operation `moment`.
   case restore(InodeNumber, from: InodeNumber, moment: LSN, attributes: AttributeSet)
-  /// A new file, with a name, as `from` was after the operation `moment`. What is set in `changed` is its birth.
-  case revive(NewNode, parent: InodeNumber, name: [UInt8], from: InodeNumber, moment: LSN, attributes: AttributeSet)
+  /// A new file, with a name, as `from` was after the operation `moment`. What is set in `changed` is its birth. A copy is not instead of
+  /// what it was made from.
+  case revive(NewNode, parent: InodeNumber, name: [UInt8], from: InodeNumber, moment: LSN, attributes: AttributeSet, isCopy: Bool = false)
   /// As `revive`, of a directory in which a tree is put together (Metadata+Origins.swift): the one that it is in does not change by it.
-  case stage(NewNode, parent: InodeNumber, name: [UInt8], from: InodeNumber, moment: LSN, attributes: AttributeSet)
+  case stage(NewNode, parent: InodeNumber, name: [UInt8], from: InodeNumber, moment: LSN, attributes: AttributeSet, isCopy: Bool = false)
   case setHistory(HistoryPolicy)
   /// What a node was after `moment` stays whatever the policy says, or not any more.
   case pin(InodeNumber, moment: LSN, isPinned: Bool)

@@ -59,11 +59,9 @@ extension Metadata {
     case .setAttributes(let inode, let set):
       try update(inode, set, lsn)
     case .setXattr(let inode, let name, let value, let set):
-      let isCut = try isOpened(try node(inode), by: set, xattr: name)
-      try writeXattr(name, value, of: try update(inode, set, lsn, isCut: isCut))
+      try writeXattr(name, value, of: try update(inode, set, lsn, xattr: name))
     case .removeXattr(let inode, let name, let set):
-      let isCut = try isOpened(try node(inode), by: set, xattr: name)
-      try removeXattr(name, of: try update(inode, set, lsn, isCut: isCut))
+      try removeXattr(name, of: try update(inode, set, lsn, xattr: name))
     case .content(let inode, let range, let extents, let size, let set):
       let node = try update(inode, set, lsn)
       try replace(range, of: node, with: try resolve(extents, known))
@@ -99,13 +97,13 @@ extension Metadata {
     case .restore(let inode, let source, let moment, let set):
       // Taking back can be taken back.
       try restore(try update(inode, set, lsn, isCut: true), from: source, at: moment)
-    case .revive(let new, let parent, let name, let source, let moment, let set):
+    case .revive(let new, let parent, let name, let source, let moment, let set, let isCopy):
       let parent = try directory(parent)
       try change(parent, lsn)
-      try revive(new, name, in: parent, from: source, moment, set, lsn, stamp)
+      try revive(new, name, in: parent, from: source, moment, set, isCopy, lsn, stamp)
       touch(parent, set.changed ?? .zero)
-    case .stage(let new, let parent, let name, let source, let moment, let set):
-      let parent = try directory(parent), node = try revive(new, name, in: parent, from: source, moment, set, lsn, stamp)
+    case .stage(let new, let parent, let name, let source, let moment, let set, let isCopy):
+      let parent = try directory(parent), node = try revive(new, name, in: parent, from: source, moment, set, isCopy, lsn, stamp)
       guard node.isDirectory else { throw damaged("a place to put a tree together that is no directory") }
       try beginStaging(node)
       touch(parent)
@@ -148,10 +146,11 @@ extension Metadata {
   }
 
   @discardableResult
-  private func revive(_ new: NewNode, _ name: [UInt8], in parent: Node, from source: InodeNumber, _ moment: LSN, _ set: AttributeSet, _ lsn: LSN, _ stamp: UInt64) throws(VaultError) -> Node {
+  private func revive(_ new: NewNode, _ name: [UInt8], in parent: Node, from source: InodeNumber, _ moment: LSN, _ set: AttributeSet, _ isCopy: Bool, _ lsn: LSN,
+                      _ stamp: UInt64) throws(VaultError) -> Node {
     let node = try make(new, in: parent.inode, time: set.changed ?? .zero, lsn, stamp)
     if node.isDirectory { try raise(&parent.links) }
-    try noteOrigin(of: node.inode, source, lsn)
+    try noteOrigin(of: node.inode, source, lsn, isCopy: isCopy)
     try insertEntry(name, of: node, in: parent, born: lsn)
     changeOwners(of: node, set.user ?? node.user, set.group ?? node.group)
     node.set(set)
@@ -160,11 +159,12 @@ extension Metadata {
   }
 
   /// - Parameter isCut: what it is now becomes a version, however young.
+  /// - Parameter name: of the attribute that changes, too.
   @discardableResult
-  private func update(_ inode: InodeNumber, _ set: AttributeSet, _ lsn: LSN, isCut: Bool = false) throws(VaultError) -> Node {
+  private func update(_ inode: InodeNumber, _ set: AttributeSet, _ lsn: LSN, isCut: Bool = false, xattr name: [UInt8]? = nil) throws(VaultError) -> Node {
     let node = try node(inode)
     if !set.isAccessOnly {
-      let isOpened = try isOpened(node, by: set)
+      let isOpened = try isOpened(node, by: set, xattr: name)
       try change(node, lsn, continues: set.continues, isCut: isCut || isOpened)
     }
     changeOwners(of: node, set.user ?? node.user, set.group ?? node.group)

@@ -9,10 +9,12 @@ extension Metadata {
   /// More than anybody takes a thing back. (A damaged chain may go in a circle.)
   private static let chainMax = 1000
 
-  func noteOrigin(of inode: InodeNumber, _ source: InodeNumber, _ lsn: LSN) throws(VaultError) {
+  /// - Parameter isCopy: it is not instead of what it was made from.
+  func noteOrigin(of inode: InodeNumber, _ source: InodeNumber, _ lsn: LSN, isCopy: Bool = false) throws(VaultError) {
     statements.insertOrigin.bind(1, inode.value)
     statements.insertOrigin.bind(2, source.value)
     statements.insertOrigin.bind(3, lsn.value)
+    statements.insertOrigin.bind(4, isCopy ? 1 : 0)
     try statements.insertOrigin.run()
   }
 
@@ -30,9 +32,9 @@ extension Metadata {
   }
 
   /// A node with a name that goes on from one that is gone: the one in its place, else the newest; nil where there is none. What was
-  /// made while the other was there is a copy of it, and no more.
+  /// made while the other was there is a copy of it, and no more, whatever it was made as.
   func successor(of inode: InodeNumber) throws(VaultError) -> InodeNumber? {
-    let select = try database.prepare("SELECT inode FROM origin WHERE source = ?1 AND made >= ifnull((SELECT max(died) FROM trash WHERE inode = ?1), 0) ORDER BY inode DESC")
+    let select = try database.prepare("SELECT inode FROM origin WHERE source = ?1 AND NOT copy AND made >= ifnull((SELECT max(died) FROM trash WHERE inode = ?1), 0) ORDER BY inode DESC")
     var waiting = [inode], seen: Set<InodeNumber> = [inode], newest: InodeNumber?
     while let source = waiting.popLast(), seen.count < Self.chainMax {
       select.bind(1, source.value)
@@ -69,7 +71,7 @@ extension Metadata {
 
   /// Whether what was deleted with the operation `died` was taken back since, and what was made then is there or in the trash itself.
   func wasTakenBack(_ inode: InodeNumber, after died: LSN) throws(VaultError) -> Bool {
-    let select = try database.prepare("SELECT 1 FROM origin WHERE source = ? AND made > ? LIMIT 1")
+    let select = try database.prepare("SELECT 1 FROM origin WHERE source = ? AND made > ? AND NOT copy LIMIT 1")
     select.bind(1, inode.value)
     select.bind(2, died.value)
     return try select.step()
@@ -177,7 +179,7 @@ extension Metadata {
 
   /// Whether something was made of a node since, wherever that is: but for the places that things are put together in.
   private func isSucceeded(_ inode: InodeNumber, after moment: LSN) throws(VaultError) -> Bool {
-    let select = try database.prepare("SELECT inode FROM origin WHERE source = ? AND made > ?")
+    let select = try database.prepare("SELECT inode FROM origin WHERE source = ? AND made > ? AND NOT copy")
     select.bind(1, inode.value)
     select.bind(2, moment.value)
     while try select.step() { if let next = try nodeIfThere(InodeNumber(select.unsigned(0))), !state.staging.contains(next.parent) { return true } }

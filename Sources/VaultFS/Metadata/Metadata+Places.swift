@@ -60,17 +60,17 @@ extension Metadata {
   }
 
   /// Those that had it before.
-  /// - Parameter type: nil: of any.
-  func pastStays(under name: [UInt8], in parent: InodeNumber, of type: mode_t? = nil) throws(VaultError) -> [InodeNumber: [Range<LSN>]] {
+  func pastStays(under name: [UInt8], in parent: InodeNumber, of type: mode_t) throws(VaultError) -> [InodeNumber: [Range<LSN>]] {
     let (first, end) = cookies(of: name)
-    let select = try database.prepare("SELECT name, inode, born, died, type FROM past_entry WHERE parent = ? AND cookie >= ? AND cookie < ? ORDER BY died DESC LIMIT \(Self.staysMax)")
+    let select = try database.prepare("SELECT name, inode, born, died FROM past_entry WHERE parent = ? AND cookie >= ? AND cookie < ? AND type = ? ORDER BY died DESC LIMIT \(Self.staysMax)")
     select.bind(1, parent.value)
     select.bind(2, first)
     select.bind(3, end)
+    select.bind(4, UInt64(type))
     var stays: [InodeNumber: [Range<LSN>]] = [:]
     while try select.step() {
       let born = LSN(select.unsigned(2)), died = LSN(select.unsigned(3))
-      guard unsafe select.raw(0).elementsEqual(name), born < died, type == nil || select.unsigned(4) == UInt64(type!) else { continue }
+      guard unsafe select.raw(0).elementsEqual(name), born < died else { continue }
       stays[InodeNumber(select.unsigned(1)), default: []].append(born..<died)
     }
     return stays.mapValues { $0.reversed() }

@@ -16,24 +16,30 @@ final class Replay {
   /// Other frames that were read.
   private var readable: [FramePlace: Bool] = [:]
 
-  init(_ metadata: Metadata) { self.metadata = metadata }
+  private let containers: ContainerStore
+  private let verifier: FrameVerifier
+
+  init(_ metadata: Metadata, _ containers: ContainerStore) {
+    (self.metadata, self.containers) = (metadata, containers)
+    verifier = FrameVerifier(containers)
+  }
 
   // MARK: Packs
 
   /// Notes the chunks of all packs from `first` on, beginning at `offset` in it.
-  func learnPacks(_ containers: ContainerStore, from first: ContainerNumber, at offset: UInt64, progress: (Double) -> Void = { _ in }) throws(VaultError) {
-    let packs = containers.numbers(.pack).filter { $0 >= first }, decoder = Decoder()
+  func learnPacks(from first: ContainerNumber, at offset: UInt64, progress: (Double) -> Void = { _ in }) throws(VaultError) {
+    let packs = containers.numbers(.pack).filter { $0 >= first }
     for (index, number) in packs.enumerated() {
       progress(Double(index) / Double(packs.count))
       let file = try containers.file(number), start = number == first ? offset : 0
       var bytesRead = 0
       let isWhole = try PackScanner.search(file, from: start) { header, at, find throws(VaultError) in
         let place = FramePlace(container: number, offset: at, length: UInt32(header.totalLength))
-        if find == .searched, !Self.isGenuine(place, file, containers, decoder) { return false }
+        if find == .searched, !verifier.isReadable(place) { return false }
         // A frame without its base is not stored: the same content written again is.
-        if let base = header.base, !has(base, containers, decoder) { return true }
+        if let base = header.base, !has(base) { return true }
         try metadata.begin()
-        try distrust(header, at: at, in: number, containers)
+        try distrust(header, at: at, in: number)
         if try metadata.insert(header, at: at, in: number, isCounted: start == 0) { bytesRead += header.totalLength }
         return true
       }
@@ -47,58 +53,41 @@ final class Replay {
   }
 
   /// A chunk that is known to be elsewhere was written again: its owner may have found that it cannot be read there.
-  private func distrust(_ header: FrameHeader, at offset: UInt64, in container: ContainerNumber, _ containers: ContainerStore) throws(VaultError) {
+  private func distrust(_ header: FrameHeader, at offset: UInt64, in container: ContainerNumber) throws(VaultError) {
     for chunk in header.chunks {
       guard let number = try metadata.chunk(chunk.id) else { continue }
       let frame = try metadata.place(of: number).place.frame
       if frame.container == container, frame.offset == offset { continue }
-      let isReadable = readable[frame] ?? containers.isReadable(frame)
+      let isReadable = readable[frame] ?? verifier.isReadable(frame)
       readable[frame] = isReadable
       if !isReadable { metadata.suspects.insert(number) }
     }
   }
 
-  private func has(_ base: FramePlace, _ containers: ContainerStore, _ decoder: Decoder) -> Bool {
+  private func has(_ base: FramePlace) -> Bool {
     if let known = bases[base] { return known }
     // Its number is used up, also where the container is gone.
     containers.raiseNext(to: base.container.value &+ 1)
-    let found = (try? Self.read(base, containers, decoder)) != nil
+    let found = verifier.isBase(base)
     bases[base] = found
     return found
-  }
-
-  private static func read(_ base: FramePlace, _ containers: ContainerStore, _ decoder: Decoder) throws(VaultError) -> DecodedFrame {
-    try DecodedFrame(reading: try containers.file(base.container), at: base, isBase: true, decoder: decoder) { _ throws(VaultError) in
-      throw .chunkDamaged(detail: "a base that has a base")
-    }
-  }
-
-  /// Whether a frame's chunks are what their ids say. (A program can store bytes that look like a frame.)
-  private static func isGenuine(_ place: FramePlace, _ file: any DiskFile, _ containers: ContainerStore, _ decoder: Decoder) -> Bool {
-    let frame = try? DecodedFrame(reading: file, at: place, decoder: decoder) { base throws(VaultError) in try read(base, containers, Decoder()) }
-    guard let frame else { return false }
-    var offset: UInt32 = 0
-    return frame.chunks.allSatisfy { chunk in
-      defer { offset += chunk.length }
-      return unsafe frame.withChunk(chunk.id, at: offset) { plain in unsafe ChunkID(of: plain) == chunk.id } == true
-    }
   }
 
   // MARK: Journal
 
   /// Applies what a journal reader finds.
-  func visitor(_ containers: ContainerStore) -> JournalReader.Visitor {
+  var visitor: JournalReader.Visitor {
     JournalReader.Visitor(
       frame: { [self] header, offset, container throws(VaultError) in
         try metadata.begin()
-        try distrust(header, at: offset, in: container, containers)
+        try distrust(header, at: offset, in: container)
         try metadata.insert(header, at: offset, in: container)
       },
       found: { [self] header, offset, container throws(VaultError) in
         let place = FramePlace(container: container, offset: offset, length: UInt32(header.totalLength))
-        guard Self.isGenuine(place, try containers.file(container), containers, Decoder()) else { return }
+        guard verifier.isReadable(place) else { return }
         try metadata.begin()
-        try distrust(header, at: offset, in: container, containers)
+        try distrust(header, at: offset, in: container)
         try metadata.insert(header, at: offset, in: container)
       },
       isComplete: { [self] operation throws(VaultError) in try missing(operation).isEmpty },
@@ -125,7 +114,7 @@ final class Replay {
     switch operation {
     case .clone(let inode, _, let source, _, _, _), .restore(let inode, let source, _, _):
       if incomplete.contains(source) { incomplete.insert(inode) }
-    case .revive(let node, _, _, let source, _, _), .stage(let node, _, _, let source, _, _):
+    case .revive(let node, _, _, let source, _, _, _), .stage(let node, _, _, let source, _, _, _):
       if incomplete.contains(source) { incomplete.insert(node.inode) }
     case .together(let parts):
       for part in parts { _ = try missing(part) }

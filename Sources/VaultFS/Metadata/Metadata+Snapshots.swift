@@ -35,9 +35,10 @@ extension Metadata {
     let before = database.changes
     try statement.run()
     if isPinned { state.lastSnapshot = max(state.lastSnapshot, moment) }
-    if isPinned, knowsPins { try noteHeld(inode, moment) } else { knowsPins = false }
-    guard isPinned else { return pinnedBytes = nil }
-    if pinnedBytes != nil, database.changes != before, let node = try node(inode, at: moment) { pinnedBytes![node.user, default: 0] &+= node.allocated }
+    guard database.changes != before else { return }
+    if knowsPins { try noteHeld(inode, moment, isPinned) }
+    guard pinnedBytes != nil, let node = try node(inode, at: moment) else { return }
+    if isPinned { pinnedBytes![node.user, default: 0] &+= node.allocated } else { pinnedBytes![node.user, default: 0] &-= node.allocated }
   }
 
   func isPinned(_ inode: InodeNumber, _ moment: LSN) throws(VaultError) -> Bool {
@@ -154,28 +155,35 @@ extension Metadata {
     }
   }
 
-  /// Fills the table `held` of this connection: which nodes pins hold at which moments.
+  /// Fills the table `held` of this connection: which nodes pins hold at which moments, and how many pins do.
   private func notePins() throws(VaultError) {
     if knowsPins { return }
-    try database.execute("CREATE TEMP TABLE IF NOT EXISTS held (inode INTEGER, lsn INTEGER, PRIMARY KEY (inode, lsn)) WITHOUT ROWID; DELETE FROM held")
+    try database.execute("CREATE TEMP TABLE IF NOT EXISTS held (inode INTEGER, lsn INTEGER, pins INTEGER, PRIMARY KEY (inode, lsn)) WITHOUT ROWID; DELETE FROM held")
     let select = try database.prepare("SELECT inode, lsn FROM pin")
-    while try select.step() { try noteHeld(InodeNumber(select.unsigned(0)), LSN(select.unsigned(1))) }
+    while try select.step() { try noteHeld(InodeNumber(select.unsigned(0)), LSN(select.unsigned(1)), true) }
     knowsPins = true
   }
 
   /// A pin holds a node and the directories on the way to it, as they were: what cannot be found is not kept. No version goes on over
   /// that moment, so these stay the same.
-  private func noteHeld(_ inode: InodeNumber, _ moment: LSN) throws(VaultError) {
-    let insert = try database.prepare("INSERT OR IGNORE INTO held VALUES (?, ?)")
-    var at = inode
-    while at != .root {
-      insert.bind(1, at.value)
-      insert.bind(2, moment.value)
-      let before = database.changes
-      try insert.run()
-      // From there on it is known, or goes in a circle.
-      guard database.changes != before, let node = try node(at, at: moment) else { return }
+  private func noteHeld(_ inode: InodeNumber, _ moment: LSN, _ isPinned: Bool) throws(VaultError) {
+    let sql = isPinned ? "INSERT INTO held VALUES (?1, ?2, 1) ON CONFLICT DO UPDATE SET pins = pins + 1" : "UPDATE held SET pins = pins - 1 WHERE inode = ?1 AND lsn = ?2"
+    let note = try database.prepare(sql)
+    var at = inode, seen: Set<InodeNumber> = []
+    // (A damaged past may go in a circle.)
+    while at != .root, seen.insert(at).inserted {
+      note.bind(1, at.value)
+      note.bind(2, moment.value)
+      try note.run()
+      guard let node = try node(at, at: moment) else { break }
       at = node.parent
+    }
+    if isPinned { return }
+    for inode in seen {
+      let delete = try database.prepare("DELETE FROM held WHERE inode = ? AND lsn = ? AND pins <= 0")
+      delete.bind(1, inode.value)
+      delete.bind(2, moment.value)
+      try delete.run()
     }
   }
 

@@ -99,6 +99,14 @@ extension Metadata {
     try insert.run()
   }
 
+  /// Those that have limits, or had them when they were deleted.
+  func treesWithLimits() throws(VaultError) -> [InodeNumber] {
+    var trees = state.quotas.entries.keys.compactMap { subject -> InodeNumber? in if case .tree(let inode) = subject { inode } else { nil } }
+    let select = try database.prepare("SELECT inode FROM past_quota")
+    while try select.step() { trees.append(InodeNumber(select.unsigned(0))) }
+    return trees
+  }
+
   /// The limits of a tree that was deleted, or those it has.
   func lastLimits(ofTree inode: InodeNumber) throws(VaultError) -> QuotaLimits? {
     if let entry = state.quotas[.tree(inode)] { return entry.limits }

@@ -8,10 +8,11 @@ enum Schema {
   static let applicationID: Int64 = 0x5646_536D
 
   /// Databases with fewer migrations are made anew from the journal: nothing in them is worth carrying over by hand.
-  static let versionMin = 11
+  static let versionMin = 12
 
   private static let migrations = [
-    // 1 to 10: of databases that are made anew.
+    // 1 to 11: of databases that are made anew.
+    "",
     "",
     "",
     "",
@@ -103,8 +104,8 @@ enum Schema {
     CREATE TABLE state (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
     -- Of a node that was made from the past of another one, that one, and by which operation: its versions until then are
-    -- the new one's, too.
-    CREATE TABLE origin (inode INTEGER PRIMARY KEY, source INTEGER NOT NULL, made INTEGER NOT NULL) STRICT;
+    -- the new one's, too. `copy`: it was made beside that one, not in its place.
+    CREATE TABLE origin (inode INTEGER PRIMARY KEY, source INTEGER NOT NULL, made INTEGER NOT NULL, copy INTEGER NOT NULL) STRICT;
     CREATE INDEX origin_source ON origin (source, made);
 
     -- Manifest pages of past versions that somebody has open, and that were about to go. Of this opening of the vault alone.

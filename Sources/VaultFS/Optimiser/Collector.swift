@@ -28,6 +28,12 @@ public struct Collection: Sendable, Hashable, Codable {
   /// Packs that went, and bytes that the vault's folder has fewer; of a look only, those that would, of what is known to be dead already.
   public var packs = 0
   public var reclaimed: Int64 = 0
+  /// What the vault gave back by itself not long ago.
+  public var lately: Lately?
+  public struct Lately: Sendable, Hashable, Codable {
+    public var reclaimed: Int64
+    public var secondsAgo: UInt64
+  }
 }
 
 final class Collector {

@@ -73,7 +73,7 @@ final class OptimiserThread: @unchecked Sendable {
       do throws(VaultError) {
         if expiry { try vault.expire() }
         try vault.working.withLock { () throws(VaultError) in
-          if collection || quiet && Collector.isDue(vault) { _ = try collector.runWithinLimit() }
+          if collection || quiet && Collector.isDue(vault) { try vault.note(collector.runWithinLimit()) }
           if quiet { try optimiser.run() }
         }
       } catch { say(error) }

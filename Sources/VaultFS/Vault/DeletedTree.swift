@@ -9,7 +9,7 @@ struct DeletedTree {
   private static let burst: Int64 = 10
   private static let rowsPerStep = 500
 
-  private let item: TrashItem
+  private let item: Deletion
   private var deletions: [(died: UInt64, inode: UInt64, second: Int64)] = []
   private var deaths: Set<UInt64> = []
   /// All that were in it; how many were asked what was deleted from them, and how many what else was in them.
@@ -20,12 +20,12 @@ struct DeletedTree {
   /// The last operation that changed something else in it.
   private var change: UInt64 = 0
 
-  init(_ item: TrashItem) { (self.item, directories, seen, before) = (item, [item.inode], [item.inode], item.id) }
+  init(_ item: Deletion) { (self.item, directories, seen, before) = (item, [item.inode], [item.inode], item.died) }
 
   /// The moment before the first of the deletions that took it away: those that followed each other until it was gone, after
   /// the last time that anything else changed in it.
   var moment: LSN {
-    var first = (died: item.id, second: item.second)
+    var first = (died: item.died, second: item.second)
     for deletion in deletions.sorted(by: { $0.died > $1.died }) {
       guard deletion.died > change, deletion.second >= first.second &- Self.burst else { break }
       first = (deletion.died, deletion.second)
@@ -54,7 +54,7 @@ struct DeletedTree {
       deaths.insert(before)
       if seen.insert(select.unsigned(1)).inserted { directories.append(select.unsigned(1)) }
     }
-    if rows < Self.rowsPerStep { (emptied, before) = (emptied + 1, item.id) }
+    if rows < Self.rowsPerStep { (emptied, before) = (emptied + 1, item.died) }
   }
 
   private mutating func findNames(_ metadata: Metadata) throws(VaultError) {
@@ -85,5 +85,5 @@ struct DeletedTree {
   }
 
   /// Deleting names changes directories, and files that have others: that is no change of its own.
-  private mutating func note(_ operation: UInt64) { if operation < item.id, !deaths.contains(operation) { change = max(change, operation) } }
+  private mutating func note(_ operation: UInt64) { if operation < item.died, !deaths.contains(operation) { change = max(change, operation) } }
 }

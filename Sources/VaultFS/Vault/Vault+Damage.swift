@@ -18,8 +18,10 @@ extension Vault {
   /// Bytes of a file cannot be read.
   func report(_ error: VaultError, reading range: Range<UInt64>, of inode: InodeNumber) {
     let name = lock.withLock { metadata.named(inode) }
+    // What nobody may note is not known when the same content comes again.
+    let remedy = isReadOnly ? "Mount the vault for writing and run `fsctl scrub` on it, then copy the file in again" : "Copy the file in again"
     report("""
-      cannot read bytes \(range.lowerBound) to \(range.upperBound) of \(name) in the vault \(path): \(error). Copy the file in again, \
+      cannot read bytes \(range.lowerBound) to \(range.upperBound) of \(name) in the vault \(path): \(error). \(remedy), \
       or put what is damaged or missing in the vault back from a copy of it; all else can be read
       """, as: "\(inode.value) \(range.lowerBound) \(error)", isDamage: true)
   }

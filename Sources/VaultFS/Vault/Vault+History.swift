@@ -175,12 +175,13 @@ extension Vault {
   }
 
   /// Forgets all that was of a node but what a snapshot or a pin holds.
-  public func forget(pastOf inode: InodeNumber) throws(VaultError) {
+  /// - Parameter through: only what ended with this operation or before; nil: all.
+  public func forget(pastOf inode: InodeNumber, through: LSN? = nil) throws(VaultError) {
     guard inode.value < UInt64(Int64.max) - 1 else { throw .invalidArgument }
-    try forget(pastOf: inode.value..<inode.value + 1)
+    try forget(pastOf: inode.value..<inode.value + 1, through: through)
   }
-  func forget(pastOf nodes: Range<UInt64>) throws(VaultError) {
-    let through = present
+  func forget(pastOf nodes: Range<UInt64>, through: LSN? = nil) throws(VaultError) {
+    let through = through ?? present
     while try lock.withLock({ () throws(VaultError) in
       try perform(.forget(nodes: nodes, through: through))
       return metadata.isMoreToForget
@@ -196,9 +197,19 @@ extension Vault {
     return try working.withLock { () throws(VaultError) in
       let collector = Collector(self, mayGoOn: mayGoOn, isQuiet: { false })
       collector.tell = tell
-      return isDry ? try collector.run(isDry: true) : try collector.runWithinLimit()
+      var done = isDry ? try collector.run(isDry: true) : try collector.runWithinLimit()
+      done.lately = lock.withLock { givenBack }.flatMap { lately in
+        let seconds = (monotonicNanoseconds() - lately.at) / 1_000_000_000
+        return seconds < Self.lately ? Collection.Lately(reclaimed: lately.bytes, secondsAgo: seconds) : nil
+      }
+      return done
     }
   }
+  /// The vault has collected by itself.
+  func note(_ done: Collection) { if done.reclaimed > 0 { lock.withLock { givenBack = (done.reclaimed, monotonicNanoseconds()) } } }
+
+  /// So long, in seconds, what the vault gave back by itself is told to who wants space.
+  private static let lately: UInt64 = 600
 
   /// After the policy was applied, so many times as long passes at least.
   private static let expiryRest: Int64 = 20

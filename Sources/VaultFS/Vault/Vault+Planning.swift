@@ -164,7 +164,7 @@ extension Vault {
       let isTrusted = containers.kind(container) != nil && !metadata.state.containers.isDoubted(container)
       return (number, isTrusted ? nil : try metadata.place(of: number).place.frame)
     }
-    guard let found, let frame, !containers.isReadable(frame) else { return found }
+    guard let found, let frame, !FrameVerifier(containers).isReadable(frame) else { return found }
     lock.withLock { _ = metadata.suspects.insert(found) }
     return nil
   }

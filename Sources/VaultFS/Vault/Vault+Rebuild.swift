@@ -63,11 +63,11 @@ extension Vault {
                            afterPowerCut: Bool, _ known: KnownBefore, but refused: inout LSN?, _ log: (String) -> Void, _ progress: (Double) -> Void) throws(VaultError) -> JournalReader.End.Torn? {
     let containers = reader.containers, database = try Database(path: file)
     try Schema.prepare(database)
-    let metadata = try Metadata(database: database, nameKey: configuration.nameKey), replay = Replay(metadata)
+    let metadata = try Metadata(database: database, nameKey: configuration.nameKey), replay = Replay(metadata, containers)
     // Payloads are verified: a frame that a power cut took must not stand in the way of a good one elsewhere.
-    try replay.learnPacks(containers, from: .none, at: 0) { progress(0.6 * $0) }
+    try replay.learnPacks(from: .none, at: 0) { progress(0.6 * $0) }
     let end: JournalReader.End
-    do throws(VaultError) { end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: afterPowerCut, but: refused, replay.visitor(containers)) } catch {
+    do throws(VaultError) { end = try reader.read(after: .zero, from: first, at: 0, afterPowerCut: afterPowerCut, but: refused, replay.visitor) } catch {
       refused = replay.refused
       throw error
     }

@@ -19,13 +19,13 @@ extension Vault {
   /// - Parameter say: told what a person should know of it.
   static func recover(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, afterPowerCut: Bool,
                       _ say: (String) -> Void) throws(VaultError) -> Recovered {
-    var replay = Replay(try openView(path, configuration, containers.disk)), end: JournalReader.End
+    var replay = Replay(try openView(path, configuration, containers.disk), containers), end: JournalReader.End
     let state = replay.metadata.state
     do throws(VaultError) { end = try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut) } catch {
       guard let refused = replay.refused else { throw error }
       // Half of it is in the view: that begins again from what the database holds.
       replay.metadata.database.close()
-      replay = Replay(try openView(path, configuration, containers.disk))
+      replay = Replay(try openView(path, configuration, containers.disk), containers)
       let last = Result { () throws(VaultError) in try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut, but: refused) }
       guard case .success(let found) = last else {
         replay.metadata.database.close()
@@ -45,7 +45,7 @@ extension Vault {
 
   /// The view as far as the journal can be followed. Nothing is cut, nothing is written but what the journal says.
   static func recoverDamaged(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, afterPowerCut: Bool) throws(VaultError) -> Recovered {
-    let replay = Replay(try openView(path, configuration, containers.disk))
+    let replay = Replay(try openView(path, configuration, containers.disk), containers)
     do throws(VaultError) { _ = try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut) } catch {
       guard error.isOfJournal else { throw error }
     }
@@ -53,7 +53,7 @@ extension Vault {
     // Half an operation is nothing to show: it begins again, and ends before that one. (One at a time has the database.)
     if replay.isHalfway {
       metadata.database.close()
-      let again = Replay(try openView(path, configuration, containers.disk))
+      let again = Replay(try openView(path, configuration, containers.disk), containers)
       do throws(VaultError) { _ = try self.replay(again, path, configuration, containers, afterPowerCut: afterPowerCut, but: replay.refused) } catch {
         guard error.isOfJournal else { throw error }
       }
@@ -84,9 +84,9 @@ extension Vault {
       }
       throw .journalBehind(vault: path, journal: last.value, database: state.applied.value)
     }
-    try replay.learnPacks(containers, from: state.pack, at: state.packOffset)
+    try replay.learnPacks(from: state.pack, at: state.packOffset)
     let reader = JournalReader(containers: containers, vault: configuration.id, path: path)
-    return try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, but: refused, replay.visitor(containers))
+    return try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, but: refused, replay.visitor)
   }
 
   private static func openView(_ path: String, _ configuration: VaultConfiguration, _ disk: any Disk) throws(VaultError) -> Metadata {

@@ -33,19 +33,60 @@ public struct RestoreOptions: Sendable {
     public var mode: UInt32?
     public init(user: UInt32, group: UInt32, mode: UInt32? = nil) { (self.user, self.group, self.mode) = (user, group, mode) }
   }
+  /// Whether what is there may become something else, or go; asked when nothing can come between. nil: all may.
+  public var mayReplace: (@Sendable (NodeInfo, Protection) -> Bool)?
+  /// Of a file in place: its content alone comes back, and is its owner's whose it is now, with the mode of now.
+  public var isContentOnly = false
+  /// What is made is a copy, and nothing is taken back by it: what was deleted stays in the trash.
+  public var isCopy = false
   /// Ends it before anybody sees anything of it; what is done by then stays done.
   public var cancellation = Cancellation()
   /// Called now and then, in the thread that takes it back.
   public var progress: @Sendable (RestoreProgress) -> Void = { _ in }
+  /// Where there is one, nothing is changed: it is told what would be.
+  public var plan: RestorePlan?
+  /// It is in the midst of `Vault.inTurn`.
+  fileprivate var hasTurn = false
   public init(keepsPrivileges: Bool = true) { self.keepsPrivileges = keepsPrivileges }
 
   func goOn() throws(VaultError) { if cancellation.isCancelled { throw .interrupted } }
+
+  /// The vault's lock is held.
+  func check(_ node: Node, _ metadata: Metadata) throws(VaultError) {
+    if let mayReplace, try !mayReplace(node.info, metadata.protection(of: node)) { throw .notPermitted }
+  }
 }
 
-/// Of a tree: how many names were compared with what is there; then, how many nodes were made, and of how many where that is known.
-public enum RestoreProgress: Sendable { case compared(UInt64), made(UInt64, of: UInt64?) }
+/// Of a tree: that another one is being taken back; how many names were compared with what is there; how many nodes were made, and of
+/// how many where that is known.
+public enum RestoreProgress: Sendable { case waiting, compared(UInt64), made(UInt64, of: UInt64?) }
 
 extension Vault {
+  /// Waits until no other tree is taken back, and takes one or more back: what `body` looks at first is as it is then, not as it was
+  /// before a long wait.
+  /// - Throws: `.interrupted` where `options` were cancelled meanwhile, and whatever `body` does.
+  public func inTurn<R>(_ options: RestoreOptions, _ body: (RestoreOptions) throws -> R) throws -> R {
+    try begin(options)
+    defer { restoring.end() }
+    var options = options
+    options.hasTurn = true
+    return try body(options)
+  }
+
+  func inTurn<R>(_ options: RestoreOptions, _ body: () throws(VaultError) -> R) throws(VaultError) -> R {
+    if options.hasTurn { return try body() }
+    try begin(options)
+    defer { restoring.end() }
+    return try body()
+  }
+
+  private func begin(_ options: RestoreOptions) throws(VaultError) {
+    try restoring.take { () throws(VaultError) in
+      try options.goOn()
+      options.progress(.waiting)
+    }
+  }
+
   /// A file becomes what it, or another one, was at a moment: content, attributes, mode and owner.
   public func restore(_ inode: InodeNumber, from source: InodeNumber, at moment: LSN, _ options: RestoreOptions = RestoreOptions()) throws(VaultError) {
     try checkSpace()
@@ -57,8 +98,15 @@ extension Vault {
         guard let past = try metadata.node(source, at: moment) else { throw .notFound }
         guard past.isRegular else { throw .notSupported }
         if file.node.isDropped { throw .staleNode }
+        try options.check(file.node, metadata)
+        var options = options
+        if options.isContentOnly {
+          guard try metadata.hasSameXattrs(file.node, as: past) else { throw .notPermitted }
+          options.owner = RestoreOptions.Owner(user: file.node.user, group: file.node.group, mode: file.node.mode & ~(S_ISUID | S_ISGID))
+        }
         // It is that.
         if try metadata.isSame(file.node, past) { return }
+        if let plan = options.plan { return plan.add(.changes, isDirectory: false) }
         try checkQuotas(for: file.node, becoming: past, options.owner)
         changed = try metadata.differences(between: file.node, and: past)
         try perform(.restore(inode, from: source, moment: moment, attributes: attributes(of: past, options)))
@@ -115,7 +163,7 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try metadata.checkFree(name, in: parent) }
     restored = Restored(nodes: 1)
     guard isDirectory else { return try reviveOne(source, moment, name, parent, options) }
-    return try restoring.withLock { () throws(VaultError) in try reviveTree(source, at: moment, as: name, in: parent, options, &restored) }
+    return try inTurn(options) { () throws(VaultError) in try reviveTree(source, at: moment, as: name, in: parent, options, &restored) }
   }
 
   private func reviveTree(_ source: InodeNumber, at moment: LSN, as name: [UInt8], in parent: InodeNumber, _ options: RestoreOptions, _ restored: inout Restored) throws(VaultError) -> InodeNumber {
@@ -140,7 +188,9 @@ extension Vault {
   /// - Parameter onlyOfGone: a copy of what is there has no limit.
   func limitsAgain(_ made: [InodeNumber: InodeNumber], onlyOfGone: Bool = false) throws(VaultError) -> [Operation] {
     var limits: [Operation] = []
-    for (was, now) in made where was != now {
+    // Few trees have limits, and many nodes may have been made.
+    let limited = Set(try metadata.treesWithLimits())
+    for (was, now) in made where was != now && limited.contains(was) {
       guard let last = try metadata.lastLimits(ofTree: was) else { continue }
       if onlyOfGone, try metadata.isNamed(was) { continue }
       limits.append(.setQuota(.tree(now), last))
@@ -171,8 +221,8 @@ extension Vault {
       if !isFree { try checkQuotas(user: user, group: group, home: parent, adding: Usage(bytes: past.allocated, nodes: 1)) }
       try beginEpoch()
       let set = attributes(of: past, options)
-      let operation: Operation = isStaging ? .stage(node, parent: parent, name: name, from: source, moment: moment, attributes: set)
-        : .revive(node, parent: parent, name: name, from: source, moment: moment, attributes: set)
+      let operation: Operation = isStaging ? .stage(node, parent: parent, name: name, from: source, moment: moment, attributes: set, isCopy: options.isCopy)
+        : .revive(node, parent: parent, name: name, from: source, moment: moment, attributes: set, isCopy: options.isCopy)
       if let watch { _ = try watch.pausing { () throws(VaultError) in try perform(operation) } } else { try perform(operation) }
       if isFree { try noteStaged(Usage(bytes: past.allocated, nodes: 1), user: user, group: group, in: parent) }
       return node.inode

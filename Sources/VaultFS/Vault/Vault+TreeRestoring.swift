@@ -35,7 +35,7 @@ extension Vault {
     let source = source ?? directory
     try checkSpace()
     guard try info(source, at: moment).mode & S_IFMT == S_IFDIR else { throw .notADirectory }
-    return try restoring.withLock { () throws(VaultError) in
+    return try inTurn(options) { () throws(VaultError) in
       var plans = 0
       let revival = Revival(moment: moment, options, isFree: true)
       while true {
@@ -63,7 +63,12 @@ extension Vault {
         stagedUsage = [:]
       }
     }
+    try checkAll(below: directory, revival.options)
     var difference = try difference(of: directory, from: source, at: moment, isWhole: isWhole, revival.options)
+    if let plan = revival.options.plan {
+      try tell(plan, difference)
+      return difference.done
+    }
     if difference.isLarge, !isWhole {
       plans = max(plans, Self.plansMax)
       return nil
@@ -79,7 +84,7 @@ extension Vault {
       while !isDone, commits < Self.commitsMax {
         try revival.options.goOn()
         commits += 1
-        guard let outcome = try commit(&difference, staging, isWhole ? nil : watch, at: moment) else { break }
+        guard let outcome = try commit(&difference, staging, watch, at: moment) else { break }
         isDone = outcome
       }
       // At once: whatever fails from here on, the names are others.
@@ -141,9 +146,9 @@ extension Vault {
 
   // MARK: The operation
 
-  /// - Parameter watch: nil where all is made anew: then it is of no matter what others have done.
+  /// - Parameter watch: where all is made anew, it is of no matter what others have done but for what may not go.
   /// - Returns: whether it is done; false where a file was changed meanwhile, which is restored with the next try; nil where names were.
-  private func commit(_ difference: inout TreeDifference, _ staging: Staging, _ watch: Watch?, at moment: LSN) throws(VaultError) -> Bool? {
+  private func commit(_ difference: inout TreeDifference, _ staging: Staging, _ watch: Watch, at moment: LSN) throws(VaultError) -> Bool? {
     var weights: [TreeWeight]?, others: Set<InodeNumber> = []
     if lock.withLock({ !metadata.state.quotas.isEmpty }) { weights = try weigh(difference, staging, at: moment, &others) }
     let open = try openFiles(Array(difference.changed.keys))
@@ -153,7 +158,8 @@ extension Vault {
     let plan = difference
     try withinQuotas { () throws(VaultError) in try allQuiescent(open[...]) { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       guard try metadata.isNamed(plan.pairs[0].directory) else { throw .notFound }
-      if let watch {
+      try checkSeen(watch, below: plan.pairs[0].directory, staging.revival.options)
+      if !plan.isWhole {
         let late = watch.seen.union(unsaved.keys).filter { plan.places[$0] != nil || others.contains($0) }
         if !late.isEmpty { return isDone = try amend(&difference, late, watch) }
       }
@@ -166,6 +172,30 @@ extension Vault {
     } } }
     for (inode, ranges) in differences { unsafe whenContentChanges?(inode, ranges) }
     return isDone
+  }
+
+  /// Whether all that is in a tree may go.
+  private func checkAll(below directory: InodeNumber, _ options: RestoreOptions) throws(VaultError) {
+    if options.mayReplace == nil { return }
+    var waiting = [directory]
+    while let inode = waiting.popLast() {
+      try options.goOn()
+      try lock.withLock { () throws(VaultError) in try options.check(try metadata.node(inode), metadata) }
+      for entry in try allEntries(of: inode) {
+        if entry.type == S_IFDIR { waiting.append(entry.inode) } else { try lock.withLock { () throws(VaultError) in if let node = try metadata.nodeIfThere(entry.inode) { try options.check(node, metadata) } } }
+      }
+    }
+  }
+
+  /// Whether what others have changed since may go, where that is in the tree. `lock` is held.
+  private func checkSeen(_ watch: Watch, below directory: InodeNumber, _ options: RestoreOptions) throws(VaultError) {
+    if options.mayReplace == nil { return }
+    for inode in watch.seen {
+      guard let node = try metadata.nodeIfThere(inode), node.links > 0 else { continue }
+      var isIn = inode == directory
+      try metadata.eachDirectory(from: node.parent) { if $0.inode == directory { isIn = true } }
+      if isIn { try options.check(node, metadata) }
+    }
   }
 
   /// Files that were changed since it was planned are restored, too. `lock` is held.

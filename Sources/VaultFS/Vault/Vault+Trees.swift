@@ -192,7 +192,7 @@ extension Vault {
 
   /// Removes what owners that were killed left of trees they were taking back.
   func removeAbandoned(while mayGoOn: () -> Bool) throws(VaultError) {
-    for place in abandoned where mayGoOn() { try restoring.withLock { () throws(VaultError) in try removeTree(place.name, in: place.parent) } }
+    for place in abandoned where mayGoOn() { try inTurn(RestoreOptions()) { () throws(VaultError) in try removeTree(place.name, in: place.parent) } }
   }
 }
 

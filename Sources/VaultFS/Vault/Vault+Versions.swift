@@ -25,7 +25,7 @@ extension Vault {
       // The directory may have been taken back, too.
       var stays: [InodeNumber: [Range<LSN>]] = [:]
       for directory in try metadata.origins(of: parent).map(\.inode).reversed() + [parent] {
-        for (inode, found) in try metadata.pastStays(under: name, in: directory) { stays[inode, default: []] += found }
+        for (inode, found) in try metadata.pastStays(under: name, in: directory, of: S_IFREG) { stays[inode, default: []] += found }
       }
       // Others may have been where it is.
       var former: [InodeNumber: [Range<LSN>]] = [:]
@@ -40,7 +40,11 @@ extension Vault {
         // Who had it may see what became of it elsewhere: what is written soon after a version began is not told from it.
         let isWhole = end.map { (version.died ?? .max) <= $0.value } ?? true
         guard kept.node.isRegular else { return }
-        if !isOwn { guard isWhole, isHere, file != nil, viewer.may(.read, try metadata.protection(of: kept.node)) else { return } }
+        if !isOwn {
+          guard isWhole, isHere, file != nil, viewer.may(.read, try metadata.protection(of: kept.node)) else { return }
+          // Whoever opens a directory shows what is in it, not what its files were before.
+          if let died = version.died, try !mightReach(kept.node.inode, at: LSN(died &- 1), viewer) { return }
+        }
         if let end { version.died = min(version.died ?? .max, end.value) }
         found.append(version)
       }
@@ -91,7 +95,7 @@ extension Vault {
       // In one that has another name now, it may be there.
       if let row = try metadata.entry(name, in: parent), row.type == S_IFDIR, !metadata.isStaged(row) { return try metadata.node(row.inode).info }
       for directory in try [parent] + metadata.origins(of: parent).map(\.inode) {
-        if let found = try gone(metadata.pastStays(under: name, in: directory), for: viewer) { return found }
+        if let found = try gone(metadata.pastStays(under: name, in: directory, of: S_IFDIR), for: viewer) { return found }
       }
       for directory in try metadata.predecessors(of: parent) where try maySearch(directory.inode, at: directory.end(metadata.state.applied), viewer) {
         if let found = try gone(metadata.stays(under: name, in: directory, of: S_IFDIR), for: viewer) { return found }

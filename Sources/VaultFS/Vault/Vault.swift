@@ -25,6 +25,8 @@ public final class Vault: @unchecked Sendable {
   let decoders = Pool { Decoder() }
   let syncer: Syncer
   let log: @Sendable (String) -> Void
+  /// A line for the log.
+  public func note(_ words: String) { log(words) }
   /// Unsaved bytes of all drafts.
   let dirtyBytes = Atomic<Int>(0)
   let saveQueue = SaveQueue()
@@ -41,7 +43,11 @@ public final class Vault: @unchecked Sendable {
   /// Trees that an owner that was killed was taking back; set when the vault is opened.
   var abandoned: [(name: [UInt8], parent: InodeNumber)] = []
   /// One tree at a time is taken back. Taken before all other locks.
-  let restoring = Lock()
+  let restoring = Turn()
+  /// What the last collection that found something gave back by itself, and when, by the monotonic clock; of `lock`.
+  var givenBack: (bytes: Int64, at: UInt64)?
+  /// See `trash`; of `lock`.
+  var deletedWhole = DeletedWhole()
   /// What is charged to subjects with limits for what is put together, or gave way, while a tree is taken back in place: limits are
   /// asked without it.
   var stagedUsage: [QuotaSubject: Usage] = [:]

@@ -90,44 +90,6 @@ final class ScrubShared: Sendable {
   }
 }
 
-/// Reads frames and believes nothing. Belongs to one thread.
-final class FrameVerifier {
-  private let containers: ContainerStore
-  private let bases: FrameCache
-  private let decoder = Decoder()
-  init(_ containers: ContainerStore, bases: FrameCache) { (self.containers, self.bases) = (containers, bases) }
-
-  /// - Returns: what the frame holds; each chunk is what its id says.
-  func verified(_ place: FramePlace, in file: any DiskFile) throws(VaultError) -> DecodedFrame {
-    let frame = try DecodedFrame(reading: file, at: place, decoder: decoder) { base throws(VaultError) in try self.base(base) }
-    var offset: UInt32 = 0
-    for chunk in frame.chunks {
-      let isRight = unsafe frame.withChunk(chunk.id, at: offset) { plain in unsafe ChunkID(of: plain) == chunk.id }
-      guard isRight == true else { throw .chunkDamaged(detail: "SHA-256 of chunk \(chunk.id) of the frame at \(place.offset) in \(file.path)") }
-      offset += chunk.length
-    }
-    return frame
-  }
-
-  private func base(_ place: FramePlace) throws(VaultError) -> DecodedFrame {
-    if let cached = bases.frame(place) { return cached }
-    let frame = try DecodedFrame(reading: try containers.file(place.container), at: place, isBase: true, decoder: Decoder()) { _ throws(VaultError) in
-      throw .chunkDamaged(detail: "a base that has a base")
-    }
-    bases.insert(frame, place)
-    return frame
-  }
-}
-
-extension ContainerStore {
-  /// Whether a frame is there, and each chunk in it is what its id says.
-  func isReadable(_ place: FramePlace) -> Bool {
-    let verifier = FrameVerifier(self, bases: FrameCache(bytesMax: Limits.frameBytesMax))
-    do throws(VaultError) { _ = try verifier.verified(place, in: try file(place.container)) } catch { return false }
-    return true
-  }
-}
-
 final class ContainerScrub {
   private let vault: Vault
   private let shared: ScrubShared

@@ -17,8 +17,7 @@ final class DamageMarks {
 
   init(_ vault: Vault, _ shared: ScrubShared) {
     (self.vault, self.shared) = (vault, shared)
-    // Nothing that was decoded before: damage may be younger.
-    verifier = FrameVerifier(vault.containers, bases: FrameCache(bytesMax: Limits.frameCacheBytes))
+    verifier = FrameVerifier(vault.containers)
   }
 
   /// Gives all chunks, some at a time, to `take`, which holds no lock.

@@ -1,0 +1,104 @@
+// What the rows of the trash are: things by themselves, or what went with a directory.
+//
+// What must stay true: what comes back with a directory is not told by itself, and whatever else can be taken back is.
+
+/// A directory that was deleted.
+struct Deletion: Hashable {
+  let inode: UInt64
+  /// The operation that did, and its second.
+  let died: UInt64
+  let second: Int64
+}
+
+/// When directories that were deleted were still whole, by the operations that deleted them. Found once: that does not change. Guarded by
+/// the vault's lock.
+struct DeletedWhole {
+  private var moments: [UInt64: LSN] = [:]
+  private static let countMax = 100_000
+
+  mutating func note(_ moment: LSN, _ died: UInt64) {
+    if moments.count >= Self.countMax { moments = [:] }
+    moments[died] = moment
+  }
+
+  /// Whether what ended with the operation `died` comes back with one of the directories it was in.
+  /// - Parameter directories: the outermost first.
+  /// - Returns: nil where that must be found first, for what is added to `unknown`.
+  func has(_ died: UInt64, in directories: [Deletion], _ unknown: inout [Deletion]) -> Bool? {
+    for directory in directories {
+      guard let moment = moments[directory.died] else {
+        if !unknown.contains(directory) { unknown.append(directory) }
+        return nil
+      }
+      if died > moment.value { return true }
+    }
+    return false
+  }
+}
+
+/// Where directories of deleted things are now. Guarded by the vault's lock; good for one look.
+struct Whereabouts {
+  enum Standing: Equatable {
+    /// It, or what was made of it later, is there; its path, where that is asked for and not too long to tell.
+    case at([UInt8]?)
+    /// It was deleted, and can be taken back with what was in it.
+    case deleted
+    /// Something took its place.
+    case replaced
+  }
+  private let metadata: Metadata
+  private let tellsPaths: Bool
+  private var known: [InodeNumber: Standing] = [:]
+  /// Of those that were deleted, how, and from which directory.
+  private var deletions: [InodeNumber: (deletion: Deletion, parent: InodeNumber)] = [:]
+  init(_ metadata: Metadata, tellsPaths: Bool) { (self.metadata, self.tellsPaths) = (metadata, tellsPaths) }
+
+  mutating func standing(of directory: InodeNumber) throws(VaultError) -> Standing {
+    var chain: Set<InodeNumber> = [], at = directory, end: Standing?
+    while end == nil {
+      if let found = known[at] {
+        end = found
+      } else if let living = try metadata.living(at) {
+        end = .at(tellsPaths ? try metadata.path(of: living) : nil)
+        known[at] = end
+      } else if let found = try deletion(of: at), chain.insert(at).inserted {
+        deletions[at] = found
+        at = found.parent
+      } else {
+        end = .replaced
+        known[at] = end
+      }
+    }
+    for inode in chain { known[inode] = end == .replaced ? .replaced : .deleted }
+    return known[directory] ?? .replaced
+  }
+
+  /// What a row of the trash is: something that can be taken back; something in directories that were deleted, the outermost first, with
+  /// them or before; or a former version of what is there.
+  enum Kind { case item([UInt8]?), part(of: [Deletion]), version }
+
+  mutating func kind(of inode: InodeNumber, in parent: InodeNumber, deletedBy died: LSN) throws(VaultError) -> Kind {
+    if try metadata.wasTakenBack(inode, after: died) { return .version }
+    switch try standing(of: parent) {
+    case .at(let path): return .item(path)
+    case .deleted: return .part(of: way(from: parent))
+    case .replaced: return .version
+    }
+  }
+
+  private func way(from directory: InodeNumber) -> [Deletion] {
+    var way: [Deletion] = [], at = directory
+    while let found = deletions[at] {
+      way.append(found.deletion)
+      at = found.parent
+    }
+    return way.reversed()
+  }
+
+  private func deletion(of directory: InodeNumber) throws(VaultError) -> (deletion: Deletion, parent: InodeNumber)? {
+    let select = try metadata.database.prepare("SELECT parent, died, second FROM trash WHERE inode = ? ORDER BY died DESC LIMIT 1")
+    select.bind(1, directory.value)
+    guard try select.step() else { return nil }
+    return (Deletion(inode: directory.value, died: select.unsigned(1), second: select.integer(2)), InodeNumber(select.unsigned(0)))
+  }
+}
