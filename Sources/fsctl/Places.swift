@@ -76,11 +76,9 @@ struct TargetOption: ParsableArguments {
       let path = base + (change.path.isEmpty ? [] : (answer.path == .root ? [] : [0x2F]) + change.path)
       if json { try say(asJSON(ChangeLine(change, path))) } else { try rows.add(change.row(VaultPath(path).map(vault.name(of:)) ?? printable(path))) }
     }
-    if json { return }
-    try rows.end()
     let name = vault.name(of: answer.path)
-    if changes.isEmpty { try say("nothing would change: \(name) is what it was") }
-    if answer.isPlanComplete == false { try say("… and more: so much has changed that all of \(name) would be made anew") }
+    if !json { if changes.isEmpty { try say("nothing would change: \(name) is what it was") } else { try rows.end() } }
+    if answer.isPlanComplete == false { complain("there is more: so much has changed that all of \(name) would be made anew") }
     if let lost = answer.restored.lost { complain("\(name) would come back but for \(lost)") }
   }
 }

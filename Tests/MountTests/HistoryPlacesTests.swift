@@ -104,6 +104,10 @@ extension MountTests {
         try succeed("cd \(p); \(fsctl) trash restore d/f --to f && \(fsctl) trash restore d")
         #expect(try succeed("cd \(p); cat f; ls d") == "2\ng\n" && trash().isEmpty)
         try fails("\(fsctl) trash list \(p)/nothing", saying: "\(p)/nothing: nothing is there")
+        // In directories of directories.
+        try succeed("cd \(p); mkdir -p D/E; echo x > D/E/x; rm D/E/x; touch D/y; rm -r D")
+        #expect(try Set(trash()) == ["/D", "/D/E/x"])
+        try succeed("cd \(p); \(fsctl) trash restore D; \(fsctl) trash restore D/E/x; rm -r D; \(fsctl) trash empty .")
         // A tree, too.
         try succeed("cd \(p); \(fsctl) snapshot create t d; rm -r d; \(fsctl) snapshot restore t d --to e; ls e/g")
         #expect(try trash() == ["/d"])

@@ -39,7 +39,7 @@ public struct RestoreRequest: VaultRequest {
     let vault = host.vault, moment = try moment.moment(in: vault), plan = isDry ? RestorePlan() : nil
     let restored = try peer.restoring(answer) { options in
       var options = options
-      (options.plan, options.isCopy) = (plan, target != nil)
+      (options.plan, options.isCopy) = (plan, target != nil && target != path)
       return try restore(at: moment, vault, peer, options)
     }
     for change in plan?.changes ?? [] { try answer.item(change) }

@@ -103,22 +103,14 @@ extension Vault {
     return try reaches(directory, at: moment, viewer)
   }
 
-  /// Whether they might come to a node then, as far as it is known who might search the directories above. `lock` is held.
-  func mightReach(_ inode: InodeNumber, at moment: LSN, _ viewer: Viewer) throws(VaultError) -> Bool {
+  /// Whether they might come to a node then. `lock` is held.
+  /// - Parameter unknown: the answer where it is not kept who might search the directories above.
+  func reaches(_ inode: InodeNumber, at moment: LSN, _ viewer: Viewer, unknown: Bool = false) throws(VaultError) -> Bool {
     var at = inode, seen: Set<InodeNumber> = []
-    while at != .root, seen.insert(at).inserted, let node = try metadata.node(at, at: moment), let above = try metadata.node(node.parent, at: moment) {
-      guard viewer.may(.search, try metadata.protection(of: above)) else { return false }
-      at = node.parent
-    }
-    return true
-  }
-
-  private func reaches(_ directory: InodeNumber, at moment: LSN, _ viewer: Viewer) throws(VaultError) -> Bool {
-    var at = directory, seen: Set<InodeNumber> = []
     while at != .root {
       // A damaged past may go in a circle.
-      guard seen.insert(at).inserted, let node = try metadata.node(at, at: moment), let above = try metadata.node(node.parent, at: moment),
-        viewer.may(.search, try metadata.protection(of: above)) else { return false }
+      guard seen.insert(at).inserted, let node = try metadata.node(at, at: moment), let above = try metadata.node(node.parent, at: moment) else { return unknown }
+      guard viewer.may(.search, try metadata.protection(of: above)) else { return false }
       at = node.parent
     }
     return true

@@ -179,8 +179,8 @@ extension Metadata {
       at = node.parent
     }
     if isPinned { return }
+    let delete = try database.prepare("DELETE FROM held WHERE inode = ? AND lsn = ? AND pins <= 0")
     for inode in seen {
-      let delete = try database.prepare("DELETE FROM held WHERE inode = ? AND lsn = ? AND pins <= 0")
       delete.bind(1, inode.value)
       delete.bind(2, moment.value)
       try delete.run()

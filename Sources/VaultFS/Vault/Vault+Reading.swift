@@ -135,7 +135,11 @@ extension Vault {
   }
 
   /// Nobody has read anything for a moment.
-  var isUnread: Bool { monotonicNanoseconds() - lastRead.load(ordering: .relaxed) > 200_000_000 }
+  var isUnread: Bool {
+    // Somebody may read between the two looks: it is later than now, then.
+    let last = lastRead.load(ordering: .relaxed), now = monotonicNanoseconds()
+    return now > last && now - last > 200_000_000
+  }
 
   /// Where some bytes of a read come from.
   private struct Piece {

@@ -109,7 +109,10 @@ extension Vault {
         if let plan = options.plan { return plan.add(.changes, isDirectory: false) }
         try checkQuotas(for: file.node, becoming: past, options.owner)
         changed = try metadata.differences(between: file.node, and: past)
-        try perform(.restore(inode, from: source, moment: moment, attributes: attributes(of: past, options)))
+        var set = attributes(of: past, options)
+        // Whoever may write to a file may not say when that was.
+        if options.isContentOnly { (set.accessed, set.modified) = (nil, set.changed) }
+        try perform(.restore(inode, from: source, moment: moment, attributes: set))
       }
     } }
     unsafe whenContentChanges?(inode, changed)

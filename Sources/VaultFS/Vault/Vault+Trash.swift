@@ -42,7 +42,7 @@ extension Vault {
   /// - Returns: also where to go on; nil at the end.
   public func trash(before id: UInt64, of user: UInt32? = nil, tellsPaths: Bool = true) throws(VaultError) -> (items: [TrashItem], next: UInt64?) {
     while true {
-      var unknown: [Deletion] = []
+      var unknown: Set<Deletion> = []
       let page = try trash(before: id, of: user, tellsPaths, &unknown)
       if unknown.isEmpty { return page }
       for deletion in unknown {
@@ -54,7 +54,7 @@ extension Vault {
 
   /// - Parameter unknown: directories of which it must be known when they were still whole, to tell what went with them from what had gone
   ///   before; then the page is good for nothing.
-  private func trash(before id: UInt64, of user: UInt32?, _ tellsPaths: Bool, _ unknown: inout [Deletion]) throws(VaultError) -> (items: [TrashItem], next: UInt64?) {
+  private func trash(before id: UInt64, of user: UInt32?, _ tellsPaths: Bool, _ unknown: inout Set<Deletion>) throws(VaultError) -> (items: [TrashItem], next: UInt64?) {
     try lock.withLock { () throws(VaultError) in
       let select = try metadata.database.prepare("SELECT died, inode, parent, name, second FROM trash WHERE died < ? ORDER BY died DESC LIMIT \(Self.rowsPerHold)")
       select.bind(1, min(id, UInt64(Int64.max)))

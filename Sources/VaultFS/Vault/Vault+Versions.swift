@@ -43,7 +43,7 @@ extension Vault {
         if !isOwn {
           guard isWhole, isHere, file != nil, viewer.may(.read, try metadata.protection(of: kept.node)) else { return }
           // Whoever opens a directory shows what is in it, not what its files were before.
-          if let died = version.died, try !mightReach(kept.node.inode, at: LSN(died &- 1), viewer) { return }
+          if let died = version.died, try !reaches(kept.node.inode, at: LSN(died &- 1), viewer, unknown: true) { return }
         }
         if let end { version.died = min(version.died ?? .max, end.value) }
         found.append(version)

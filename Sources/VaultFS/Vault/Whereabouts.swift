@@ -21,18 +21,23 @@ struct DeletedWhole {
     moments[died] = moment
   }
 
-  /// Whether what ended with the operation `died` comes back with one of the directories it was in.
+  /// Others wait for each of them: of a longer way, only so many are looked at.
+  static let wayMax = 32
+
+  /// Whether what ended with the operation `died` comes back with the directory that it went with: the outermost, or the next that was gone
+  /// when that was still whole.
   /// - Parameter directories: the outermost first.
   /// - Returns: nil where that must be found first, for what is added to `unknown`.
-  func has(_ died: UInt64, in directories: [Deletion], _ unknown: inout [Deletion]) -> Bool? {
-    for directory in directories {
+  func has(_ died: UInt64, in directories: [Deletion], _ unknown: inout Set<Deletion>) -> Bool? {
+    var whole: UInt64 = 0
+    for (index, directory) in directories.enumerated() where index == 0 || directory.died <= whole {
       guard let moment = moments[directory.died] else {
-        if !unknown.contains(directory) { unknown.append(directory) }
+        unknown.formUnion(directories[index...])
         return nil
       }
-      if died > moment.value { return true }
+      whole = moment.value
     }
-    return false
+    return died > whole
   }
 }
 
@@ -92,7 +97,7 @@ struct Whereabouts {
       way.append(found.deletion)
       at = found.parent
     }
-    return way.reversed()
+    return Array(way.reversed().prefix(DeletedWhole.wayMax))
   }
 
   private func deletion(of directory: InodeNumber) throws(VaultError) -> (deletion: Deletion, parent: InodeNumber)? {
