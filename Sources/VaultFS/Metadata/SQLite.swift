@@ -32,11 +32,16 @@ import Printable
     try execute("PRAGMA locking_mode = EXCLUSIVE")
   }
 
+  /// How long it waits where somebody else has the database, milliseconds.
+  private static let patience: Int32 = 1000
+
   private func open(_ name: String, _ flags: Int32) throws(VaultError) {
     PageChecksums.register()
     let code = unsafe sqlite3_open_v2(name, &handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, PageChecksums.vfsName)
     if code != SQLITE_OK { throw failure(code) }
     unsafe sqlite3_extended_result_codes(handle, 1)
+    // Of an owner that was killed, the kernel may close the database after what says that the vault is owned.
+    unsafe sqlite3_busy_timeout(handle, Self.patience)
     // The log enters the database when we say so (`checkpoint`), never because someone looked and left.
     unsafe vaultfs_no_checkpoint_on_close(handle)
     unsafe vaultfs_no_code_in_database(handle)

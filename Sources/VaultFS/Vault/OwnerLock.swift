@@ -102,8 +102,15 @@ final class OwnerLock: Sendable {
 final class Visit {
   private var held: [Int32] = []
 
-  /// - Throws: `.owned`, naming the owner, where there is one.
-  init(vault path: String) throws(VaultError) {
+  /// What `look` finds. All it opens is closed before the next visitor is let in: it ends with the call.
+  /// - Throws: `.owned`, naming the owner, where there is one; what `look` throws.
+  static func during<Found>(of path: String, _ look: () throws(VaultError) -> Found) throws(VaultError) -> Found {
+    let visit = try Visit(vault: path)
+    defer { visit.leave() }
+    return try look()
+  }
+
+  private init(vault path: String) throws(VaultError) {
     // A vault that no one ever owned has no such file, and must not get one from a visitor: the directory is locked, too.
     if let owner = try ownerHolding(path) { throw .owned(path: path, by: owner) }
     let directory = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -112,7 +119,12 @@ final class Visit {
     // An owner that came meanwhile, as the first one, waits until nobody has the directory: either it is seen here, or it waits.
     if held.count == 1, let owner = try ownerHolding(path) { throw .owned(path: path, by: owner) }
   }
-  deinit { for descriptor in held { close(descriptor) } }
+  deinit { leave() }
+
+  private func leave() {
+    for descriptor in held { close(descriptor) }
+    held = []
+  }
 
   /// Shares the owner's lock, where there is a file to lock.
   /// - Returns: who owns the vault; nil where nobody does.

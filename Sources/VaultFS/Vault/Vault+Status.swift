@@ -86,11 +86,14 @@ extension Vault {
   /// The status of a vault that nobody owns.
   public static func status(at path: String) throws(VaultError) -> VaultStatus {
     let configuration = try readConfiguration(path)
-    let visit = try Visit(vault: path)
-    defer { withExtendedLifetime(visit) {} }
+    return try Visit.during(of: path) { () throws(VaultError) in try visitedStatus(of: path, configuration) }
+  }
+
+  private static func visitedStatus(of path: String, _ configuration: VaultConfiguration) throws(VaultError) -> VaultStatus {
     // SQLite makes the log it looks into where there is none.
     if unsafe access(path, W_OK) != 0, errno == EROFS { throw OwnerLock.onReadOnlyVolume(path) }
     let database = try openDatabase(path)
+    defer { database.close() }
     try Schema.prepare(database)
     let metadata = try Metadata(database: database, nameKey: configuration.nameKey), state = metadata.state
     guard state.applied > .zero else { throw metadata.damaged("it holds no vault") }
@@ -108,11 +111,16 @@ extension Vault {
   /// The journal's file that the database of the vault at `path` goes on from, where that file is not there.
   /// - Returns: nil also where the database cannot be read.
   public static func missingSegment(of path: String) -> String? {
-    guard (try? readConfiguration(path)) != nil, let visit = try? Visit(vault: path), unsafe access("\(path)/\(databaseName)", F_OK) == 0 else { return nil }
-    defer { withExtendedLifetime(visit) {} }
-    guard let containers = try? ContainerStore(disk: RealDisk(path: path)), let database = try? Database(path: "\(path)/\(databaseName)"),
-      let state = try? Metadata.readState(database), state.applied > .zero, !containers.journal.contains(state.segment) else { return nil }
-    return "\(path)/\(ContainerStore.path(state.segment, .segment))"
+    guard (try? readConfiguration(path)) != nil else { return nil }
+    let missing = try? Visit.during(of: path) { () throws(VaultError) -> String? in
+      // (Opening one makes it.)
+      guard unsafe access("\(path)/\(databaseName)", F_OK) == 0 else { return nil }
+      let containers = try ContainerStore(disk: RealDisk(path: path)), database = try Database(path: "\(path)/\(databaseName)")
+      defer { database.close() }
+      let state = try Metadata.readState(database)
+      return state.applied > .zero && !containers.journal.contains(state.segment) ? "\(path)/\(ContainerStore.path(state.segment, .segment))" : nil
+    }
+    return missing ?? nil
   }
 
   private static func status(_ path: String, _ configuration: VaultConfiguration, _ state: Metadata.State, _ operations: UInt64,
