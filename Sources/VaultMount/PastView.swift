@@ -254,7 +254,8 @@ struct PastView: Sendable {
     }
     switch place {
     case .snapshots:
-      for snapshot in try vault.snapshots() where try vault.mayReach(InodeNumber(snapshot.directory), at: LSN(snapshot.moment), viewer) {
+      var access = PastAccess(viewer)
+      for snapshot in try vault.snapshots() where try vault.mayReach(InodeNumber(snapshot.directory), at: LSN(snapshot.moment), &access) {
         add(snapshot.name, snapshot.moment, .place(.past(InodeNumber(snapshot.directory), LSN(snapshot.moment))))
       }
     // What a user deleted (administrators: everybody), each under its name, or with its number where several had it.

@@ -68,14 +68,13 @@ extension Versions {
       return seconds
     }
 
-    private static let limitMin: UInt64 = 1 << 20
     private func bytes(_ text: String) throws -> UInt64 {
       if text == "none" { return 0 }
       guard let bytes = Amount.bytes(text), bytes > 0, bytes < UInt64(Int64.max) else {
         throw Failure("`\(printable(text.utf8))` is no size; sizes are such as 500M, 10G, 1.5T, and `none` takes the limit away", code: 2)
       }
       // What was meant were other units.
-      guard bytes >= Self.limitMin else { throw Failure("a limit of \(human(bytes)) would let nearly all of the past go; sizes are such as 500M, 10G, 1.5T, and --no-keep keeps nothing", code: 2) }
+      guard bytes >= HistoryPolicy.limitMin else { throw Failure("a limit of \(human(bytes)) would let nearly all of the past go; sizes are such as 500M, 10G, 1.5T, and --no-keep keeps nothing", code: 2) }
       return bytes
     }
 

@@ -143,7 +143,7 @@ extension MountTests {
       try MountedVault.run(mounted: false) { home in
         try home.create()
         try succeed("rm \(home.vault)/owner")
-        try succeed("cd \(home.directory); for i in 1 2 3 4 5 6 7 8 9 10 11 12; do (\(vaultfs) status vault > /dev/null 2>> said || echo failed >> said) & done; wait; ! grep . said")
+        for _ in 0..<20 { try succeed("cd \(home.directory); for i in 1 2 3 4 5 6 7 8 9 10 11 12; do (\(vaultfs) status vault > /dev/null 2>> said || echo failed >> said) & done; wait; ! grep . said") }
         #expect(access(home.vault + "/owner", F_OK) != 0)
         try succeed("cd \(home.directory); \(vaultfs) mount vault m & for i in 1 2 3 4 5 6; do \(vaultfs) status vault > /dev/null 2>&1 & done; wait; \(vaultfs) unmount m")
       }

@@ -108,9 +108,18 @@ extension MountTests {
         try succeed("cd \(p); mkdir -p D/E; echo x > D/E/x; rm D/E/x; touch D/y; rm -r D")
         #expect(try Set(trash()) == ["/D", "/D/E/x"])
         try succeed("cd \(p); \(fsctl) trash restore D; \(fsctl) trash restore D/E/x; rm -r D; \(fsctl) trash empty .")
-        // A tree, too.
-        try succeed("cd \(p); \(fsctl) snapshot create t d; rm -r d; \(fsctl) snapshot restore t d --to e; ls e/g")
+        // A tree, too: nor does it take its limit.
+        try succeed("cd \(p); \(fsctl) quota set --tree d --bytes 1G; \(fsctl) snapshot create t d; rm -r d; \(fsctl) snapshot restore t d --to e; ls e/g")
         #expect(try trash() == ["/d"])
+        #expect(try succeed("cd \(p); \(fsctl) quota list .; \(fsctl) trash restore d; \(fsctl) quota list .").components(separatedBy: "/e").count == 1)
+        #expect(try succeed("cd \(p); \(fsctl) quota list .").contains("/d"))
+        // It has no past but its own: letting go of that takes nothing from the trash.
+        try succeed("cd \(p); echo 1 > h; echo 2 > h")
+        let first = try succeed("\(fsctl) versions list \(p)/h | tail -n 1 | cut -f 1").trimmingCharacters(in: .newlines)
+        try succeed("cd \(p); rm h; \(fsctl) versions restore h \(first) --to h2; echo 3 > h2; \(fsctl) versions prune h2")
+        #expect(try trash().contains("/h") && succeed("\(fsctl) versions list \(p)/h2 | wc -l") == "1\n")
+        try succeed("cd \(p); \(fsctl) trash restore h; \(fsctl) versions restore h \(first)")
+        #expect(try succeed("cat \(p)/h2") == "3\n")
       }
     }
 
@@ -128,6 +137,21 @@ extension MountTests {
         // Those of the one that is `a~` now.
         #expect(left == 1 + told && told < Int(count)! - 2, "\(count) \(left): \(done)")
         #expect(try succeed("cat \(p)/a \(p)/a~") == "4\n3\n")
+        // What went on elsewhere is not counted: a version that began shortly before it got another name, and ended with that.
+        try succeed("\(fsctl) versions policy --window 1s \(p); cd \(p); echo 1 > b; sleep 2.1; echo 2 > b; mv b c; sleep 2.1")
+        let later = try #require(Int(try succeed("date +%s").trimmingCharacters(in: .newlines)))
+        try succeed("cd \(p); echo 3 > c; rm c; echo 4 > b")
+        #expect(try succeed("cat \(p)/.vaultfs/versions/b/*").contains("2\n"))
+        let ends = try succeed("\(fsctl) versions list --json \(p)/b | grep -o '\"untilSecond\":[0-9]*' | cut -d : -f 2").split(separator: "\n").map { Int($0)! }
+        #expect(ends.count >= 2 && ends.allSatisfy { $0 < later }, "\(ends) \(later)")
+        try succeed("sleep 2.1; echo 5 > \(p)/b")
+        let counted = try succeed("\(fsctl) versions prune --dry-run \(p)/b"), gone = try succeed("\(fsctl) versions prune \(p)/b")
+        #expect(counted.prefix { $0.isNumber } == gone.prefix { $0.isNumber }, "\(counted)\(gone)")
+        #expect(try !succeed("grep forgotten \(home.vault)/log | grep -c /b:").isEmpty)
+        // Nor what a snapshot holds, though the name leads nowhere any more.
+        try succeed("cd \(p); echo 1 > q; \(fsctl) snapshot create held .; echo 2 > q; rm q")
+        let numbers = try ["--dry-run", ""].map { try succeed("\(fsctl) versions prune \($0) \(p)/q").split { !$0.isNumber }.map(String.init) }
+        #expect(numbers[0] == numbers[1] && numbers[0].count == 2, "\(numbers)")
       }
     }
 

@@ -68,6 +68,17 @@ struct PastUserTests {
     }
   }
 
+  @Test func `where something was deleted is told to whoever might have come there then`() throws {
+    try run { mounted in
+      let pub = "\(mounted.point)/pub", inPub = "cd \(pub);"
+      try succeed("\(inPub) mkdir -m 755 above; mkdir -m 777 above/d; \(bob) sh -c 'echo 1 > above/d/open; echo 2 > above/d/closed; echo 3 > above/d/later'")
+      try succeed("\(inPub) \(bob) rm above/d/open; touch above/d/a; chmod 700 above; rm above/d/closed; touch above/d/b; chmod 755 above; \(bob) rm above/d/later; touch above/d/c; rm -r above")
+      let list = try succeed("\(bob) \(fsctl) trash list \(mounted.point)")
+      #expect(list.contains("/pub/above/d/open") && list.contains("/pub/above/d/later") && list.contains("closed") && !list.contains("/above/d/closed"), "\(list)")
+      #expect(try succeed("\(fsctl) trash list \(mounted.point)").contains("/pub/above/d/closed"))
+    }
+  }
+
   @Test func `a group is given to by its members only, and what is hidden is not listed`() throws {
     try run { mounted in
       let pub = "\(mounted.point)/pub", member = "setpriv --reuid=4002 --regid=4002 --groups=7000"

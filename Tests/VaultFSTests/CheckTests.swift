@@ -158,33 +158,7 @@ struct CheckTests {
 
   @Test func `a base that is gone, not kept or not noted is found`() throws {
     try Home.run { home in
-      let text = [UInt8]((0..<20_000).map { "line \($0 * 31 % 9973) of many\n" }.joined())
-      try home.vault.makeFile("a", text)
-      try home.optimise()
-      var changed = text
-      for index in stride(from: 1000, to: changed.count, by: 9000) { changed[index] ^= 1 }
-      try home.vault.makeFile("b", changed)
-      let second = changed
-      home.vault.keeper?.stop()
-      try home.vault.syncAll()
-      let optimiser = Optimiser(home.vault) { true }
-      try optimiser.run()
-      changed[5] ^= 1
-      for index in stride(from: 3000, to: changed.count, by: 7000) { changed[index] ^= 1 }
-      try home.vault.makeFile("c", changed)
-      try home.vault.syncAll()
-      try optimiser.run()
-      let bases = try home.vault.lock.withLock { () throws -> [(StoredChunk, FramePlace)] in
-        try home.vault.commit()
-        let select = try home.vault.metadata.database.prepare("SELECT \(StoredChunk.columns) FROM chunk")
-        var all: [(StoredChunk, FramePlace)] = []
-        while try select.step() {
-          let chunk = try #require(StoredChunk(select))
-          if let base = try PlaceReader(home.vault.containers).header(at: chunk.place.frame)?.base { all.append((chunk, base)) }
-        }
-        return all
-      }
-      let (delta, base) = try #require(bases.first { $0.0.place.frame.container != $0.1.container }, "there is a frame with a base elsewhere")
+      let (delta, base, contents) = try makeDelta(in: home)
       // An opening learns what is in the last packs: not from these any more.
       try home.reopen()
       #expect(try home.vault.check().isClean)
@@ -205,8 +179,8 @@ struct CheckTests {
       home.vault.keeper?.stop()
       #expect(throws: VaultError.self) { try home.vault.contents(of: try #require(try home.vault.find("c")).inode) }
       // The same content heals all of it.
-      for (name, content) in [("a2", text), ("b2", second), ("c2", changed)] { try home.vault.makeFile(name, content) }
-      #expect(try home.vault.contents(of: try #require(try home.vault.find("c")).inode) == changed)
+      for (name, content) in contents { try home.vault.makeFile(name + "2", content) }
+      #expect(try home.vault.contents(of: try #require(try home.vault.find("c")).inode) == contents["c"])
     }
   }
 

@@ -299,6 +299,24 @@ struct DamageTests {
     }
   }
 
+  @Test func `what others were compressed against is not believed either when they cannot be read for it`() throws {
+    try Home.run { home in
+      let (delta, base, contents) = try makeDelta(in: home)
+      try home.close()
+      try flip("\(home.path)/\(ContainerStore.path(base.container, .pack))", at: Int(base.offset) + Int(base.length) - 100)
+      try home.open()
+      let frame = delta.place.frame
+      #expect(throws: VaultError.self) { _ = try home.vault.frame(at: frame, in: try home.vault.containers.file(frame.container)) }
+      #expect(home.vault.lock.withLock { home.vault.metadata.state.containers.isDoubted(base.container) })
+      // Nobody has read what is in that: what is written is not acknowledged for its sake.
+      for (name, content) in contents {
+        let inode = try home.vault.makeFile(name + "2", content)
+        #expect(try home.vault.contents(of: inode) == content, "\(name)")
+      }
+      home.wounds = [.frameSuperfluous]
+    }
+  }
+
   @Test func `content of a pack that is missing is stored anew when it is written again`() throws {
     try Home.run { home in
       let content = Random.bytes(400_000, seed: 24), a = try home.vault.makeFile("a", content)

@@ -73,14 +73,15 @@ struct TreeRestoreOthersTests {
     }
   }
 
-  @Test func `what became another's meanwhile is not replaced`() throws {
+  /// Of few files, what has changed is taken back; of many, all is made anew.
+  @Test(arguments: [600, 5300]) func `what became another's meanwhile is not replaced`(_ count: Int) throws {
     try Home.run { home in
       let vault = home.vault, tree = try vault.makeDirectory("t"), keep = try vault.makeFile("keep", in: tree, [1])
       try vault.keepEverything()
-      for index in 0..<600 { try vault.makeFile("\(index)", in: tree, []) }
+      for index in 0..<count { try vault.makeFile("\(index)", in: tree, []) }
       for inode in try [tree] + vault.entries(of: tree).map(\.inode) { try vault.own(inode, user: 7) }
       let then = vault.present
-      for index in 0..<600 { try vault.unlink([UInt8]("\(index)"), in: tree) }
+      for index in 0..<count { try vault.unlink([UInt8]("\(index)"), in: tree) }
       func options(_ meanwhile: @escaping @Sendable () throws -> Void) -> RestoreOptions {
         let isDone = Atomic(false)
         var options = RestoreOptions()
@@ -91,26 +92,106 @@ struct TreeRestoreOthersTests {
         }
         return options
       }
-      // What was there becomes root's; root puts something into it.
-      let changes: [@Sendable () throws -> Void] = [{ try vault.own(keep, user: 0) }, { _ = try vault.makeFile("mine", in: vault.makeDirectory("new", in: tree), [2]) }]
-      for change in changes {
-        refused(.notPermitted) { try vault.restoreTree(tree, at: then, options(change)) }
+      // What was there becomes root's; root puts something into it; something comes into it in which root has something.
+      let elsewhere = try vault.makeDirectory("elsewhere"), inner = try vault.makeDirectory("inner", in: elsewhere)
+      for directory in [elsewhere, inner] { try vault.own(directory, user: 7) }
+      try vault.makeFile("theirs", in: inner, [2])
+      let changes: [@Sendable () throws -> Void] = [
+        { try vault.own(keep, user: 0) }, { _ = try vault.makeFile("mine", in: vault.makeDirectory("new", in: tree), [2]) }, { _ = try vault.makeDirectory("new", in: tree) },
+        { _ = try vault.create([UInt8]("new"), in: tree, mode: S_IFIFO | 0o644, by: root) },
+        { try vault.rename([UInt8]("elsewhere"), in: .root, to: [UInt8]("new"), in: tree, mode: .noReplace) },
+      ]
+      for (index, change) in changes.enumerated() {
+        refused(.notPermitted, "\(index)") { try vault.restoreTree(tree, at: then, options(change)) }
         #expect(try vault.find("0", in: tree) == nil && vault.contents(of: keep) == [1])
         try vault.own(keep, user: 7)
+        guard let new = try vault.find("new", in: tree) else { continue }
+        #expect(index > 0)
+        if new.inode == elsewhere { break }
+        if new.mode & S_IFMT == S_IFDIR { try vault.removeTree([UInt8]("new"), in: tree) } else { try vault.unlink([UInt8]("new"), in: tree) }
       }
-      #expect(try vault.find("new", in: tree) != nil)
-      try vault.removeTree([UInt8]("new"), in: tree)
-      #expect(try vault.restoreTree(tree, at: then, options {}).nodes == 602)
+      #expect(try vault.find("theirs", in: inner) != nil)
+      // It is theirs by now.
+      try vault.own(try #require(try vault.find("theirs", in: inner)).inode, user: 7)
+      try vault.rename([UInt8]("new"), in: tree, to: [UInt8]("elsewhere"), in: .root, mode: .noReplace)
+      #expect(try vault.restoreTree(tree, at: then, options(changes[4])).nodes == UInt64(count) + 2)
+      for index in 0..<count { try vault.unlink([UInt8]("\(index)"), in: tree) }
+      #expect(try vault.restoreTree(tree, at: then, options {}).nodes == UInt64(count) + 2)
       // A file.
-      let first = vault.present
-      try vault.put([3], in: keep)
-      try vault.own(keep, user: 0)
-      refused(.notPermitted) { try vault.restore(keep, from: keep, at: first, options {}) }
+      let first = vault.present, file = try #require(try vault.find("keep", in: tree)).inode
+      try vault.put([3], in: file)
+      try vault.own(file, user: 0)
+      refused(.notPermitted) { try vault.restore(file, from: file, at: first, options {}) }
       // Its content alone: its owner and mode are those of now.
       var content = RestoreOptions()
       content.isContentOnly = true
-      try vault.restore(keep, from: keep, at: first, content)
-      #expect(try vault.contents(of: keep) == [1] && vault.info(keep).user == 0)
+      try vault.restore(file, from: file, at: first, content)
+      #expect(try vault.contents(of: file) == [1] && vault.info(file).user == 0)
+    }
+  }
+
+  @Test func `what was asked for while it was outside is asked for again when it comes`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("x", in: tree), elsewhere = try vault.makeDirectory("elsewhere")
+      for inode in [tree, inner, elsewhere] { try vault.own(inode, user: 7) }
+      var options = RestoreOptions()
+      options.mayReplace = { node, _ in node.user == 7 }
+      func meanwhile(_ body: (Watch) throws -> Void) throws {
+        let watch = Watch()
+        vault.lock.withLock { vault.metadata.watches.append(watch) }
+        defer { vault.lock.withLock { vault.metadata.watches.removeAll { $0 === watch } } }
+        try vault.askAll(below: tree, options)
+        try body(watch)
+        // It came when nobody looked; then it is looked at.
+        #expect(try !vault.lock.withLock { () throws(VaultError) in try vault.askLast(watch, below: tree, options) })
+        refused(.notPermitted) { try vault.askSeen(watch, below: tree, options) }
+      }
+      // In a directory made meanwhile, that moves with it.
+      try vault.makeFile("theirs", in: elsewhere, [1])
+      try meanwhile { watch in
+        try vault.own(try vault.makeDirectory("new"), user: 7)
+        try vault.rename([UInt8]("elsewhere"), in: .root, to: [UInt8]("elsewhere"), in: try #require(try vault.find("new")).inode, mode: .noReplace)
+        try vault.askSeen(watch, below: tree, options)
+        try vault.rename([UInt8]("new"), in: .root, to: [UInt8]("new"), in: tree, mode: .noReplace)
+      }
+      try vault.rename([UInt8]("new"), in: tree, to: [UInt8]("new"), in: .root, mode: .noReplace)
+      // Made in a directory of the tree while that is out.
+      try meanwhile { watch in
+        try vault.rename([UInt8]("x"), in: tree, to: [UInt8]("x"), in: .root, mode: .noReplace)
+        let sub = try vault.makeDirectory("sub", in: inner)
+        try vault.makeFile("theirs", in: sub, [1])
+        try vault.own(sub, user: 7)
+        try vault.askSeen(watch, below: tree, options)
+        try vault.rename([UInt8]("x"), in: .root, to: [UInt8]("x"), in: tree, mode: .noReplace)
+      }
+    }
+  }
+
+  @Test func `what may not come back does not, and leaves nothing`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)
+      try vault.keepEverything()
+      let mine = try vault.makeFile("mine", in: inner, [1]), theirs = try vault.makeFile("theirs", in: inner, [1])
+      for inode in [tree, inner, mine] { try vault.own(inode, user: 7) }
+      let then = vault.present
+      var options = RestoreOptions()
+      options.mayReturn = { was, _, _ in was.user == 7 }
+      var restored = Restored()
+      refused(.notPermitted) { try vault.revive(tree, at: then, as: [UInt8]("copy"), in: .root, &restored, options) }
+      refused(.notPermitted) { try vault.revive(theirs, at: then, as: [UInt8]("copy"), in: .root, &restored, options) }
+      #expect(try vault.names(in: .root) == [[UInt8]("t")])
+      // In place: of what changes, and what is missing.
+      try vault.put([2, 2], in: theirs)
+      refused(.notPermitted) { try vault.restoreTree(tree, at: then, options) }
+      refused(.notPermitted) { try vault.restore(theirs, from: theirs, at: then, options) }
+      try vault.unlink([UInt8]("theirs"), in: inner)
+      for isDry in [true, false] {
+        options.plan = isDry ? RestorePlan() : nil
+        refused(.notPermitted, "\(isDry)") { try vault.restoreTree(tree, at: then, options) }
+      }
+      #expect(try vault.entries(of: tree).map(\.name) == [[UInt8]("i")] && vault.entries(of: inner).map(\.name) == [[UInt8]("mine")])
+      options.mayReturn = { _, isRoots, _ in !isRoots }
+      #expect(try vault.restoreTree(tree, at: then, options).nodes == 4)
     }
   }
 
@@ -136,6 +217,12 @@ struct TreeRestoreOthersTests {
       options.progress = { [cancellation = options.cancellation] progress in if case .waiting = progress { cancellation.cancel() } }
       refused(.interrupted) { _ = try vault.restoreTree(other, at: then, options) }
       #expect(try vault.find("f", in: other) == nil && vault.find("f", in: tree) == nil)
+      // Whoever only asks does not wait.
+      let plan = RestorePlan()
+      options.plan = plan
+      options.cancellation = Cancellation()
+      try vault.restoreTree(other, at: then, options)
+      #expect(plan.changes.map(\.path) == [[UInt8]("f")])
       mayEnd.store(true, ordering: .relaxed)
       pthread_join(first, nil)
       #expect(try vault.find("f", in: tree) != nil)

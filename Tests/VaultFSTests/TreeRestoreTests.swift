@@ -6,6 +6,21 @@ import Testing
 @testable import VaultFS
 
 struct TreeRestoreTests {
+  @Test func `of what has several names, each is told to change`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), places = try ["a", "b"].map { try vault.makeDirectory($0, in: tree) }
+      let file = try vault.makeFile("x", in: places[0], [1])
+      _ = try vault.link(file, as: [UInt8]("y"), in: places[1])
+      let then = LSN(try vault.makeSnapshot([UInt8]("then")).moment)
+      try vault.put([2, 2], in: file)
+      var options = RestoreOptions()
+      let plan = RestorePlan()
+      options.plan = plan
+      try vault.restoreTree(tree, at: then, options)
+      #expect(Set(plan.changes.map { "\($0.kind) \(String(decoding: $0.path, as: UTF8.self))" }) == ["changes a/x", "changes b/y"] && plan.changes.count == 2)
+    }
+  }
+
   @Test func `in a tree that is taken back, what is what it was stays, and what has changed changes in place`() throws {
     try Home.run { home in
       let vault = home.vault
@@ -32,7 +47,7 @@ struct TreeRestoreTests {
       let file = try vault.open(changed)
       try vault.write([2, 2], to: file, at: 0)
       let versions = try vault.versions(of: same)
-      // What is only told changes nothing.
+      // What is only told changes nothing; what has too long a path is not told, and that is.
       let standing = try presentTree(of: vault), plan = RestorePlan()
       var options = RestoreOptions()
       options.plan = plan

@@ -47,12 +47,11 @@ public struct RestoreRequest: VaultRequest {
   }
 
   private func restore(at moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
+    let rights = RestoreRights(peer), options = rights.binding(options)
     if let directory = try wasDirectory(at: moment, vault, peer) {
       return try vault.inTurn(options) { options in
-        let names = try peer.mustOwnAll(below: directory, at: moment, in: vault)
-        if let target { return try peer.revive(directory, at: moment, to: target, in: vault, options) }
-        if names > Self.namesMax { throw tooMany }
-        return try inPlace(directory, moment, vault, peer, options)
+        if let target { return try peer.revive(directory, at: moment, to: target, in: vault, options, rights) }
+        return try inPlace(directory, moment, vault, peer, options, rights)
       }
     }
     if let now = try? peer.find(path, in: vault, followingLast: false), now.mode & S_IFMT == S_IFDIR, (try? fileVersion(at: moment, vault, peer)) == nil {
@@ -60,36 +59,29 @@ public struct RestoreRequest: VaultRequest {
     }
     let version = try fileVersion(at: moment, vault, peer), inode = InodeNumber(version.inode), id = LSN(version.id)
     let now = target == nil ? try? peer.find(path, in: vault, followingLast: false) : nil
-    if !peer.isAdministrator, version.user != peer.user { return try restoreOthers(inode, id, now, vault, peer, options) }
-    try peer.mustBeGiveable(inode, at: id, in: vault, now: now)
-    if let target { return try peer.revive(inode, at: id, to: target, in: vault, options) }
-    guard let now else { return try peer.revive(inode, at: id, to: path, in: vault, options) }
+    if !peer.isAdministrator, version.user != peer.user { return try restoreOthers(inode, id, now, vault, peer, options, rights) }
+    if let target { return try peer.revive(inode, at: id, to: target, in: vault, options, rights) }
+    guard let now else { return try peer.revive(inode, at: id, to: path, in: vault, options, rights) }
     guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
     try peer.mustOwn(now.user, path)
-    var options = options
-    options.mayReplace = peer.replacesOwn
-    do throws(VaultError) {
-      try vault.restore(now.inode, from: inode, at: id, options)
-    } catch { throw failure(error, vault) }
+    do throws(VaultError) { try vault.restore(now.inode, from: inode, at: id, options) } catch { throw rights.failure(error, path, vault) }
     return Restored(nodes: 1)
   }
 
   /// A version of another's that this peer may read: elsewhere it comes back as their own, as cp(1) makes one; in place as the content of
   /// what they may write to.
-  private func restoreOthers(_ inode: InodeNumber, _ id: LSN, _ now: NodeInfo?, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
+  private func restoreOthers(_ inode: InodeNumber, _ id: LSN, _ now: NodeInfo?, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions, _ rights: RestoreRights) throws -> Restored {
     var options = options
-    try peer.mustNotBeRoots(inode, at: id, in: vault)
     if let target {
       let was = try vault.info(inode, at: id)
+      options = rights.bindingCopy(options)
       options.owner = RestoreOptions.Owner(user: peer.user, group: peer.group, mode: was.mode & 0o777)
-      return try peer.revive(inode, at: id, to: target, in: vault, options)
+      return try peer.revive(inode, at: id, to: target, in: vault, options, rights)
     }
-    guard let now, now.mode & S_IFMT == S_IFREG, peer.mayWrite(try vault.protection(of: now.inode)), try vault.hasSameXattrs(now.inode, as: inode, at: id) else {
-      throw ServiceError(.notPermitted, "\(path): it was another's then, and comes back as that: for its owner, root and the vault's owner. A copy of your own you get with --to PATH")
-    }
-    options.isContentOnly = true
-    options.mayReplace = { peer.mayWrite($1) }
-    do throws(VaultError) { try vault.restore(now.inode, from: inode, at: id, options) } catch { throw failure(error, vault) }
+    guard let now, now.mode & S_IFMT == S_IFREG, peer.mayWrite(try vault.protection(of: now.inode)) else { throw ServiceError(.notPermitted, "\(path): \(RestoreRights.others)") }
+    // It is whose it is, with what it has.
+    (options.isContentOnly, options.mayReturn, options.mayReplace) = (true, nil, { peer.mayWrite($1) })
+    do throws(VaultError) { try vault.restore(now.inode, from: inode, at: id, options) } catch { throw rights.failure(error, path, vault) }
     return Restored(nodes: 1)
   }
 
@@ -99,24 +91,16 @@ public struct RestoreRequest: VaultRequest {
     ServiceError(.notPermitted, "\(path): there are more than \(Self.namesMax) names directly in it, and others would wait for their replacing; take it back elsewhere with --to PATH, or have root or the vault's owner do it")
   }
 
-  private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
+  private func inPlace(_ directory: InodeNumber, _ moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions, _ rights: RestoreRights) throws -> Restored {
     let now = try? peer.find(path, in: vault, followingLast: false)
     // It may be one that was made when this one, or one above it, was taken back before.
-    guard let now else { return try peer.revive(directory, at: moment, to: path, in: vault, options) }
+    guard let now else { return try peer.revive(directory, at: moment, to: path, in: vault, options, rights) }
     guard try now.inode == directory || vault.isSuccessor(now.inode, of: directory) || wasHere(directory, moment, now, vault) else {
       throw ServiceError(.alreadyExists, "\(path) is another one than \(try words(directory, moment, vault)), and nothing was changed")
     }
     // What is in it now gives way.
-    if try peer.mustOwnAll(below: now.inode, at: vault.present, in: vault) > Self.namesMax { throw tooMany }
-    var options = options
-    options.mayReplace = peer.replacesOwn
-    do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment, options) } catch { throw failure(error, vault) }
-  }
-
-  /// What was theirs when it was looked at may have become another's.
-  private func failure(_ error: VaultError, _ vault: Vault) -> ServiceError {
-    guard case .notPermitted = error else { return ServiceError(error, of: "\(path)", in: vault) }
-    return ServiceError(.notPermitted, "\(path): something of it is another's by now, and nothing was changed; root and the vault's owner can take it back")
+    if try !peer.isAdministrator && max(vault.nameCount(of: now.inode), vault.nameCount(of: directory, at: moment)) > Self.namesMax { throw tooMany }
+    do throws(VaultError) { return try vault.restoreTree(now.inode, from: directory, at: moment, options) } catch { throw rights.failure(error, path, vault) }
   }
 
   /// Whether a directory that is gone was where another one is now: that becomes what it was.
@@ -174,7 +158,7 @@ extension Peer {
   }
 
   /// Makes what was anew under a path that nothing has.
-  func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault, _ options: RestoreOptions) throws -> Restored {
+  func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault, _ options: RestoreOptions, _ rights: RestoreRights) throws -> Restored {
     guard let name = target.names.last else { throw ServiceError(.alreadyExists, "/ is there already") }
     if target.names.first == Vault.pastName { throw ServiceError(.readOnly, "\(target): the hidden directory shows what was, and nothing can be put there; give another PATH") }
     let parent: NodeInfo
@@ -185,74 +169,12 @@ extension Peer {
     guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
     var restored = Restored()
     do throws(VaultError) {
-      if let plan = options.plan {
-        try vault.mustBeFree(name, in: parent.inode)
-        plan.add(.returns, isDirectory: try vault.info(inode, at: moment).mode & S_IFMT == S_IFDIR)
-        return restored
-      }
-      try vault.revive(inode, at: moment, as: name, in: parent.inode, &restored, options)
+      if let plan = options.plan { try vault.plan(plan, inode, at: moment, as: name, in: parent.inode, options) } else { try vault.revive(inode, at: moment, as: name, in: parent.inode, &restored, options) }
     } catch {
       if case .alreadyExists = error { throw ServiceError(.alreadyExists, "\(target) exists already; nothing was changed") }
-      throw ServiceError(error, of: "\(target)", in: vault)
+      throw rights.failure(error, target, vault)
     }
     return restored
-  }
-
-  /// Who may give a file the powers that root gave it once is for root to say, today.
-  func mustNotBeRoots(_ inode: InodeNumber, at moment: LSN, in vault: Vault) throws {
-    guard try !isAdministrator && vault.wasRootsToGive(inode, at: moment) else { return }
-    throw ServiceError(.notPermitted, "there is a device, or a file with attributes that only root can give (such as capabilities); root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
-  }
-
-  /// To a group, something is given by its members, as by chown(2).
-  /// - Parameter now: what becomes that again, where that is there: it stays in its group.
-  func mustBeGiveable(_ inode: InodeNumber, at moment: LSN, in vault: Vault, now: NodeInfo? = nil) throws {
-    if isAdministrator { return }
-    try mustNotBeRoots(inode, at: moment, in: vault)
-    let was = try vault.info(inode, at: moment)
-    guard was.group == now?.group || isMember(of: was.group) else {
-      throw ServiceError(.notPermitted, "there is something of group \(was.group), of which you are no member; root and the vault's owner can bring it back, or copy what you may read from .vaultfs at the root of the mount")
-    }
-  }
-
-  /// A directory of this peer's may have held, or hold, what is others': it is not for them to bring that back with its owner, nor to
-  /// replace it.
-  /// - Returns: how many names are directly in it; 0 where that is not asked.
-  @discardableResult
-  func mustOwnAll(below directory: InodeNumber, at moment: LSN, in vault: Vault) throws -> Int {
-    if isAdministrator { return 0 }
-    var waiting = [directory], names = 0
-    while let inode = waiting.popLast() {
-      let info = try vault.info(inode, at: moment)
-      guard info.user == user else {
-        throw ServiceError(.notPermitted, "others' files are in it, which are not yours to bring back or replace; root and the vault's owner can, or copy what you may read from .vaultfs at the root of the mount")
-      }
-      try mustBeGiveable(inode, at: moment, in: vault)
-      guard info.mode & S_IFMT == S_IFDIR else { continue }
-      try eachPage { cookie throws(VaultError) in try vault.list(inode, after: cookie, count: Self.entriesPerPage, at: moment) } body: {
-        if inode == directory { names += $0.count }
-        waiting += $0.filter { $0.info != nil }.map(\.inode)
-      }
-    }
-    return names
-  }
-
-  /// What may become something else by them, or go: what is theirs. It may be another's by now.
-  var replacesOwn: (@Sendable (NodeInfo, Protection) -> Bool)? {
-    if isAdministrator { return nil }
-    let user = user
-    return { now, _ in now.user == user }
-  }
-
-  static let entriesPerPage = 500
-
-  /// Goes through a listing that comes in pages.
-  func eachPage(_ page: (UInt64) throws(VaultError) -> [DirectoryEntry], body: ([DirectoryEntry]) throws(VaultError) -> Void) throws(VaultError) {
-    var last: UInt64 = 0
-    while case let entries = try page(last), let end = entries.last {
-      try body(entries)
-      last = end.cookie
-    }
   }
 }
 

@@ -9,7 +9,10 @@ public struct SnapshotsRequest: VaultRequest {
   public static let access = Access.everyone
   public init() {}
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<SnapshotReport>) throws -> Nothing {
-    for snapshot in try host.vault.snapshots() where try peer.isAdministrator || host.vault.mayReach(InodeNumber(snapshot.directory), at: LSN(snapshot.moment), peer.viewer) { try answer.item(try SnapshotReport(snapshot, in: host.vault, for: peer)) }
+    var access = PastAccess(peer.viewer)
+    for snapshot in try host.vault.snapshots() where try host.vault.mayReach(InodeNumber(snapshot.directory), at: LSN(snapshot.moment), &access) {
+      try answer.item(try SnapshotReport(snapshot, in: host.vault, for: peer))
+    }
     return Nothing()
   }
 }
@@ -93,14 +96,12 @@ public struct TrashRequest: VaultRequest {
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<TrashItem>) throws -> Nothing {
     // Where a symlink leads there, it is meant; but where it is one that was deleted.
     let path = path.map { peer.withoutLinks($0, in: host.vault, followingLast: !isAlone) }
-    var mayKnow: [UInt64: Bool] = [:], next: UInt64? = .max, isEmpty = true
+    var places = KnownPlaces(peer), next: UInt64? = .max, isEmpty = true
     // Page by page: whoever reads slowly keeps nobody waiting.
     while let before = next {
       let page = try host.vault.trash(before: before, of: peer.isAdministrator ? nil : peer.user)
       for var item in page.items {
-        let isKnown = try mayKnow[item.parent] ?? peer.mayKnowPlace(of: item, in: host.vault)
-        mayKnow[item.parent] = isKnown
-        if !isKnown { item.place = nil }
+        if try !places.mayKnow(item, in: host.vault) { item.place = nil }
         if let path, item.isAt(path, orBelow: !isAlone) != true { continue }
         isEmpty = false
         try answer.item(item)
@@ -132,14 +133,27 @@ extension Peer {
     guard let (inode, count) = try? furthest(way, in: vault), let place = try? vault.path(of: inode) else { return path }
     return VaultPath(place + path.names.dropFirst(count).flatMap { [0x2F] + $0 }) ?? path
   }
+}
 
-  /// Whether this peer may come to the directory that something was deleted from: it may have moved since. Where that is gone, whether they
-  /// might have, then.
-  func mayKnowPlace(of item: TrashItem, in vault: Vault) throws -> Bool {
-    if isAdministrator { return true }
-    let parent = InodeNumber(item.parent)
-    if try vault.living(parent) == nil { return try vault.mayReach(parent, at: LSN(item.id &- 1), viewer) }
-    return item.place.flatMap { VaultPath($0) }.map { path in (try? find(path, in: vault, followingLast: false))?.inode.value == item.parent } ?? false
+/// Whether a peer may come to the directories that things were deleted from: they may have moved since. Where one is gone, whether the peer
+/// might have, then.
+private struct KnownPlaces {
+  let peer: Peer
+  private var access: PastAccess
+  /// Of those that are there; nil: it is not.
+  private var known: [UInt64: Bool?] = [:]
+  init(_ peer: Peer) { (self.peer, access) = (peer, PastAccess(peer.viewer)) }
+
+  mutating func mayKnow(_ item: TrashItem, in vault: Vault) throws -> Bool {
+    if peer.isAdministrator { return true }
+    let answer = try known[item.parent] ?? mayReach(item, in: vault)
+    known[item.parent] = .some(answer)
+    return try answer ?? vault.mayReach(InodeNumber(item.parent), at: LSN(item.id &- 1), &access)
+  }
+
+  private func mayReach(_ item: TrashItem, in vault: Vault) throws -> Bool? {
+    if try vault.living(InodeNumber(item.parent)) == nil { return nil }
+    return item.place.flatMap { VaultPath($0) }.map { path in (try? peer.find(path, in: vault, followingLast: false))?.inode.value == item.parent } ?? false
   }
 }
 
@@ -155,16 +169,15 @@ public struct RestoreTrashRequest: VaultRequest {
       throw ServiceError(.notFound, "nothing in the trash has the number \(id); `fsctl trash list` shows what there is")
     }
     let vault = host.vault, moment = try vault.momentBefore(item)
-    guard try target != nil || peer.mayKnowPlace(of: item, in: host.vault) else {
+    var places = KnownPlaces(peer)
+    guard try target != nil || places.mayKnow(item, in: vault) else {
       throw ServiceError(.notPermitted, "the directory it was in is where you may not look now; say where it shall come with --to PATH")
     }
     guard let path = target ?? item.fullPath.flatMap({ VaultPath($0) }) else { throw ServiceError(.nameTooLong, "the path it had is too long; say where it shall come with --to PATH") }
     let inode = InodeNumber(item.inode)
     return RestoreAnswer(path: path, restored: try peer.restoring(answer) { options in
-      func revive(_ options: RestoreOptions) throws -> Restored {
-        try peer.mustOwnAll(below: inode, at: moment, in: vault)
-        return try peer.revive(inode, at: moment, to: path, in: vault, options)
-      }
+      let rights = RestoreRights(peer), options = rights.binding(options)
+      func revive(_ options: RestoreOptions) throws -> Restored { try peer.revive(inode, at: moment, to: path, in: vault, options, rights) }
       return item.mode & S_IFMT == S_IFDIR ? try vault.inTurn(options, revive) : try revive(options)
     })
   }
@@ -176,6 +189,7 @@ public struct EmptyTrashRequest: VaultRequest {
   public static let access = Access.administrators
   public var isDry: Bool
   public init(isDry: Bool) { self.isDry = isDry }
+  private static let beat: Duration = .milliseconds(200)
 
   public struct Answer: Codable, Sendable {
     public var items: Int
@@ -183,14 +197,17 @@ public struct EmptyTrashRequest: VaultRequest {
     public var held: Int?
   }
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Answer {
-    var told = ContinuousClock.now
+    var told = ContinuousClock.now, gone = 0, isDone = false
+    defer { if gone > 0, !isDone { peer.note("the emptying of the trash was ended after \(gone) files and directories", in: host.vault) } }
     let (items, held) = try host.vault.emptyTrash(isDry: isDry) { found, forgotten throws(VaultError) in
+      gone = forgotten
       if (try? answer.checkCancelled()) == nil { throw .interrupted }
-      guard ContinuousClock.now - told > CollectRequest.beat else { return }
+      guard ContinuousClock.now - told > Self.beat else { return }
       told = .now
       try? answer.progress(forgotten > 0 ? Progress("forgetting", done: UInt64(forgotten), total: UInt64(found)) : Progress("looking, \(found) files and directories", done: UInt64(found)))
     }
-    if !isDry { peer.note("the trash was emptied: \(items) files and directories", in: host.vault) }
+    isDone = true
+    if !isDry, items > 0 { peer.note("the trash was emptied: \(items) files and directories", in: host.vault) }
     return Answer(items: items, held: held)
   }
 }
@@ -231,16 +248,15 @@ public struct CollectRequest: VaultRequest {
   public static let access = Access.administrators
   public var isDry: Bool
   public init(isDry: Bool) { self.isDry = isDry }
-  fileprivate static let beat: Duration = .milliseconds(200)
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Collection {
-    var told = ContinuousClock.now
-    return try host.vault.collectGarbage(isDry: isDry, while: { (try? answer.checkCancelled()) != nil }) { what, done, total in
-      guard ContinuousClock.now - told > Self.beat else { return }
-      told = .now
-      var progress = Progress(what, done: done, total: total)
-      progress.isBytes = true
-      try? answer.progress(progress)
+    let vault = host.vault, isDry = isDry, cancellation = Cancellation()
+    return try LongWork.run(cancellation, answer, isGentle: true) { tell in
+      try vault.collectGarbage(isDry: isDry, while: { !cancellation.isCancelled }) { what, done, total in
+        var progress = Progress(what, done: done, total: total)
+        progress.isBytes = true
+        tell(progress)
+      }
     }
   }
 }

@@ -166,6 +166,7 @@ public struct PinRequest: VaultRequest {
       guard case .quotaExceeded = error else { throw error }
       throw ServiceError(.quotaExceeded, "\(path): what you hold with pins would be more bytes than your limit allows you; let go of other versions, with `fsctl versions unpin`")
     }
+    if !isPinned, version.isPinned { peer.note("\(path): version \(version.id) is not held any more", in: host.vault) }
     return version
   }
 }
@@ -184,35 +185,42 @@ public struct PruneRequest: VaultRequest {
     public var left: Int
   }
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Answer {
-    let before = try peer.versions(of: path, in: host.vault)
+    let vault = host.vault
+    let before = try peer.versions(of: path, in: vault)
     for version in before { try peer.mustOwn(version.user, path) }
     let listed = Dictionary(grouping: before, by: \.inode), former = before.count { $0.died != nil }
     // Up to which operation.
-    var going: [UInt64: UInt64] = [:]
+    var going: [UInt64: UInt64] = [:], count = 0
+    let moments = isDry ? try vault.snapshots().map(\.moment) : []
     let present = before.first { $0.died == nil }?.inode
     for (inode, versions) in listed {
       // What has another name now has its past there.
-      if inode != present, try host.vault.living(InodeNumber(inode)) == InodeNumber(inode) { continue }
+      if inode != present, try vault.living(InodeNumber(inode)) == InodeNumber(inode) { continue }
       // What is not in the list is not theirs to forget: it was another's, or is of another path.
-      let ids = Set(versions.map(\.id)), others = try host.vault.versions(of: InodeNumber(inode)).filter { $0.died != nil && !ids.contains($0.id) }
+      let ids = Set(versions.map(\.id)), all = try vault.versions(of: InodeNumber(inode)).filter { $0.died != nil }, others = all.filter { !ids.contains($0.id) }
       if others.contains(where: { !peer.isAdministrator && $0.user != peer.user }) {
         throw ServiceError(.notPermitted, "\(path): there are versions of it that another user owns; root and the vault's owner can let go of them")
       }
       // Up to where it got another name.
       let next = others.map(\.id).min() ?? .max, ends = versions.compactMap(\.died).filter { $0 <= next }
-      if let last = ends.max() { going[inode] = last }
+      guard let last = ends.max() else { continue }
+      going[inode] = last
+      // (Its end, not that of its having the name.)
+      if isDry { count += all.count { ids.contains($0.id) && $0.died! <= last && !$0.isPinned && !$0.isIn(moments) } }
     }
-    if isDry {
-      let moments = try host.vault.snapshots().map(\.moment)
-      let count = before.count { version in
-        guard let died = version.died, died <= going[version.inode] ?? 0, !version.isPinned else { return false }
-        return !moments.contains { $0 >= version.id && $0 < died }
-      }
-      return Answer(versions: count, left: former - count)
+    if isDry { return Answer(versions: count, left: former - count) }
+    // (What is left need not be found under this name any more.)
+    for (inode, last) in going {
+      try vault.forget(pastOf: InodeNumber(inode), through: LSN(last))
+      let left = Set(try vault.versions(of: InodeNumber(inode)).map(\.id))
+      count += listed[inode]!.count { $0.died != nil && !left.contains($0.id) }
     }
-    for (inode, last) in going { try host.vault.forget(pastOf: InodeNumber(inode), through: LSN(last)) }
-    peer.note("\(path): former versions were forgotten", in: host.vault)
-    let left = ((try? peer.versions(of: path, in: host.vault)) ?? []).count { $0.died != nil }
-    return Answer(versions: former - left, left: left)
+    if count > 0 { peer.note("\(path): \(count) former versions were forgotten", in: vault) }
+    return Answer(versions: count, left: former - count)
   }
+}
+
+extension FileVersion {
+  /// Whether it was there at one of these moments.
+  fileprivate func isIn(_ moments: [UInt64]) -> Bool { moments.contains { $0 >= id && $0 < died ?? .max } }
 }

@@ -18,11 +18,13 @@ enum LongWork {
   }
 
   /// - Parameter tellsOutcome: also where nobody wanted it any more, what came of it is returned or thrown.
+  /// - Parameter isGentle: it gives way to whoever uses the vault.
   /// - Parameter work: gets what it tells its progress to; ends early, in whatever way, once `cancellation` is.
-  static func run<Item, Outcome: Sendable>(_ cancellation: Cancellation, _ answer: Receiver<Item>, tellsOutcome: Bool = false,
+  static func run<Item, Outcome: Sendable>(_ cancellation: Cancellation, _ answer: Receiver<Item>, tellsOutcome: Bool = false, isGentle: Bool = false,
                                            _ work: @escaping @Sendable (_ tell: @escaping @Sendable (Progress) -> Void) throws -> Outcome) throws -> Outcome {
     let state = State<Outcome>()
     let thread = startThread("vault-work") {
+      if isGentle { Priority.giveWay() }
       let outcome = Result { try work { progress in state.progress.withLock { $0 = progress } } }
       state.outcome.withLock { $0 = outcome }
     }

@@ -89,30 +89,4 @@ extension Vault {
       return readersMayEnter ? AccessControlList(bytes)?.readersEnter.bytes : bytes
     }
   }
-
-  /// Whether a viewer may come to a directory as the tree was at a moment: search every one above it.
-  public func mayReach(_ directory: InodeNumber, at moment: LSN, _ viewer: Viewer) throws(VaultError) -> Bool {
-    if viewer.isAdministrator { return true }
-    return try lock.withLock { () throws(VaultError) in try reaches(directory, at: moment, viewer) }
-  }
-
-  /// Whether they may also look up what is in it. `lock` is held.
-  func maySearch(_ directory: InodeNumber, at moment: LSN, _ viewer: Viewer) throws(VaultError) -> Bool {
-    if viewer.isAdministrator { return true }
-    guard let node = try metadata.node(directory, at: moment), viewer.may(.search, try metadata.protection(of: node)) else { return false }
-    return try reaches(directory, at: moment, viewer)
-  }
-
-  /// Whether they might come to a node then. `lock` is held.
-  /// - Parameter unknown: the answer where it is not kept who might search the directories above.
-  func reaches(_ inode: InodeNumber, at moment: LSN, _ viewer: Viewer, unknown: Bool = false) throws(VaultError) -> Bool {
-    var at = inode, seen: Set<InodeNumber> = []
-    while at != .root {
-      // A damaged past may go in a circle.
-      guard seen.insert(at).inserted, let node = try metadata.node(at, at: moment), let above = try metadata.node(node.parent, at: moment) else { return unknown }
-      guard viewer.may(.search, try metadata.protection(of: above)) else { return false }
-      at = node.parent
-    }
-    return true
-  }
 }

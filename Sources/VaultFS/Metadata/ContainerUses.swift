@@ -73,6 +73,8 @@ struct ContainerUses {
     changed.insert(number)
   }
   func isDoubted(_ number: ContainerNumber) -> Bool { uses[number]?.isDoubted ?? false }
+  /// Whether something is so of a container, and of each that frames in it need a base in.
+  func isSo(ofAllNeededBy number: ContainerNumber, _ isSo: (ContainerNumber) -> Bool) -> Bool { isSo(number) && uses[number]?.bases.allSatisfy(isSo) ?? true }
   mutating func doubt(_ number: ContainerNumber, _ isDoubted: Bool = true) {
     if self.isDoubted(number) == isDoubted { return }
     uses[number, default: Use()].isDoubted = isDoubted

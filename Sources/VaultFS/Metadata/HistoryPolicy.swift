@@ -17,6 +17,8 @@ public struct HistoryPolicy: Hashable, Sendable, Codable {
   /// Plain bytes that only the past refers to, each counted once: where there are more, the oldest versions go before their
   /// age, but for what a snapshot or a pin holds. 0: no limit.
   public var limit: UInt64 = 0
+  /// The least limit.
+  public static let limitMin: UInt64 = 1 << 20
   public init() {}
 
   /// How often it is to be applied, seconds: no age is exceeded by much of itself.

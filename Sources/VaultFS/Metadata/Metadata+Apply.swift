@@ -140,6 +140,7 @@ extension Metadata {
     node.target = new.target
     for pair in new.xattrs { try writeXattr(pair.name, pair.value, of: node) }
     insert(node)
+    for watch in watches { watch.note(node.inode) }
     state.nextInode = max(state.nextInode, new.inode.value + 1)
     try charge(Usage(nodes: 1), to: node)
     return node
@@ -310,6 +311,7 @@ extension Metadata {
     guard node.isDirectory, parent !== newParent else { return }
     try lower(&parent.links)
     try raise(&newParent.links)
+    for watch in watches { watch.noteMoved(node.inode) }
   }
 
   private func resolve(_ extents: [JournalExtent], _ known: [ChunkID: ChunkNumber]) throws(VaultError) -> [Extent] {

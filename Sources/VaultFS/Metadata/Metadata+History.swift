@@ -30,7 +30,7 @@ extension Metadata {
   }
 
   /// When an operation was, which was not before `earliest`.
-  private func second(of lsn: LSN, from earliest: Int64) throws(VaultError) -> Int64 {
+  func second(of lsn: LSN, from earliest: Int64) throws(VaultError) -> Int64 {
     var (low, high) = (earliest, max(earliest, state.second))
     while low < high {
       let middle = low + (high - low) / 2
@@ -243,18 +243,19 @@ extension Metadata {
     let pinned = try database.prepare("SELECT lsn FROM pin WHERE inode = ?")
     pinned.bind(1, inode.value)
     while try pinned.step() { pins.insert(pinned.unsigned(0)) }
-    var found: [KeptVersion] = []
-    func add(_ node: Node, _ died: LSN?) throws(VaultError) {
-      let isPinned = pins.contains { $0 >= node.since.value && $0 < died?.value ?? .max }
-      let ended = try died.map { lsn throws(VaultError) in try second(of: lsn, from: node.sinceSeconds) }
-      found.append(KeptVersion(version: FileVersion(inode: inode.value, id: node.since.value, second: node.sinceSeconds, died: died?.value, ended: ended,
-                                                    size: node.size, mode: node.mode, user: node.user, isPinned: isPinned), node: node))
-    }
-    do throws(VaultError) { try add(try node(inode), nil) } catch { if case .staleNode = error {} else { throw error } }
+    var nodes: [(node: Node, died: LSN?)] = []
+    if let node = try nodeIfThere(inode) { nodes.append((node, nil)) }
     let select = try database.prepare("SELECT died, record FROM past_node WHERE inode = ?")
     select.bind(1, inode.value)
-    while try select.step() { try add(past(inode, select.bytes(1), until: LSN(select.unsigned(0))), LSN(select.unsigned(0))) }
-    return found
+    while try select.step() { nodes.append((try past(inode, select.bytes(1), until: LSN(select.unsigned(0))), LSN(select.unsigned(0)))) }
+    // Mostly, the next one began when one ended: then nothing must be looked up.
+    let began = Dictionary(nodes.map { ($0.node.since, $0.node.sinceSeconds) }) { first, _ in first }
+    return try nodes.map { node, died throws(VaultError) in
+      let isPinned = pins.contains { $0 >= node.since.value && $0 < died?.value ?? .max }
+      let ended = try died.map { lsn throws(VaultError) in if let second = began[lsn] { second } else { try second(of: lsn, from: node.sinceSeconds) } }
+      return KeptVersion(version: FileVersion(inode: inode.value, id: node.since.value, second: node.sinceSeconds, died: died?.value, ended: ended,
+                                              size: node.size, mode: node.mode, user: node.user, isPinned: isPinned), node: node)
+    }
   }
 
   func snapshots() throws(VaultError) -> [Snapshot] { try snapshots("ORDER BY lsn", nil) }

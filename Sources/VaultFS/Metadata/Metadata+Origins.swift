@@ -18,17 +18,29 @@ extension Metadata {
     try statements.insertOrigin.run()
   }
 
-  /// What a node goes on from, the nearest first, each with the operation that made the next one of it.
-  func origins(of inode: InodeNumber) throws(VaultError) -> [(inode: InodeNumber, made: LSN)] {
-    var found: [(inode: InodeNumber, made: LSN)] = [], at = inode
+  struct Origin {
+    let inode: InodeNumber
+    /// The operation that made the next one of it; and whether that is only a copy.
+    let made: LSN
+    let isCopy: Bool
+  }
+
+  /// What a node was made from, the nearest first.
+  func origins(of inode: InodeNumber) throws(VaultError) -> [Origin] {
+    var found: [Origin] = [], at = inode
     while found.count < Self.chainMax {
       statements.selectOrigin.bind(1, at.value)
       defer { statements.selectOrigin.reset() }
       guard try statements.selectOrigin.step() else { break }
       at = InodeNumber(statements.selectOrigin.unsigned(0))
-      found.append((at, LSN(statements.selectOrigin.unsigned(1))))
+      found.append(Origin(inode: at, made: LSN(statements.selectOrigin.unsigned(1)), isCopy: statements.selectOrigin.unsigned(2) != 0))
     }
     return found
+  }
+
+  /// What a node goes on from: what it, or that, is only a copy of has a past of its own.
+  func formerSelves(of inode: InodeNumber) throws(VaultError) -> some Sequence<Origin> {
+    try origins(of: inode).prefix { !$0.isCopy }
   }
 
   /// A node with a name that goes on from one that is gone: the one in its place, else the newest; nil where there is none. What was
@@ -172,7 +184,7 @@ extension Metadata {
     guard let shared = older.firstIndex(where: { one in newer.contains { $0.inode == one.inode } }) else { return false }
     // Both were made of the same: from now on the one goes on from the other, and that from what the one did.
     let last = shared == 0 ? node.inode : older[shared - 1].inode, next = newer[0].inode
-    if next != older[shared].inode { try noteOrigin(of: last, next, older[shared].made) }
+    if next != older[shared].inode { try noteOrigin(of: last, next, older[shared].made, isCopy: older[shared].isCopy) }
     try noteOrigin(of: now, node.inode, state.applied.next)
     return true
   }

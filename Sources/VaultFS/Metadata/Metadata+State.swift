@@ -208,7 +208,7 @@ struct Statements {
     insertOrigin = try db.prepare("INSERT OR REPLACE INTO origin (inode, source, made, copy) VALUES (?, ?, ?, ?)")
     deleteOrigin = try db.prepare("DELETE FROM origin WHERE inode = ?")
     bridgeOrigin = try db.prepare("UPDATE origin SET source = old.source, copy = max(origin.copy, old.copy) FROM origin AS old WHERE origin.source = ?1 AND old.inode = ?1")
-    selectOrigin = try db.prepare("SELECT source, made FROM origin WHERE inode = ?")
+    selectOrigin = try db.prepare("SELECT source, made, copy FROM origin WHERE inode = ?")
     deleteStaging = try db.prepare("DELETE FROM staging WHERE inode = ?")
     insertEpoch = try db.prepare("INSERT INTO epoch (number, key) VALUES (?, ?)")
     selectEpoch = try db.prepare("SELECT key FROM epoch WHERE number = ?")

@@ -59,6 +59,7 @@ final class OptimiserThread: @unchecked Sendable {
   }
 
   private func work() {
+    Priority.giveWay()
     let goesOn = { [self] in !isStopping.load(ordering: .relaxed) }
     let optimiser = Optimiser(vault) { [self] in goesOn() && isQuiet() }
     let collector = Collector(vault, mayGoOn: goesOn) { [self] in isQuiet() && vault.isUnread }

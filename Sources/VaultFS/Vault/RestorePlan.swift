@@ -1,6 +1,7 @@
 // What taking something back would change, told without changing anything.
 //
-// What must stay true: it is found by what does it otherwise, up to where that would begin to change something.
+// What must stay true: it is found by what does it otherwise, up to where that would begin to change something. (So the limits of a tree
+// are not asked: they are when it is put together.)
 
 import Glibc
 import Synchronization
@@ -10,7 +11,7 @@ public struct RestoreChange: Sendable, Hashable, Codable {
   public enum Kind: String, Sendable, Codable {
     /// It is not there, and comes back.
     case returns
-    /// It was not there then, or is another one than the one that comes back: it goes to the trash.
+    /// It was not there then, or is another one than the one that comes back: it goes to the trash, unless it has another name.
     case goes
     /// Its content, or its attributes, become what they were.
     case changes
@@ -37,34 +38,66 @@ public final class RestorePlan: Sendable {
     }
   }
   func endEarly() { state.withLock { $0.isComplete = false } }
+  func beginAnew() { state.withLock { $0 = ([], true) } }
 }
 
 extension Vault {
-  /// Throws where something could not be made under that name.
-  public func mustBeFree(_ name: [UInt8], in parent: InodeNumber) throws(VaultError) {
+  /// What making a node anew under a name would change.
+  public func plan(_ plan: RestorePlan, _ inode: InodeNumber, at moment: LSN, as name: [UInt8], in parent: InodeNumber, _ options: RestoreOptions) throws(VaultError) {
     try checkName(name)
+    try checkSpace()
     try lock.withLock { () throws(VaultError) in try metadata.checkFree(name, in: parent) }
+    try askPast(inode, at: moment, options)
+    plan.add(.returns, isDirectory: try info(inode, at: moment).mode & S_IFMT == S_IFDIR)
   }
 
-  func tell(_ plan: RestorePlan, _ difference: TreeDifference) throws(VaultError) {
+  /// What taking back a tree would change.
+  func tell(_ plan: RestorePlan, _ directory: InodeNumber, from source: InodeNumber, at moment: LSN, _ isWhole: Bool, _ options: RestoreOptions) throws(VaultError) -> Restored {
+    plan.beginAnew()
+    try askAll(below: directory, options)
+    let difference = try difference(of: directory, from: source, at: moment, isWhole: isWhole, options)
+    try askReturning(difference, at: moment, options)
     if difference.isLarge { plan.endEarly() }
-    guard let top = try path(of: difference.pairs[0].directory) else { throw .notFound }
-    let touched = Set(difference.touched), changed = Dictionary(grouping: difference.changed.keys) { difference.changed[$0]!.pair }
+    let touched = Set(difference.touched), directories = Set(difference.pairs.map(\.directory)), changed = Dictionary(grouping: difference.changed.keys) { difference.changed[$0]!.pair }
     for (number, pair) in difference.pairs.enumerated() where touched.contains(number) || changed[number] != nil {
-      guard let place = try path(of: pair.directory) else { throw .notFound }
-      let prefix = place.count > top.count ? place.dropFirst(top.count + 1) + [0x2F] : []
       // Whose names change is told by them.
-      if !touched.contains(number), difference.changed[pair.directory]?.pair == number { plan.add(.changes, Array(prefix.dropLast()), isDirectory: true) }
+      if !touched.contains(number), difference.changed[pair.directory]?.pair == number { plan.add(.changes, in: number, of: difference, isDirectory: true) }
       // What comes back takes its name from what has it now.
       for name in difference.names(number) {
         guard let info = try lookup(name, in: pair.directory) else { continue }
-        plan.add(.goes, prefix + name, isDirectory: info.mode & S_IFMT == S_IFDIR)
+        plan.add(.goes, name, in: number, of: difference, isDirectory: info.mode & S_IFMT == S_IFDIR)
       }
-      for entry in difference.absent[number] ?? [] { plan.add(.returns, prefix + entry.name, isDirectory: entry.type == S_IFDIR) }
-      let inodes = Set(changed[number] ?? []).subtracting(touched.map { difference.pairs[$0].directory })
-      for entry in inodes.isEmpty ? [] : try allEntries(of: pair.directory) where inodes.contains(entry.inode) {
-        plan.add(.changes, prefix + entry.name, isDirectory: entry.type == S_IFDIR)
-      }
+      for entry in difference.absent[number] ?? [] { plan.add(.returns, entry.name, in: number, of: difference, isDirectory: entry.type == S_IFDIR) }
+      // (Directories are told by themselves, and what has several names by all of them.)
+      let inodes = Set(changed[number] ?? []).filter { !directories.contains($0) && difference.linked[$0] == nil }
+      for entry in inodes.isEmpty ? [] : try allEntries(of: pair.directory) where inodes.contains(entry.inode) { plan.add(.changes, entry.name, in: number, of: difference, isDirectory: false) }
     }
+    for (inode, names) in difference.linked where difference.changed[inode] != nil {
+      for name in names { plan.add(.changes, name.entry.name, in: name.pair, of: difference, isDirectory: false) }
+    }
+    return difference.done
+  }
+}
+
+extension RestorePlan {
+  /// - Parameter number: the place of its directory in the tree's `pairs`.
+  fileprivate func add(_ kind: RestoreChange.Kind, _ name: [UInt8]? = nil, in number: Int, of difference: TreeDifference, isDirectory: Bool) {
+    guard let path = difference.path(of: number) else { return endEarly() }
+    guard let name else { return add(kind, path, isDirectory: isDirectory) }
+    add(kind, path.isEmpty ? name : path + [0x2F] + name, isDirectory: isDirectory)
+  }
+}
+
+extension TreeDifference {
+  /// nil where that is too long to be told.
+  fileprivate func path(of number: Int) -> [UInt8]? {
+    var names: [[UInt8]] = [], length = 0, at = number
+    while let place = pairs[at].place {
+      length += place.name.count + 1
+      guard length < Int(PATH_MAX) else { return nil }
+      names.append(place.name)
+      at = place.above
+    }
+    return Array(names.reversed().joined(separator: [0x2F]))
   }
 }

@@ -7,7 +7,11 @@ import Glibc
 
 struct TreeDifference {
   /// A directory of the tree, and what it goes on from.
-  struct Pair { let directory, source: InodeNumber }
+  struct Pair {
+    let directory, source: InodeNumber
+    /// Of the directory that it is in, the place in `pairs`, and its name there; nil: it is what is taken back.
+    var place: (above: Int, name: [UInt8])?
+  }
   /// A node that is there and is not what it was.
   struct Change {
     /// What it goes on from.
@@ -29,7 +33,7 @@ struct TreeDifference {
   /// All of it is made anew.
   fileprivate(set) var isWhole = false
   /// Nodes with several names, and those of them that were met, in directories of `pairs`.
-  fileprivate var linked: [InodeNumber: [(pair: Int, entry: DirectoryEntry)]] = [:]
+  fileprivate(set) var linked: [InodeNumber: [(pair: Int, entry: DirectoryEntry)]] = [:]
 
   /// What is one operation, others wait for; and it is one record of the journal, of so many bytes of names at most.
   static let stepsMax = 5000, nameBytesMax = 1 << 20
@@ -83,6 +87,7 @@ extension Vault {
     }
     while next < found.pairs.count {
       try options.goOn()
+      if options.plan != nil { letOthers() }
       try compare(next, at: moment, isWhole, &found)
       options.progress(.compared(found.done.nodes))
       next += 1
@@ -111,7 +116,7 @@ extension Vault {
       }
       found.keep(now.inode, from: entry.inode, in: number)
       if own.isChanged { found.change(now.inode, from: entry.inode, in: number, bytes: own.bytes) }
-      if entry.type == S_IFDIR { found.pairs.append(TreeDifference.Pair(directory: now.inode, source: entry.inode)) }
+      if entry.type == S_IFDIR { found.pairs.append(TreeDifference.Pair(directory: now.inode, source: entry.inode, place: (number, entry.name))) }
       else if own.links > 1 { found.linked[now.inode, default: []].append((number, entry)) }
     }
     for name in present.keys { found.exceed(name, in: number) }
@@ -123,7 +128,7 @@ extension Vault {
   private func standing(of inode: InodeNumber, asOf source: InodeNumber, at moment: LSN, isKnown: Bool = false) throws(VaultError) -> (isChanged: Bool, links: UInt32, bytes: UInt64)? {
     try lock.withLock { () throws(VaultError) in
       guard let now = try metadata.nodeIfThere(inode), let past = try metadata.node(source, at: moment), now.mode & S_IFMT == past.mode & S_IFMT else { return nil }
-      if inode != source, !isKnown, !(try metadata.origins(of: inode).contains { $0.inode == source }) { return nil }
+      if inode != source, !isKnown, !(try metadata.formerSelves(of: inode).contains { $0.inode == source }) { return nil }
       if inode == source, now.since <= moment, now.unsaved == nil { return (false, now.links, 0) }
       let isSame = now.unsaved == nil ? try metadata.isSame(now, past) : false
       return (!isSame, now.links, now.allocated &+ past.allocated)
@@ -162,11 +167,22 @@ extension Metadata {
   }
 }
 
-/// Nodes that others have changed since it began. Guarded by the vault's lock.
+/// Nodes that others have made or changed since it began. Guarded by the vault's lock.
 final class Watch {
   private(set) var seen: Set<InodeNumber> = []
+  /// Of these, those of which nobody has asked since whether they may go; and directories that came from elsewhere, with all that is in them.
+  private var unasked: Set<InodeNumber> = [], moved: Set<InodeNumber> = []
   private var isPaused = false
-  func note(_ inode: InodeNumber) { if !isPaused { seen.insert(inode) } }
+  func note(_ inode: InodeNumber) {
+    if isPaused { return }
+    seen.insert(inode)
+    unasked.insert(inode)
+  }
+  /// Notes a directory that has another place than before.
+  func noteMoved(_ inode: InodeNumber) { if !isPaused { moved.insert(inode) } }
+  func takeUnasked() -> InodeNumber? { unasked.popFirst() }
+  /// Whether what is in a directory must be asked for, too; after that it need not be.
+  func takeMoved(_ inode: InodeNumber) -> Bool { moved.remove(inode) != nil }
   func forget(_ inodes: some Sequence<InodeNumber>) { seen.subtract(inodes) }
 
   /// What is done in `body` is not others'.

@@ -164,8 +164,9 @@ extension Vault {
 
   public var historyPolicy: HistoryPolicy { lock.withLock { metadata.state.history } }
 
+  /// - Throws: `.invalidArgument` for one with a limit that would let nearly all of the past go: meant were other units.
   public func setHistoryPolicy(_ policy: HistoryPolicy) throws(VaultError) {
-    guard policy.limit <= UInt64(Int64.max) else { throw .invalidArgument }
+    guard policy.limit == 0 || (HistoryPolicy.limitMin...UInt64(Int64.max)).contains(policy.limit) else { throw .invalidArgument }
     let isNew = try lock.withLock { () throws(VaultError) in
       guard policy != metadata.state.history else { return false }
       try perform(.setHistory(policy))

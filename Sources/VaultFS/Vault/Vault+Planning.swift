@@ -161,7 +161,7 @@ extension Vault {
   private func readableChunk(_ id: ChunkID) throws(VaultError) -> ChunkNumber? {
     let (found, frame) = try lock.withLock { () throws(VaultError) -> (ChunkNumber?, FramePlace?) in
       guard let (number, container) = try metadata.unsuspectedChunk(id) else { return (nil, nil) }
-      let isTrusted = containers.kind(container) != nil && !metadata.state.containers.isDoubted(container)
+      let uses = metadata.state.containers, isTrusted = uses.isSo(ofAllNeededBy: container) { containers.kind($0) != nil && !uses.isDoubted($0) }
       return (number, isTrusted ? nil : try metadata.place(of: number).place.frame)
     }
     guard let found, let frame, !FrameVerifier(containers).isReadable(frame) else { return found }

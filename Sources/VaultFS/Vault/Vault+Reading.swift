@@ -282,7 +282,10 @@ extension Vault {
     guard place.offset <= UInt64(Int64.max) - UInt64(place.length) else { throw metadata.damaged("a chunk's place") }
     let frame = try decoders.with { decoder throws(VaultError) in
       try DecodedFrame(reading: file, at: place, isBase: isBase, decoder: decoder) { base throws(VaultError) in
-        try self.frame(at: base, in: try containers.file(base.container), isBase: true)
+        do throws(VaultError) { return try self.frame(at: base, in: try containers.file(base.container), isBase: true) } catch {
+          doubt(base.container, because: error)
+          throw error
+        }
       }
     }
     frames.insert(frame, place)

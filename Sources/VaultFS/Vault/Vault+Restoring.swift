@@ -35,9 +35,14 @@ public struct RestoreOptions: Sendable {
   }
   /// Whether what is there may become something else, or go; asked when nothing can come between. nil: all may.
   public var mayReplace: (@Sendable (NodeInfo, Protection) -> Bool)?
+  /// Whether what was may come back, likewise, of which only root can give what it had, or not; in the place of what is there now, if
+  /// anything is.
+  public var mayReturn: (@Sendable (_ was: NodeInfo, _ isRoots: Bool, _ now: NodeInfo?) -> Bool)?
+  /// Who asks: of theirs, others wait for one at a time.
+  public var user: UInt32 = 0
   /// Of a file in place: its content alone comes back, and is its owner's whose it is now, with the mode of now.
   public var isContentOnly = false
-  /// What is made is a copy, and nothing is taken back by it: what was deleted stays in the trash.
+  /// What is made is a copy, and nothing is taken back by it: what was deleted stays in the trash, with its past and its limit.
   public var isCopy = false
   /// Ends it before anybody sees anything of it; what is done by then stays done.
   public var cancellation = Cancellation()
@@ -50,11 +55,6 @@ public struct RestoreOptions: Sendable {
   public init(keepsPrivileges: Bool = true) { self.keepsPrivileges = keepsPrivileges }
 
   func goOn() throws(VaultError) { if cancellation.isCancelled { throw .interrupted } }
-
-  /// The vault's lock is held.
-  func check(_ node: Node, _ metadata: Metadata) throws(VaultError) {
-    if let mayReplace, try !mayReplace(node.info, metadata.protection(of: node)) { throw .notPermitted }
-  }
 }
 
 /// Of a tree: that another one is being taken back; how many names were compared with what is there; how many nodes were made, and of
@@ -63,11 +63,11 @@ public enum RestoreProgress: Sendable { case waiting, compared(UInt64), made(UIn
 
 extension Vault {
   /// Waits until no other tree is taken back, and takes one or more back: what `body` looks at first is as it is then, not as it was
-  /// before a long wait.
+  /// before a long wait. Those that are only told what would change wait for each other.
   /// - Throws: `.interrupted` where `options` were cancelled meanwhile, and whatever `body` does.
   public func inTurn<R>(_ options: RestoreOptions, _ body: (RestoreOptions) throws -> R) throws -> R {
     try begin(options)
-    defer { restoring.end() }
+    defer { turn(options).end() }
     var options = options
     options.hasTurn = true
     return try body(options)
@@ -76,12 +76,14 @@ extension Vault {
   func inTurn<R>(_ options: RestoreOptions, _ body: () throws(VaultError) -> R) throws(VaultError) -> R {
     if options.hasTurn { return try body() }
     try begin(options)
-    defer { restoring.end() }
+    defer { turn(options).end() }
     return try body()
   }
 
+  private func turn(_ options: RestoreOptions) -> Turn { options.plan == nil ? restoring : planning }
+
   private func begin(_ options: RestoreOptions) throws(VaultError) {
-    try restoring.take { () throws(VaultError) in
+    try turn(options).take(for: options.user) { () throws(VaultError) in
       try options.goOn()
       options.progress(.waiting)
     }
@@ -99,6 +101,7 @@ extension Vault {
         guard past.isRegular else { throw .notSupported }
         if file.node.isDropped { throw .staleNode }
         try options.check(file.node, metadata)
+        try options.checkReturn(past, metadata, now: file.node)
         var options = options
         if options.isContentOnly {
           guard try metadata.hasSameXattrs(file.node, as: past) else { throw .notPermitted }
@@ -106,8 +109,8 @@ extension Vault {
         }
         // It is that.
         if try metadata.isSame(file.node, past) { return }
-        if let plan = options.plan { return plan.add(.changes, isDirectory: false) }
         try checkQuotas(for: file.node, becoming: past, options.owner)
+        if let plan = options.plan { return plan.add(.changes, isDirectory: false) }
         changed = try metadata.differences(between: file.node, and: past)
         var set = attributes(of: past, options)
         // Whoever may write to a file may not say when that was.
@@ -127,21 +130,12 @@ extension Vault {
     return past.isRegular && !options.keepsPrivileges ? past.mode & ~(S_ISUID | S_ISGID) : past.mode
   }
 
-  /// Whether a file that becomes what one was needs no other extended attributes, access lists among them.
-  public func hasSameXattrs(_ inode: InodeNumber, as source: InodeNumber, at moment: LSN) throws(VaultError) -> Bool {
+  /// How many names are directly in a directory, or were.
+  public func nameCount(of directory: InodeNumber, at moment: LSN? = nil) throws(VaultError) -> UInt64 {
     try lock.withLock { () throws(VaultError) in
-      guard let past = try metadata.node(source, at: moment) else { return false }
-      return try metadata.hasSameXattrs(try metadata.node(inode), as: past)
-    }
-  }
-
-  /// Whether a node had what only root can give: it was a device, or had attributes as file capabilities are.
-  public func wasRootsToGive(_ inode: InodeNumber, at moment: LSN) throws(VaultError) -> Bool {
-    try lock.withLock { () throws(VaultError) in
-      guard let past = try metadata.node(inode, at: moment) else { return false }
-      if [S_IFCHR, S_IFBLK].contains(past.mode & S_IFMT) { return true }
-      guard past.hasXattrs else { return false }
-      return try metadata.xattrNames(of: past).contains { name in ["security.", "trusted."].contains { name.starts(with: $0.utf8) } }
+      guard let moment else { return try metadata.directory(directory).entries }
+      guard let past = try metadata.node(directory, at: moment) else { throw .notFound }
+      return past.entries
     }
   }
 
@@ -176,7 +170,7 @@ extension Vault {
       revival.stages = true
       revival.total = try count(below: source, at: moment, options)
       let inode = try revive(source, as: staging, in: parent, &revival)
-      try lock.withLock { () throws(VaultError) in for limit in try limitsAgain(revival.made, onlyOfGone: true) { try perform(limit) } }
+      if !options.isCopy { try lock.withLock { () throws(VaultError) in for limit in try limitsAgain(revival.made, onlyOfGone: true) { try perform(limit) } } }
       try rename(staging, in: parent, to: name, in: parent, mode: .noReplace, isOurs: true)
       restored = revival.done
       return inode
@@ -203,18 +197,20 @@ extension Vault {
 
   /// Whether a node was made when another one was taken back, or one that was made so.
   public func isSuccessor(_ inode: InodeNumber, of source: InodeNumber) throws(VaultError) -> Bool {
-    try lock.withLock { () throws(VaultError) in try metadata.origins(of: inode).contains { $0.inode == source } }
+    try lock.withLock { () throws(VaultError) in try metadata.formerSelves(of: inode).contains { $0.inode == source } }
   }
 
   static func stagingName() -> [UInt8] { Array(".vaultfs-restoring-\(UInt64.random(in: 0 ... .max))".utf8) }
 
   /// - Parameter isFree: no limit is asked, and nobody is charged for it by those who ask (`stagedUsage`).
   /// - Parameter watch: does not see it.
+  /// - Parameter isPlace: it is only a place to put something together in.
   /// - Parameter isStaging: something is put together in it.
   func reviveOne(_ source: InodeNumber, _ moment: LSN, _ name: [UInt8], _ parent: InodeNumber, _ options: RestoreOptions, isFree: Bool = false, watch: Watch? = nil,
-                 isStaging: Bool = false) throws(VaultError) -> InodeNumber {
+                 isPlace: Bool = false, isStaging: Bool = false) throws(VaultError) -> InodeNumber {
     try withinQuotas { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       guard let past = try metadata.node(source, at: moment) else { throw .notFound }
+      if !isPlace { try options.checkReturn(past, metadata) }
       let directory = try metadata.directory(parent)
       if directory.links == 0 { throw .notFound }
       try metadata.checkFree(name, in: parent)

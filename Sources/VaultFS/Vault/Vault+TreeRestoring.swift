@@ -50,12 +50,13 @@ extension Vault {
   /// - Returns: nil where others were at work.
   private func attempt(_ directory: InodeNumber, from source: InodeNumber, _ revival: Revival, isWhole: Bool, _ plans: inout Int) throws(VaultError) -> Restored? {
     plans += 1
-    let watch = Watch(), moment = revival.moment
+    let watch = Watch(), moment = revival.moment, options = revival.options
     // What programs have written by now is what is compared, and a version that can be taken back.
     let files = try lock.withLock { () throws(VaultError) in
       try unsavedNodes(in: try metadata.directory(directory)).compactMap { node in node.draft.map { OpenFile(node, $0) } }
     }
     for file in files { try save(file) }
+    if let plan = options.plan { return try tell(plan, directory, from: source, at: moment, isWhole, options) }
     lock.withLock { metadata.watches.append(watch) }
     defer {
       lock.withLock {
@@ -63,12 +64,8 @@ extension Vault {
         stagedUsage = [:]
       }
     }
-    try checkAll(below: directory, revival.options)
-    var difference = try difference(of: directory, from: source, at: moment, isWhole: isWhole, revival.options)
-    if let plan = revival.options.plan {
-      try tell(plan, difference)
-      return difference.done
-    }
+    try askAll(below: directory, options)
+    var difference = try difference(of: directory, from: source, at: moment, isWhole: isWhole, options)
     if difference.isLarge, !isWhole {
       plans = max(plans, Self.plansMax)
       return nil
@@ -76,13 +73,13 @@ extension Vault {
     if difference.isEmpty { return difference.done }
     let name = Self.stagingName()
     do throws(VaultError) {
-      let place = try reviveOne(source, moment, name, directory, revival.options, isFree: true, watch: watch, isStaging: true)
+      let place = try reviveOne(source, moment, name, directory, options, isFree: true, watch: watch, isPlace: true, isStaging: true)
       var staging = Staging(name: name, place: place, revival: revival)
-      if isWhole { staging.revival.total = try count(below: source, at: moment, revival.options) }
+      if isWhole { staging.revival.total = try count(below: source, at: moment, options) }
       try stage(difference, &staging, watch)
       var commits = 0, isDone = false
       while !isDone, commits < Self.commitsMax {
-        try revival.options.goOn()
+        try options.goOn()
         commits += 1
         guard let outcome = try commit(&difference, staging, watch, at: moment) else { break }
         isDone = outcome
@@ -132,7 +129,7 @@ extension Vault {
       let pair = difference.pairs[number]
       // (What goes aside is told to have been where it was, by what its place was made from.)
       func makePlace(_ kind: String) throws(VaultError) -> InodeNumber {
-        try reviveOne(pair.directory, lock.withLock { metadata.state.applied }, Array("\(kind)\(number)".utf8), staging.place, staging.revival.options, isFree: true)
+        try reviveOne(pair.directory, lock.withLock { metadata.state.applied }, Array("\(kind)\(number)".utf8), staging.place, staging.revival.options, isFree: true, watch: watch, isPlace: true)
       }
       if difference.isWhole || difference.extra[number] != nil { staging.aside[number] = try makePlace("aside-") }
       guard let entries = difference.absent[number] ?? (difference.isWhole ? [] : nil) else { continue }
@@ -156,9 +153,10 @@ extension Vault {
     if open.count > Self.openFilesMax { return nil }
     var differences: [InodeNumber: [Range<UInt64>]] = [:], isDone: Bool? = false
     let plan = difference
+    try askSeen(watch, below: plan.pairs[0].directory, staging.revival.options)
     try withinQuotas { () throws(VaultError) in try allQuiescent(open[...]) { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
       guard try metadata.isNamed(plan.pairs[0].directory) else { throw .notFound }
-      try checkSeen(watch, below: plan.pairs[0].directory, staging.revival.options)
+      guard try askLast(watch, below: plan.pairs[0].directory, staging.revival.options) else { return isDone = false }
       if !plan.isWhole {
         let late = watch.seen.union(unsaved.keys).filter { plan.places[$0] != nil || others.contains($0) }
         if !late.isEmpty { return isDone = try amend(&difference, late, watch) }
@@ -172,30 +170,6 @@ extension Vault {
     } } }
     for (inode, ranges) in differences { unsafe whenContentChanges?(inode, ranges) }
     return isDone
-  }
-
-  /// Whether all that is in a tree may go.
-  private func checkAll(below directory: InodeNumber, _ options: RestoreOptions) throws(VaultError) {
-    if options.mayReplace == nil { return }
-    var waiting = [directory]
-    while let inode = waiting.popLast() {
-      try options.goOn()
-      try lock.withLock { () throws(VaultError) in try options.check(try metadata.node(inode), metadata) }
-      for entry in try allEntries(of: inode) {
-        if entry.type == S_IFDIR { waiting.append(entry.inode) } else { try lock.withLock { () throws(VaultError) in if let node = try metadata.nodeIfThere(entry.inode) { try options.check(node, metadata) } } }
-      }
-    }
-  }
-
-  /// Whether what others have changed since may go, where that is in the tree. `lock` is held.
-  private func checkSeen(_ watch: Watch, below directory: InodeNumber, _ options: RestoreOptions) throws(VaultError) {
-    if options.mayReplace == nil { return }
-    for inode in watch.seen {
-      guard let node = try metadata.nodeIfThere(inode), node.links > 0 else { continue }
-      var isIn = inode == directory
-      try metadata.eachDirectory(from: node.parent) { if $0.inode == directory { isIn = true } }
-      if isIn { try options.check(node, metadata) }
-    }
   }
 
   /// Files that were changed since it was planned are restored, too. `lock` is held.
@@ -216,6 +190,7 @@ extension Vault {
     for (inode, change) in difference.changed.sorted(by: { $0.key < $1.key }) {
       let node = try metadata.node(inode)
       guard let past = try metadata.node(change.source, at: moment) else { throw .notFound }
+      try staging.revival.options.checkReturn(past, metadata, now: node)
       if node.isRegular { differences[inode] = try metadata.differences(between: node, and: past) }
       let set = attributes(of: past, staging.revival.options)
       // First: what it is before anything of this becomes its version.

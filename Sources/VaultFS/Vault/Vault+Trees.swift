@@ -100,7 +100,7 @@ extension Vault {
   }
 
   private func make(_ source: InodeNumber, _ name: [UInt8], _ parent: InodeNumber, _ revival: inout Revival) throws(VaultError) -> InodeNumber {
-    let inode = try reviveOne(source, revival.moment, name, parent, revival.options, isFree: revival.isFree, isStaging: revival.made.isEmpty && revival.stages)
+    let inode = try reviveOne(source, revival.moment, name, parent, revival.options, isFree: revival.isFree, watch: revival.watch, isStaging: revival.made.isEmpty && revival.stages)
     revival.made[source] = inode
     try revival.count()
     return inode

@@ -24,7 +24,7 @@ extension Vault {
       if let row = try metadata.entry(name, in: parent), row.type == S_IFREG { file = row.inode }
       // The directory may have been taken back, too.
       var stays: [InodeNumber: [Range<LSN>]] = [:]
-      for directory in try metadata.origins(of: parent).map(\.inode).reversed() + [parent] {
+      for directory in try metadata.formerSelves(of: parent).map(\.inode).reversed() + [parent] {
         for (inode, found) in try metadata.pastStays(under: name, in: directory, of: S_IFREG) { stays[inode, default: []] += found }
       }
       // Others may have been where it is.
@@ -32,7 +32,7 @@ extension Vault {
       for directory in try metadata.predecessors(of: parent) {
         for (inode, found) in try metadata.stays(under: name, in: directory, of: S_IFREG) { former[inode, default: []] += found }
       }
-      var found: [FileVersion] = []
+      var found: [FileVersion] = [], access = PastAccess(viewer)
       // - Parameter isHere: in the directory that the viewer may search now.
       func add(_ kept: Metadata.KeptVersion, until end: LSN?, isHere: Bool = true) throws(VaultError) {
         var version = kept.version
@@ -43,9 +43,9 @@ extension Vault {
         if !isOwn {
           guard isWhole, isHere, file != nil, viewer.may(.read, try metadata.protection(of: kept.node)) else { return }
           // Whoever opens a directory shows what is in it, not what its files were before.
-          if let died = version.died, try !reaches(kept.node.inode, at: LSN(died &- 1), viewer, unknown: true) { return }
+          guard try access.hadReach(of: kept, metadata) else { return }
         }
-        if let end { version.died = min(version.died ?? .max, end.value) }
+        if let end, end.value < version.died ?? .max { (version.died, version.ended) = (end.value, try metadata.second(of: end, from: version.second)) }
         found.append(version)
       }
       var told: Set<InodeNumber> = []
@@ -54,8 +54,8 @@ extension Vault {
         told.insert(whole)
         for kept in try metadata.versions(of: whole) { try add(kept, until: nil) }
         // What it was taken back from, until then.
-        for (origin, made) in try metadata.origins(of: whole) where told.insert(origin).inserted {
-          for kept in try metadata.versions(of: origin) where kept.version.id < made.value { try add(kept, until: made) }
+        for origin in try metadata.formerSelves(of: whole) where told.insert(origin.inode).inserted {
+          for kept in try metadata.versions(of: origin.inode) where kept.version.id < origin.made.value { try add(kept, until: origin.made) }
         }
       }
       for (stays, isHere) in [(stays, true), (former, false)] {
@@ -94,10 +94,10 @@ extension Vault {
     return try lock.withLock { () throws(VaultError) in
       // In one that has another name now, it may be there.
       if let row = try metadata.entry(name, in: parent), row.type == S_IFDIR, !metadata.isStaged(row) { return try metadata.node(row.inode).info }
-      for directory in try [parent] + metadata.origins(of: parent).map(\.inode) {
+      for directory in try [parent] + metadata.formerSelves(of: parent).map(\.inode) {
         if let found = try gone(metadata.pastStays(under: name, in: directory, of: S_IFDIR), for: viewer) { return found }
       }
-      for directory in try metadata.predecessors(of: parent) where try maySearch(directory.inode, at: directory.end(metadata.state.applied), viewer) {
+      for directory in try metadata.predecessors(of: parent) where try PastAccess.maySearch(directory.inode, at: directory.end(metadata.state.applied), viewer, metadata) {
         if let found = try gone(metadata.stays(under: name, in: directory, of: S_IFDIR), for: viewer) { return found }
       }
       return nil
@@ -109,7 +109,7 @@ extension Vault {
     let last = stays.compactMap { inode, stays in stays.last.map { (inode: inode, end: $0.upperBound) } }
     for stay in last.sorted(by: { $0.end > $1.end }) {
       // One that has another name now is not gone: the way to that says who may see it.
-      if try metadata.isNamed(stay.inode), try !maySearch(stay.inode, at: metadata.state.applied, viewer) { continue }
+      if try metadata.isNamed(stay.inode), try !PastAccess.maySearch(stay.inode, at: metadata.state.applied, viewer, metadata) { continue }
       // What it was at its end may be forgotten, and what it was before be held.
       if let node = try metadata.lastIfKept(stay.inode), node.isDirectory { return node.info }
     }

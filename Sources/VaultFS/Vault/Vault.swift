@@ -44,6 +44,8 @@ public final class Vault: @unchecked Sendable {
   var abandoned: [(name: [UInt8], parent: InodeNumber)] = []
   /// One tree at a time is taken back. Taken before all other locks.
   let restoring = Turn()
+  /// Whoever only asks what that would change has a turn of those that do.
+  let planning = Turn()
   /// What the last collection that found something gave back by itself, and when, by the monotonic clock; of `lock`.
   var givenBack: (bytes: Int64, at: UInt64)?
   /// See `trash`; of `lock`.
