@@ -21,7 +21,7 @@ extension Versions {
     @Option(help: "Of each week.") var weekly: String?
     @Option(help: "Changes within so long after a version began belong to it.") var window: String?
     @Option(help: ArgumentHelp("Let the oldest go where the past alone needs more than so many bytes, such as 50G; or `none`.", valueName: "size")) var limit: String?
-    @Flag(inversion: .prefixedNo, exclusivity: .exclusive, help: "Keep something of the past at all.") var keep: Bool?
+    @Flag(inversion: .prefixedNo, exclusivity: .exclusive, help: "Whether anything of the past is kept at all; --no-keep forgets all of it but what snapshots and pins hold.") var keep: Bool?
     @Flag(help: "Only say how much would be forgotten.") var dryRun = false
     @Flag(help: "One JSON object, ages in seconds; with --dry-run, how many versions (`nodes`) and `names`.") var json = false
 

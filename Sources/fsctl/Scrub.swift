@@ -15,6 +15,10 @@ struct ScrubCommand: ParsableCommand {
       heals it. A scrub that was interrupted (Ctrl-C, or the end of the mount) goes on where it was the next time. It gives way to everything else \
       on the computer unless --fast is given.
 
+      With --checksums nothing is decoded: the checksums of what is stored are looked at, which finds what a disk did to it, as fast as it can be \
+      read. Without, each piece of content is also proved to be what was written (by its SHA-256), as far as the processor allows. One with --checksums begins at the \
+      beginning, and counts as no scrub where the last one is told.
+
       Ends with 0 where all is as it should be, and with 1 where it is not or was not read to the end; --json tells which: `isClean`, `isComplete`; \
       one that is interrupted says nothing but that. \
       For root and the vault's owner.
@@ -25,6 +29,7 @@ struct ScrubCommand: ParsableCommand {
   @Option(help: "Threads that read and verify.") var threads = 2
   @Flag(help: "Do not give way to others.") var fast = false
   @Flag(help: "From the beginning, though an earlier scrub was interrupted.") var restart = false
+  @Flag(help: "Decode nothing: only the checksums of what is stored.") var checksums = false
   @Flag(help: "One JSON object.") var json = false
 
   func validate() throws {
@@ -40,13 +45,13 @@ struct ScrubCommand: ParsableCommand {
     var findings: [Finding] = [], files: [DamagedFile] = []
     let line = ProgressLine("scrubbing")
     defer { line.end() }
-    let receiver: Receiver<ScrubRequest.Item> = line.receiver(interrupted: "interrupted; the next `fsctl scrub` goes on from there, --restart begins anew") { item in
+    let receiver: Receiver<ScrubRequest.Item> = line.receiver(interrupted: checksums ? "interrupted" : "interrupted; the next `fsctl scrub` goes on from there, --restart begins anew") { item in
       switch item {
       case .found(let finding): findings.append(finding)
       case .file(let file): files.append(file)
       }
     }
-    let request = ScrubRequest(bytesPerSecond: bytesPerSecond, threads: threads, isGentle: !fast, startsAnew: restart)
+    let request = ScrubRequest(bytesPerSecond: bytesPerSecond, threads: threads, isGentle: !fast, startsAnew: restart, decodes: !checksums)
     let (answer, folder) = try address.ask(request, receiver)
     line.end()
     if json { try say(asJSON(ScrubLine(folder, answer, findings, files))) } else {
@@ -54,10 +59,10 @@ struct ScrubCommand: ParsableCommand {
       for file in files { try say("damaged: \(Self.name(file))") }
       if answer.marked > 0 { try say("noted as damaged: \(Findings.count(answer.marked, "chunk"))") }
       let speed = answer.seconds > 0.01 && !answer.isResumed ? ", \(human(UInt64(Double(answer.bytes) / answer.seconds)))/s" : ""
-      try say("\(folder): \(human(answer.bytes)) read\(speed), \(answer.frames) frames and \(answer.chunks) chunks verified\(answer.isResumed ? ", with those of the scrub that was interrupted" : "")")
+      try say("\(folder): \(human(answer.bytes)) read\(speed), \(answer.frames) frames and \(answer.chunks) chunks \(checksums ? "looked at" : "verified")\(answer.isResumed ? ", with those of the scrub that was interrupted" : "")")
     }
     if answer.isClean { return }
-    guard answer.isComplete else { throw Failure("the scrub of \(folder) did not come to its end; run it again, it goes on from there") }
+    guard answer.isComplete else { throw Failure("the scrub of \(folder) did not come to its end; run it again\(checksums ? "" : ", it goes on from there")") }
     let what = "\(folder) holds damage: \(Findings.count(findings.count, "finding")), \(Findings.count(files.count, "damaged file"))"
     if files.isEmpty { throw Failure("\(what); `fsctl check` looks at all that is no content") }
     throw Failure("\(what); write these files anew from a copy or from an earlier version, and see `fsctl check`")

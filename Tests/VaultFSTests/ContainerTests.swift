@@ -6,12 +6,14 @@ import Synchronization
 import Testing
 @testable import VaultFS
 
-/// A disk whose syncs fail, or take their time, as soon as it is told so.
+/// A disk whose syncs or removals fail, or take their time, as soon as it is told so.
 private final class FailingDisk: Disk {
   let inner: RealDisk
   let failing = Mutex<String?>(nil)
   /// Called with the path of each file before it is synced.
   let whenSyncing = Mutex<(@Sendable (String) -> Void)?>(nil)
+  /// Called before a file is removed; returns whether it may be.
+  let whenRemoving = Mutex<(@Sendable () -> Bool)?>(nil)
   init(_ path: String) throws { inner = try RealDisk(path: path) }
   func fail(_ path: String) throws(VaultError) {
     whenSyncing.withLock { $0 }?(path)
@@ -38,7 +40,10 @@ private final class FailingDisk: Disk {
   func list(_ directory: String) throws(VaultError) -> [String] { try inner.list(directory) }
   func makeDirectory(_ path: String) throws(VaultError) { try inner.makeDirectory(path) }
   func rename(_ path: String, to newPath: String) throws(VaultError) { try inner.rename(path, to: newPath) }
-  func remove(_ path: String) throws(VaultError) { try inner.remove(path) }
+  func remove(_ path: String) throws(VaultError) {
+    if let mayRemove = whenRemoving.withLock({ $0 }), !mayRemove() { throw .disk(operation: "remove", path: path, code: EIO) }
+    try inner.remove(path)
+  }
   func syncDirectory(_ path: String) throws(VaultError) {
     try fail(path)
     try inner.syncDirectory(path)
@@ -47,11 +52,33 @@ private final class FailingDisk: Disk {
 }
 
 struct ContainerTests {
-  private func store<R>(_ body: (ContainerStore, String) throws -> R) throws -> R {
+  private func store<R>(_ makeDisk: (String) throws -> any Disk = { try RealDisk(path: $0) }, _ body: (ContainerStore, String) throws -> R) throws -> R {
     let directory = try temporaryDirectory()
     defer { try? FileManager.default.removeItem(atPath: directory) }
     for kind in ["packs", "journal"] { try FileManager.default.createDirectory(atPath: "\(directory)/\(kind)", withIntermediateDirectories: true) }
-    return try body(try ContainerStore(disk: try RealDisk(path: directory)), directory)
+    return try body(try ContainerStore(disk: try makeDisk(directory)), directory)
+  }
+
+  @Test func `a container whose file goes is gone for whoever looks, and is there still where the file stays`() throws {
+    try store({ try FailingDisk($0) }) { store, _ in
+      let disk = try #require(store.disk as? FailingDisk), number = store.takeNumber(), wasThere = Mutex<[Bool]>([])
+      store.add(number, .pack, try disk.open(ContainerStore.path(number, .pack), .create))
+      func goes(_ mayRemove: Bool) {
+        disk.whenRemoving.withLock {
+          $0 = {
+            wasThere.withLock { $0.append(store.kind(number) != nil) }
+            return mayRemove
+          }
+        }
+      }
+      goes(false)
+      #expect(throws: VaultError.self) { try store.remove(number) }
+      #expect(store.kind(number) == .pack && store.numbers(.pack) == [number] && (try? store.file(number)) != nil && store.expectedCount == 1)
+      goes(true)
+      try store.remove(number)
+      #expect(store.kind(number) == nil && store.numbers(.pack).isEmpty && (try? store.file(number)) == nil && store.expectedCount == 0)
+      #expect(wasThere.withLock { $0 } == [false, false])
+    }
   }
 
   @Test func `however many containers are made and read, few are open`() throws {

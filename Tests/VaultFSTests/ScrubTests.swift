@@ -76,6 +76,62 @@ struct ScrubTests {
     }
   }
 
+  @Test func `checksums of what is stored are looked at alone where that is asked for`() throws {
+    try Home.run { home in
+      var random = Random(seed: 37)
+      let content = random.bytes(600_000), file = try home.vault.makeFile("file", content)
+      try home.vault.syncAll()
+      home.vault.keeper?.stop()
+      try home.vault.packs.seal()
+      let frame = try home.vault.lock.withLock { () throws in
+        guard case .chunk(let number, _)? = try home.vault.metadata.extents(of: try home.vault.metadata.node(file), in: 0..<1).first?.source else { throw VaultError.notFound }
+        return try home.vault.metadata.place(of: number).place.frame
+      }
+      let pack = "\(home.path)/\(ContainerStore.path(frame.container, .pack))", range = Int(frame.offset)..<Int(frame.offset) + Int(frame.length)
+      var checksums = eager()
+      checksums.decodes = false
+      let sound = try home.vault.scrub(checksums)
+      #expect(sound.isClean && sound.bytes > 600_000 && sound.chunks > 3 && home.vault.lastScrub == nil, "\(sound.text)")
+      // It neither goes on from another scrub nor ends one.
+      let whole = try home.vault.scrub(eager()), last = try #require(home.vault.lastScrub)
+      #expect(whole.frames == sound.frames && whole.chunks == sound.chunks)
+      #expect(try home.vault.scrub(checksums).isClean && home.vault.lastScrub == last)
+      // What is stored as its checksums say, and is yet another content than its name.
+      let all = try stored(pack), header = try all[range].withUnsafeBytes { raw throws in try FrameHeader(decoding: raw) }
+      try #require(header.codec == .raw && header.chunks.count == 1)
+      var other = Array(all[range].suffix(header.storedLength))
+      other[3000] ^= 1
+      var chunk = header.chunks[0], writer = ByteWriter()
+      chunk.crc = other.withUnsafeBytes { Checksum.crc32($0) }
+      other.withUnsafeBytes { FrameHeader(codec: .raw, plain: header.plainLength, stored: $0, chunks: [chunk]).encode(into: &writer) }
+      var lying = all
+      lying.replaceSubrange(range, with: writer.bytes + other)
+      let lyingAlone = lying
+      try store(lyingAlone, pack)
+      var footer = PackFooter()
+      try PackScanner.frames(of: try home.vault.containers.disk.open(ContainerStore.path(frame.container, .pack), .read), from: 0, verifyPayload: false) { header, _, _ in footer.add(header) }
+      lying.replaceSubrange(lying.count - PackFooter.length..<lying.count, with: footer.encoded())
+      try store(lying, pack)
+      #expect(try home.vault.scrub(checksums).isClean)
+      // What the disk did is found, and noted.
+      try store(all, pack)
+      try flipInPlace(pack, at: range.lowerBound + 3000)
+      let found = try home.vault.scrub(checksums)
+      #expect(found.kinds == [.frameDamaged] && found.marked == 1 && found.files.map(\.path) == ["/file"], "\(found.text)")
+      #expect(throws: VaultError.self) { try home.vault.contents(of: file) }
+      try home.vault.makeFile("again", content)
+      #expect(try home.vault.contents(of: file) == content)
+      try store(lying, pack)
+      #expect(try home.vault.scrub(eager()).kinds == [.frameSuperfluous])
+      // (It is another than those that the pack's footer sums up.)
+      try store(lyingAlone, pack)
+      #expect(try home.vault.scrub(checksums).kinds == [.packWhole])
+      try store(all, pack)
+      home.vault.keeper = Keeper(home.vault)
+      home.vault.keeper?.start()
+    }
+  }
+
   @Test func `damage of an archive, a segment, a page and the configuration is found`() throws {
     try Home.run { home in
       try plant(home.vault)

@@ -167,6 +167,44 @@ struct TreeRestoreOthersTests {
     }
   }
 
+  @Test func `where something goes of what came, the rest of that is asked for all the same`() throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("t"), came = try vault.makeDirectory("came")
+      try vault.keepEverything()
+      // (So many that what is put together is told of.)
+      for index in 0..<600 { try vault.own(try vault.makeFile("\(index)", in: tree, []), user: 7) }
+      for name in ["a", "b"] { try vault.makeDirectory(name, in: came) }
+      let last = try vault.makeFile("last", in: came, [1])
+      // The walk takes the directories that it finds from the end.
+      let directories = try vault.allEntries(of: came).filter { $0.type == S_IFDIR }, goes = directories[1].name, stays = directories[0].inode
+      for inode in [tree, came, last] + directories.map(\.inode) { try vault.own(inode, user: 7) }
+      let theirs = try vault.makeFile("theirs", in: stays, [2]), then = vault.present
+      for index in 0..<600 { try vault.unlink([UInt8]("\(index)"), in: tree) }
+
+      let isAsking = Atomic(false), isGone = Atomic(false)
+      let others = try #require(startThread("others") {
+        while !isAsking.load(ordering: .relaxed) { usleep(100) }
+        try? vault.removeDirectory(goes, in: came)
+        isGone.store(true, ordering: .relaxed)
+      })
+      var options = RestoreOptions()
+      options.mayReplace = { node, _ in
+        // The others wait for the lock, and have it before the walk goes on.
+        if node.inode == last, !isAsking.exchange(true, ordering: .relaxed) { usleep(50_000) }
+        return node.user == 7
+      }
+      options.progress = { progress in
+        guard case .made = progress, !isGone.load(ordering: .relaxed) else { return }
+        try? vault.rename([UInt8]("came"), in: .root, to: [UInt8]("came"), in: tree, mode: .noReplace)
+      }
+      refused(.notPermitted) { try vault.restoreTree(tree, at: then, options) }
+      isAsking.store(true, ordering: .relaxed)
+      pthread_join(others, nil)
+      #expect(try vault.find("came", in: tree)?.inode == came && vault.find("0", in: tree) == nil && isGone.load(ordering: .relaxed))
+      #expect(try vault.find(String(decoding: goes, as: UTF8.self), in: came) == nil && vault.contents(of: theirs) == [2])
+    }
+  }
+
   @Test func `what may not come back does not, and leaves nothing`() throws {
     try Home.run { home in
       let vault = home.vault, tree = try vault.makeDirectory("t"), inner = try vault.makeDirectory("i", in: tree)

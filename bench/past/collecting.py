@@ -51,7 +51,7 @@ def scrub(bench):
             bench.title(f"fsctl scrub, {kind}: {s.human(status['storedBytes'])} stored of {s.human(size)}")
             for number in range(3):
                 for what, words in (("--fast, 1 thread", ("--fast", "--threads", 1)), ("--fast, 2 threads", ("--fast",)),
-                                    ("--fast, 4 threads", ("--fast", "--threads", 4)), ("as it is", ())):
+                                    ("--fast, 4 threads", ("--fast", "--threads", 4)), ("as it is", ()), ("--checksums", ("--checksums",))):
                     limit.setdefault((kind, what), []).append(one_scrub(bench, vault, words))
                 if kind == "random bytes":
                     machine(bench, content, limit)

@@ -11,8 +11,10 @@ public struct ScrubRequest: ClosedVaultRequest {
   /// Gives way to everything else on the computer.
   public var isGentle: Bool
   public var startsAnew: Bool
-  public init(bytesPerSecond: UInt64? = nil, threads: Int = 2, isGentle: Bool = true, startsAnew: Bool = false) {
-    (self.bytesPerSecond, self.threads, self.isGentle, self.startsAnew) = (bytesPerSecond, threads, isGentle, startsAnew)
+  /// false: only the checksums of what is stored are looked at.
+  public var decodes: Bool
+  public init(bytesPerSecond: UInt64? = nil, threads: Int = 2, isGentle: Bool = true, startsAnew: Bool = false, decodes: Bool = true) {
+    (self.bytesPerSecond, self.threads, self.isGentle, self.startsAnew, self.decodes) = (bytesPerSecond, threads, isGentle, startsAnew, decodes)
   }
   public static let threadsMax = 32
 
@@ -62,7 +64,7 @@ public struct ScrubRequest: ClosedVaultRequest {
       guard (1...Self.threadsMax).contains(threads) else { throw ServiceError(.invalidArgument, "a scrub has from 1 to \(Self.threadsMax) threads") }
       guard bytesPerSecond != 0 else { throw ServiceError(.invalidArgument, "at no bytes a second a scrub never ends") }
       var options = ScrubOptions()
-      (options.bytesPerSecond, options.threads, options.isGentle, options.startsAnew) = (bytesPerSecond, threads, isGentle, startsAnew)
+      (options.bytesPerSecond, options.threads, options.isGentle, options.startsAnew, options.decodes) = (bytesPerSecond, threads, isGentle, startsAnew, decodes)
       return options
     }
   }

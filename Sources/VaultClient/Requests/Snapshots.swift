@@ -165,7 +165,7 @@ public struct RestoreTrashRequest: VaultRequest {
   public init(_ id: UInt64, to target: VaultPath?) { (self.id, self.target) = (id, target) }
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> RestoreAnswer {
-    guard id < .max, let item = try host.vault.trash(before: id + 1).items.first(where: { $0.id == id }), peer.isAdministrator || item.user == peer.user else {
+    guard id < .max, let item = try host.vault.trash(before: id + 1, rows: 1).items.first(where: { $0.id == id }), peer.isAdministrator || item.user == peer.user else {
       throw ServiceError(.notFound, "nothing in the trash has the number \(id); `fsctl trash list` shows what there is")
     }
     let vault = host.vault, moment = try vault.momentBefore(item)

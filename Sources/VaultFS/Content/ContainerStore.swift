@@ -156,16 +156,19 @@ final class ContainerStore: Sendable {
   }
 
   func remove(_ number: ContainerNumber) throws(VaultError) {
+    // Whoever does not find the file finds, too, that it is gone.
     let kind = state.withLock { state in
       state.open[number] = nil
-      return state.kinds[number]
+      return state.kinds.removeValue(forKey: number)
     }
     guard let kind else { return }
-    try disk.remove(Self.path(number, kind))
+    do throws(VaultError) { try disk.remove(Self.path(number, kind)) } catch {
+      state.withLock { $0.kinds[number] = kind }
+      throw error
+    }
     state.withLock { state in
       state.open[number] = nil
       state.sizes.forget(number, kind)
-      state.kinds[number] = nil
     }
   }
 

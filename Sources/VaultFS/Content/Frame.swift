@@ -99,6 +99,32 @@ extension FramePlace {
   }
 }
 
+/// A frame as it is stored: its header and its payload are what their checksums say, and nothing was decoded.
+struct StoredFrame {
+  let header: FrameHeader
+  /// Header and payload.
+  let bytes: Buffer
+
+  init(reading file: any DiskFile, at place: FramePlace) throws(VaultError) {
+    guard place.isPossible else { throw .damaged("length or place", place, in: file) }
+    let length = Int(place.length), raw = Buffer(capacity: length)
+    defer { withExtendedLifetime(raw) {} }
+    raw.count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: length), at: place.offset)
+    guard raw.count == length, let header = try? unsafe FrameHeader(decoding: raw.bytes), header.totalLength == length else { throw .damaged("header", place, in: file) }
+    (self.header, bytes) = (header, raw)
+    guard unsafe Checksum.crc32(payload) == header.payloadCRC else { throw .damaged("payload checksum", place, in: file) }
+  }
+
+  /// For as long as `bytes` lives.
+  var payload: UnsafeRawBufferPointer { unsafe UnsafeRawBufferPointer(rebasing: bytes.bytes[header.headerLength...]) }
+}
+
+extension VaultError {
+  fileprivate static func damaged(_ what: String, _ place: FramePlace, in file: any DiskFile) -> VaultError {
+    .chunkDamaged(detail: "\(what) of the frame at \(place.offset) in \(file.path)")
+  }
+}
+
 /// A frame's plain bytes and what they are; immutable once made.
 final class DecodedFrame: Sendable {
   let chunks: [FrameChunk]
@@ -124,21 +150,16 @@ final class DecodedFrame: Sendable {
   /// - Parameter base: finds the frame it was compressed against, if it names one.
   init(reading file: any DiskFile, at place: FramePlace, isBase: Bool = false, decoder: Decoder,
        base: (FramePlace) throws(VaultError) -> DecodedFrame) throws(VaultError) {
-    func damaged(_ what: String) -> VaultError { .chunkDamaged(detail: "\(what) of the frame at \(place.offset) in \(file.path)") }
-    guard place.isPossible else { throw damaged("length or place") }
-    let length = Int(place.length), raw = Buffer(capacity: length)
-    defer { withExtendedLifetime(raw) {} }
-    raw.count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: length), at: place.offset)
-    guard raw.count == length, let header = try? unsafe FrameHeader(decoding: raw.bytes), header.totalLength == length else { throw damaged("header") }
+    func damaged(_ what: String) -> VaultError { .damaged(what, place, in: file) }
+    let stored = try StoredFrame(reading: file, at: place), header = stored.header
+    defer { withExtendedLifetime(stored) {} }
     // Bases that have bases could go round in a circle.
     guard !isBase || header.base == nil else { throw damaged("base") }
-    let payload = unsafe UnsafeRawBufferPointer(rebasing: raw.bytes[header.headerLength..<length])
-    guard unsafe Checksum.crc32(payload) == header.payloadCRC else { throw damaged("payload checksum") }
     chunks = header.chunks
     hasBase = header.base != nil
     if header.codec == .raw {
       guard header.storedLength == header.plainLength else { throw damaged("encoding") }
-      (buffer, start) = (raw, header.headerLength)
+      (buffer, start) = (stored.bytes, header.headerLength)
       // Of a single chunk, which most raw frames hold, the payload's checksum is the content's.
       if chunks.count == 1 {
         guard header.payloadCRC == chunks[0].crc, Int(chunks[0].length) == header.plainLength else { throw damaged("content") }
@@ -152,9 +173,9 @@ final class DecodedFrame: Sendable {
       if let place = header.base {
         let base = try base(place)
         guard !base.hasBase else { throw damaged("base") }
-        decoded = unsafe base.withBytes { unsafe decoder.decode(header.codec, payload, into: plain, prefix: $0) }
+        decoded = unsafe base.withBytes { unsafe decoder.decode(header.codec, stored.payload, into: plain, prefix: $0) }
       } else {
-        decoded = unsafe decoder.decode(header.codec, payload, into: plain, prefix: nil)
+        decoded = unsafe decoder.decode(header.codec, stored.payload, into: plain, prefix: nil)
       }
       guard decoded else { throw damaged("encoding") }
     }

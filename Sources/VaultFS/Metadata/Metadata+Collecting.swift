@@ -9,10 +9,14 @@ extension Metadata {
   struct Walk {
     /// What snapshots and pins hold is seen before all that was.
     fileprivate let asksHeld: Bool
-    fileprivate var table = 0
+    /// What ended later is held, too.
+    fileprivate var horizon = LSN(UInt64(Int64.max))
+    fileprivate var table = 0, end = Metadata.references.count
     fileprivate var key: [UInt64]? = nil
     init(asksHeld: Bool = false) { self.asksHeld = asksHeld }
-    var isDone: Bool { table >= Metadata.references.count }
+    /// Of the past alone: what snapshots and pins hold, and what ended after an operation.
+    init(endedAfter horizon: LSN) { (asksHeld, self.horizon, table, end) = (true, horizon, 2, Metadata.heldEnd) }
+    var isDone: Bool { table >= end }
     /// All of the present was seen.
     var isInPast: Bool { table >= 2 }
     /// And all that is held.
@@ -28,9 +32,12 @@ extension Metadata {
     var select: String
     /// Whether `content` is a node's row; else a page of extents.
     var isNode: Bool
+    /// Whether the condition asks for the walk's horizon.
+    var hasHorizon: Bool
     init(_ table: String, _ content: String, _ columns: [String], isNode: Bool, where condition: String = "true") {
       self.columns = columns
       self.isNode = isNode
+      hasHorizon = condition.contains("?")
       let key = columns.joined(separator: ", "), places = columns.map { _ in "?" }.joined(separator: ", ")
       select = "SELECT \(content), \(key) FROM \(table) WHERE (\(key)) > (\(places)) AND \(condition) ORDER BY \(key) LIMIT ?"
     }
@@ -44,9 +51,9 @@ extension Metadata {
   private static let references = [
     References("node", "record", ["inode"], isNode: true), References("page", "extents", ["inode", "start"], isNode: false, where: isThere),
     // What is held is seen twice: it may be held no more when it is its turn.
-    References("past_node", "record", ["inode", "died"], isNode: true, where: isHeld("past_node")),
-    References("page", "extents", ["inode", "start"], isNode: false, where: "NOT \(isThere) AND EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = page.inode AND n.died > page.since AND \(isHeld("n")))"),
-    References("past_page", "extents", ["inode", "start", "died"], isNode: false, where: isHeld("past_page")),
+    References("past_node", "record", ["inode", "died"], isNode: true, where: "(died > ? OR \(isHeld("past_node")))"),
+    References("page", "extents", ["inode", "start"], isNode: false, where: "NOT \(isThere) AND EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = page.inode AND n.died > page.since AND (n.died > ? OR \(isHeld("n"))))"),
+    References("past_page", "extents", ["inode", "start", "died"], isNode: false, where: "(\(isHeld("past_page")) OR EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = past_page.inode AND n.died > max(past_page.born, ?) AND n.died <= past_page.died))"),
     // (Those of the last version of a node that is gone stay where they are.)
     References("past_node", "record", ["inode", "died"], isNode: true), References("page", "extents", ["inode", "start"], isNode: false, where: "NOT \(isThere)"),
     References("past_page", "extents", ["inode", "start", "died"], isNode: false),
@@ -62,7 +69,8 @@ extension Metadata {
     let select = try database.prepare(references.select), width = Int32(references.columns.count)
     let start = walk.key ?? references.columns.map { _ in 0 }
     for (index, value) in start.enumerated() { select.bind(Int32(index) + 1, value) }
-    select.bind(width + 1, UInt64(count))
+    if references.hasHorizon { select.bind(width + 1, walk.horizon.value) }
+    select.bind(width + (references.hasHorizon ? 2 : 1), UInt64(count))
     var rows = 0
     while try select.step() {
       rows += 1
@@ -81,6 +89,21 @@ extension Metadata {
     var reader = unsafe ByteReader(row.raw(0))
     guard let extents = try? [Extent](decoding: &reader, max: Limits.pageExtentsMax) else { throw damaged("a manifest page of node \(inode.value)") }
     return extents
+  }
+
+  /// Adds the plain bytes of the next `count` chunks that are marked, but not with what the present refers to.
+  /// - Parameter last: where to go on.
+  /// - Returns: whether there is more.
+  func add(_ marked: ChunkMarks, besides present: ChunkMarks, to bytes: inout UInt64, after last: inout UInt64, rows count: Int) throws(VaultError) -> Bool {
+    let select = try database.prepare("SELECT number, length FROM chunk WHERE number > ? ORDER BY number LIMIT ?")
+    select.bind(1, last)
+    select.bind(2, UInt64(count))
+    var rows = 0
+    while try select.step() {
+      (last, rows) = (select.unsigned(0), rows + 1)
+      if marked.contains(ChunkNumber(last)), !present.contains(ChunkNumber(last)) { bytes += UInt64(UInt32(truncatingIfNeeded: select.integer(1))) }
+    }
+    return rows == count
   }
 
   /// What a sweep has found.

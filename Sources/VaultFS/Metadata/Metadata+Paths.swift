@@ -37,19 +37,25 @@ extension Metadata {
 
   /// The path that it had.
   func path(of directory: InodeNumber, at moment: LSN) throws(VaultError) -> [UInt8]? {
-    let select = try database.prepare("""
-      SELECT parent, name FROM entry WHERE inode = ?1 AND type = \(S_IFDIR) AND born <= ?2 UNION ALL
-      SELECT parent, name FROM past_entry WHERE inode = ?1 AND type = \(S_IFDIR) AND born <= ?2 AND died > ?2 LIMIT 1
-      """)
-    return try path(of: directory) { inode throws(VaultError) in
-      select.bind(1, inode.value)
-      select.bind(2, moment.value)
-      defer { select.reset() }
-      return try select.step() ? (InodeNumber(select.unsigned(0)), select.bytes(1)) : nil
-    }
+    try path(of: directory) { inode throws(VaultError) in try formerName(of: inode, at: moment)?.place }
   }
 
-  private func path(of directory: InodeNumber, _ name: (InodeNumber) throws(VaultError) -> (parent: InodeNumber, name: [UInt8])?) throws(VaultError) -> [UInt8]? {
+  /// A name that a directory had from one operation on until another; for good.
+  struct FormerName {
+    let place: (parent: InodeNumber, name: [UInt8])
+    let born, died: LSN
+  }
+
+  func formerName(of directory: InodeNumber, at moment: LSN) throws(VaultError) -> FormerName? {
+    let select = statements.selectFormerName
+    select.bind(1, directory.value)
+    select.bind(2, moment.value)
+    defer { select.reset() }
+    guard try select.step() else { return nil }
+    return FormerName(place: (InodeNumber(select.unsigned(0)), select.bytes(1)), born: LSN(select.unsigned(2)), died: LSN(select.unsigned(3)))
+  }
+
+  func path(of directory: InodeNumber, _ name: (InodeNumber) throws(VaultError) -> (parent: InodeNumber, name: [UInt8])?) throws(VaultError) -> [UInt8]? {
     var parts: [[UInt8]] = [], bytes = 0, at = directory
     while at != .root {
       guard bytes < Self.pathBytesMax, let found = try name(at) else { return nil }

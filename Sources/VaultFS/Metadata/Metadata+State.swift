@@ -1,5 +1,7 @@
 // Counters and positions: one row each in `state`, written with every commit.
 
+import Glibc
+
 /// What the vault holds, kept exact in O(1) a change.
 public struct Counters: Sendable {
   /// Nodes with a name, and unnamed ones still open.
@@ -118,7 +120,7 @@ struct Statements {
   let insertMoment, selectMoment, insertPastNode, selectPastNode, hasPastNode, insertPastEntry, selectPastEntries, listPastEntries, insertTrash: Statement
   let insertSnapshot, deleteSnapshot, insertPin, deletePin: Statement
   let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk, writeContainer, deleteContainer: Statement
-  let insertOrphan, deleteOrphan, insertStaging, deleteStaging, insertOrigin, deleteOrigin, bridgeOrigin, selectOrigin, writeState, insertEpoch, selectEpoch: Statement
+  let insertOrphan, deleteOrphan, insertStaging, deleteStaging, insertOrigin, deleteOrigin, bridgeOrigin, selectOrigin, selectLastDeletion, selectFormerName, writeState, insertEpoch, selectEpoch: Statement
   let selectLink, firstLink, insertLink, deleteLink, writeAccount, deleteAccount, writeQuota, deleteQuota: Statement
 
   init(_ db: Database) throws(VaultError) {
@@ -208,6 +210,11 @@ struct Statements {
     insertOrigin = try db.prepare("INSERT OR REPLACE INTO origin (inode, source, made, copy) VALUES (?, ?, ?, ?)")
     deleteOrigin = try db.prepare("DELETE FROM origin WHERE inode = ?")
     bridgeOrigin = try db.prepare("UPDATE origin SET source = old.source, copy = max(origin.copy, old.copy) FROM origin AS old WHERE origin.source = ?1 AND old.inode = ?1")
+    selectLastDeletion = try db.prepare("SELECT parent, died, second FROM trash WHERE inode = ? ORDER BY died DESC LIMIT 1")
+    selectFormerName = try db.prepare("""
+      SELECT parent, name, born, \(Int64.max) FROM entry WHERE inode = ?1 AND type = \(S_IFDIR) AND born <= ?2 UNION ALL
+      SELECT parent, name, born, died FROM past_entry WHERE inode = ?1 AND type = \(S_IFDIR) AND born <= ?2 AND died > ?2 LIMIT 1
+      """)
     selectOrigin = try db.prepare("SELECT source, made, copy FROM origin WHERE inode = ?")
     deleteStaging = try db.prepare("DELETE FROM staging WHERE inode = ?")
     insertEpoch = try db.prepare("INSERT INTO epoch (number, key) VALUES (?, ?)")

@@ -1,66 +1,64 @@
 // The limit of history: where the past alone holds more than the policy allows, the oldest of it goes before its age.
 //
-// What must stay true: what is forgotten is said by an operation (`forget`), so a replay forgets the same. How much a version
-// holds that nothing else does is not known before it is gone: so a guess is made, and looked at with the next collection.
+// What must stay true: no more goes than must, the oldest first, whatever shares its content with what stays: what would be left is counted
+// before anything is forgotten. What is forgotten is said by an operation (`forget`), so a replay forgets the same.
 
 extension Collector {
   /// Beyond the limit so much of it goes, too, in parts of 16: not with every file that is written again.
   private static let slack: UInt64 = 1
-  private static let roundsMax = 24
+  /// What others do meanwhile may need another one.
+  private static let roundsMax = 3
 
   /// As `run`, until history is within its limit.
   func runWithinLimit() throws(VaultError) -> Collection {
-    var done = try run(), share = 0.0
+    defer { present = nil }
+    var done = try run()
     let limit = vault.historyPolicy.limit
     guard limit > 0, !vault.isReadOnly else { return done }
     // What cannot go counts not: else all the rest would go for it, whoever's that is.
     for _ in 0..<Self.roundsMax where done.free > limit && mayGoOn() {
-      share = max(share, Double(done.free - limit / 16 * (16 - Self.slack)) / Double(done.free))
-      guard let horizon = try horizon(of: share) else { break }
+      guard let present, let horizon = try horizon(leaving: limit / 16 * (16 - Self.slack), besides: done.held, present) else { break }
       try vault.forget(through: horizon)
       let next = try run()
-      // Snapshots and pins hold what was meant to go: more of the rest must.
-      if next.free < done.free { share = 0 } else if share < 1 { share = min(1, share * 2) } else { break }
+      let second = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.second(of: horizon, from: vault.configuration.created) }
+      vault.log("history needed \(done.free) bytes beside snapshots and pins, and its limit is \(limit): what ended until \(When.text(of: second)) was forgotten, and it needs \(next.free)")
+      guard next.free < done.free else { return done.followed(by: next) }
       done = done.followed(by: next)
     }
     return done
   }
 
-  /// The operation up to which a share of the past ended, by the bytes of its versions; nil where there is no past.
-  private func horizon(of share: Double) throws(VaultError) -> LSN? {
-    var histogram = EndHistogram(last: vault.present)
-    var from: (inode: UInt64, died: UInt64)? = (0, 0)
-    while let start = from {
+  /// The first operation such that, once what ended with it or before is forgotten, history needs no more than `target` bytes beside what is
+  /// held; nil where it may not go on.
+  private func horizon(leaving target: UInt64, besides held: UInt64, _ present: ChunkMarks) throws(VaultError) -> LSN? {
+    var tooEarly: UInt64 = 0, enough = vault.present.value
+    while enough - tooEarly > 1 {
+      let middle = tooEarly + (enough - tooEarly) / 2
+      guard let history = try history(endedAfter: LSN(middle), present) else { return nil }
+      if history <= target &+ held { enough = middle } else { tooEarly = middle }
+    }
+    return LSN(enough)
+  }
+
+  /// Bytes that the past would need, with what is held, if what ended until `horizon` were forgotten.
+  private func history(endedAfter horizon: LSN, _ present: ChunkMarks) throws(VaultError) -> UInt64? {
+    var walk = Metadata.Walk(endedAfter: horizon), marks = present
+    while !walk.isDone {
       guard mayGoOn() else { return nil }
-      from = try vault.lock.withLock { () throws(VaultError) in
-        try vault.metadata.eachPast(after: start, rows: Self.rowsPerHold) { histogram.add($0, ended: $1) }
+      tell("looking for what is too much", 0, nil)
+      try vault.lock.withLock { () throws(VaultError) in
+        try vault.checkWhole()
+        try vault.metadata.walk(&walk, rows: Self.rowsPerHold) { marks.insert($0) }
       }
       pause()
     }
-    return histogram.horizon(of: share)
-  }
-}
-
-/// How many bytes of versions ended with which operations, in bounded memory.
-struct EndHistogram {
-  private static let count: UInt64 = 4096
-  private let width: UInt64
-  private var sums = [Double](repeating: 0, count: Int(count))
-
-  init(last: LSN) { width = last.value / Self.count + 1 }
-
-  mutating func add(_ bytes: UInt64, ended: LSN) { sums[Int(min(ended.value / width, Self.count - 1))] += Double(bytes) }
-
-  /// - Returns: nil where there are no bytes.
-  func horizon(of share: Double) -> LSN? {
-    let wanted = sums.reduce(0, +) * min(share, 1)
-    guard wanted > 0 else { return nil }
-    var sum = 0.0
-    for (index, bytes) in sums.enumerated() {
-      sum += bytes
-      if bytes > 0, sum >= wanted * 0.999_999 { return LSN(UInt64(index + 1) * width) }
+    var bytes: UInt64 = 0, last: UInt64 = 0, isMore = true
+    while isMore {
+      guard mayGoOn() else { return nil }
+      isMore = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.add(marks, besides: present, to: &bytes, after: &last, rows: Self.rowsPerHold) }
+      pause()
     }
-    return LSN(Self.count * width)
+    return bytes
   }
 }
 
@@ -81,24 +79,5 @@ extension Vault {
       try perform(.forget(nodes: nodes, through: horizon))
       return !metadata.isMoreToForget
     }
-  }
-}
-
-extension Metadata {
-  /// Calls `body` with the bytes of the next `rows` past versions, and when they ended.
-  /// - Returns: where to go on; nil at the end.
-  func eachPast(after start: (inode: UInt64, died: UInt64), rows: Int, _ body: (UInt64, LSN) -> Void) throws(VaultError) -> (inode: UInt64, died: UInt64)? {
-    let select = try database.prepare("SELECT inode, died, record FROM past_node WHERE (inode, died) > (?, ?) ORDER BY inode, died LIMIT ?")
-    select.bind(1, start.inode)
-    select.bind(2, start.died)
-    select.bind(3, UInt64(rows))
-    var last: (inode: UInt64, died: UInt64)?, count = 0
-    while try select.step() {
-      let inode = InodeNumber(select.unsigned(0))
-      guard let node = try? unsafe Node(inode: inode, decoding: select.raw(2)) else { throw damaged("a past row of node \(inode.value)") }
-      body(node.allocated, LSN(select.unsigned(1)))
-      (last, count) = ((inode.value, select.unsigned(1)), count + 1)
-    }
-    return count < rows ? nil : last
   }
 }

@@ -11,7 +11,7 @@
 //    frames are durable before the view points to them, and that is durable before the old pack goes. The view forgets a
 //    pack when it is gone: a note of what is not there heals itself at the next opening, a pack without a note would stay.
 //    To make the view durable is what others wait for longest, so several packs go at once.
-// 3. The vault's lock is held for a thousand rows that are read at a time, or a hundred that are written.
+// 3. The vault's lock is held for two hundred rows that are read at a time, or twenty that are written: some hundred microseconds.
 // In the optimiser's thread, one at a time.
 
 import Glibc
@@ -41,7 +41,7 @@ final class Collector {
   let mayGoOn: () -> Bool
   private let isQuiet: () -> Bool
 
-  static let rowsPerHold = 1000
+  static let rowsPerHold = 200
   /// While others need the vault, it rests as long as it has worked, and no longer than this at once, nanoseconds.
   private static let restMax: UInt64 = 20_000_000
   private var rested: UInt64 = 0
@@ -57,6 +57,8 @@ final class Collector {
   /// Of a file that goes the kernel lets go of so many bytes at once: for as long as it takes, that processor is nobody else's.
   private static let uncachedBytes: UInt64 = 4 << 20
 
+  /// What the present referred to when the last collection looked.
+  var present: ChunkMarks?
   /// Packs that nothing is read from any more; they go together (`removeEmptied`).
   private var emptied: [Emptied] = []
   private struct Emptied {
@@ -92,6 +94,7 @@ final class Collector {
     }
     defer { vault.lock.withLock { vault.metadata.marks = nil } }
     guard waitForSaves(), let (present, held) = try mark(), let sweep = try sweep(isDry: isDry, present, held) else { return done }
+    self.present = present
     (done.chunks, done.bytes, done.history, done.held) = (sweep.chunks, sweep.bytes, sweep.history, sweep.heldHistory)
     if isDry {
       let due = packsDue(sweep.live)

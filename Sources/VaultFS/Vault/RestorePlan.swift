@@ -60,36 +60,38 @@ extension Vault {
     if difference.isLarge { plan.endEarly() }
     let touched = Set(difference.touched), directories = Set(difference.pairs.map(\.directory)), changed = Dictionary(grouping: difference.changed.keys) { difference.changed[$0]!.pair }
     for (number, pair) in difference.pairs.enumerated() where touched.contains(number) || changed[number] != nil {
+      guard let path = difference.path(of: number) else {
+        plan.endEarly()
+        continue
+      }
       // Whose names change is told by them.
-      if !touched.contains(number), difference.changed[pair.directory]?.pair == number { plan.add(.changes, in: number, of: difference, isDirectory: true) }
+      if !touched.contains(number), difference.changed[pair.directory]?.pair == number { plan.add(.changes, path, isDirectory: true) }
       // What comes back takes its name from what has it now.
       for name in difference.names(number) {
         guard let info = try lookup(name, in: pair.directory) else { continue }
-        plan.add(.goes, name, in: number, of: difference, isDirectory: info.mode & S_IFMT == S_IFDIR)
+        plan.add(.goes, path.name(name), isDirectory: info.mode & S_IFMT == S_IFDIR)
       }
-      for entry in difference.absent[number] ?? [] { plan.add(.returns, entry.name, in: number, of: difference, isDirectory: entry.type == S_IFDIR) }
+      for entry in difference.absent[number] ?? [] { plan.add(.returns, path.name(entry.name), isDirectory: entry.type == S_IFDIR) }
       // (Directories are told by themselves, and what has several names by all of them.)
       let inodes = Set(changed[number] ?? []).filter { !directories.contains($0) && difference.linked[$0] == nil }
-      for entry in inodes.isEmpty ? [] : try allEntries(of: pair.directory) where inodes.contains(entry.inode) { plan.add(.changes, entry.name, in: number, of: difference, isDirectory: false) }
+      for entry in inodes.isEmpty ? [] : try allEntries(of: pair.directory) where inodes.contains(entry.inode) { plan.add(.changes, path.name(entry.name), isDirectory: false) }
     }
     for (inode, names) in difference.linked where difference.changed[inode] != nil {
-      for name in names { plan.add(.changes, name.entry.name, in: name.pair, of: difference, isDirectory: false) }
+      for name in names {
+        if let path = difference.path(of: name.pair) { plan.add(.changes, path.name(name.entry.name), isDirectory: false) } else { plan.endEarly() }
+      }
     }
     return difference.done
   }
 }
 
-extension RestorePlan {
-  /// - Parameter number: the place of its directory in the tree's `pairs`.
-  fileprivate func add(_ kind: RestoreChange.Kind, _ name: [UInt8]? = nil, in number: Int, of difference: TreeDifference, isDirectory: Bool) {
-    guard let path = difference.path(of: number) else { return endEarly() }
-    guard let name else { return add(kind, path, isDirectory: isDirectory) }
-    add(kind, path.isEmpty ? name : path + [0x2F] + name, isDirectory: isDirectory)
-  }
+extension [UInt8] {
+  /// The path of a name in the directory with this path.
+  fileprivate func name(_ name: [UInt8]) -> [UInt8] { isEmpty ? name : self + [0x2F] + name }
 }
 
 extension TreeDifference {
-  /// nil where that is too long to be told.
+  /// The path of the directory at that place of `pairs`; nil where it is too long to be told.
   fileprivate func path(of number: Int) -> [UInt8]? {
     var names: [[UInt8]] = [], length = 0, at = number
     while let place = pairs[at].place {

@@ -97,10 +97,8 @@ extension Vault {
         }
         return true
       }
-      for inode in moved {
-        // It may be gone again.
-        do throws(VaultError) { try askAll(below: inode, options) } catch { if !error.isOfOthersAtWork { throw error } }
-      }
+      // (Where something of it goes meanwhile, the rest is not passed over: all is begun anew.)
+      for inode in moved { try askAll(below: inode, options) }
       letOthers()
     }
   }

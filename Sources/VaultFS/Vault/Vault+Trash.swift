@@ -23,8 +23,10 @@ public struct TrashItem: Sendable, Hashable, Codable {
 }
 
 extension Vault {
-  /// Rows that are looked at under one hold of the lock.
-  private static let rowsPerHold = 500
+  /// Nodes that are forgotten under one hold of the lock.
+  private static let nodesPerHold = 500
+  /// Nodes that are looked at until others have a turn.
+  private static let looksPerTurn = 50
 
   /// What was deleted and can be taken back, newest first.
   /// - Parameter user: only what was this user's; nil: everybody's.
@@ -39,44 +41,48 @@ extension Vault {
   }
 
   /// Some of what was deleted before the operation `id`, newest first.
+  /// - Parameter rows: of the trash, that are looked at.
   /// - Returns: also where to go on; nil at the end.
-  public func trash(before id: UInt64, of user: UInt32? = nil, tellsPaths: Bool = true) throws(VaultError) -> (items: [TrashItem], next: UInt64?) {
-    while true {
-      var unknown: Set<Deletion> = []
-      let page = try trash(before: id, of: user, tellsPaths, &unknown)
-      if unknown.isEmpty { return page }
-      for deletion in unknown {
-        let moment = try momentBefore(deletion)
-        lock.withLock { deletedWhole.note(moment, deletion.died) }
+  public func trash(before id: UInt64, of user: UInt32? = nil, tellsPaths: Bool = true, rows: Int = 500) throws(VaultError) -> (items: [TrashItem], next: UInt64?) {
+    var walk = TrashWalk(metadata, before: id, tellsPaths: tellsPaths), items: [TrashItem] = []
+    while !walk.isDone, walk.rows < rows {
+      var unknown: Deletion?
+      try lock.withLock { () throws(VaultError) in
+        try walk.step(metadata, rows: rows) { row, whereabouts throws(VaultError) in
+          guard let found = try told(row, of: user, tellsPaths, &whereabouts, &unknown) else { return false }
+          if let item = found { items.append(item) }
+          return true
+        }
       }
+      letOthers()
+      guard let unknown else { continue }
+      let moment = try momentBefore(unknown)
+      lock.withLock { deletedWhole.note(moment, unknown.died) }
     }
+    return (items, walk.isDone ? nil : walk.before)
   }
 
-  /// - Parameter unknown: directories of which it must be known when they were still whole, to tell what went with them from what had gone
-  ///   before; then the page is good for nothing.
-  private func trash(before id: UInt64, of user: UInt32?, _ tellsPaths: Bool, _ unknown: inout Set<Deletion>) throws(VaultError) -> (items: [TrashItem], next: UInt64?) {
-    try lock.withLock { () throws(VaultError) in
-      let select = try metadata.database.prepare("SELECT died, inode, parent, name, second FROM trash WHERE died < ? ORDER BY died DESC LIMIT \(Self.rowsPerHold)")
-      select.bind(1, min(id, UInt64(Int64.max)))
-      var whereabouts = Whereabouts(metadata, tellsPaths: tellsPaths), items: [TrashItem] = [], rows = 0, last = id
-      while try select.step() {
-        rows += 1
-        last = select.unsigned(0)
-        let parent = InodeNumber(select.unsigned(2)), inode = InodeNumber(select.unsigned(1)), died = LSN(last)
-        guard let node = try metadata.node(inode, at: LSN(last &- 1)), user == nil || node.user == user else { continue }
-        var place: [UInt8]?
-        switch try whereabouts.kind(of: inode, in: parent, deletedBy: died) {
-        case .item(let path): place = path
-        case .version: continue
-        case .part(let directories):
-          guard let isPart = deletedWhole.has(last, in: directories, &unknown), !isPart else { continue }
-          if tellsPaths { place = try metadata.path(of: parent, at: LSN(last &- 1)) }
-        }
-        items.append(TrashItem(id: last, inode: inode.value, name: select.bytes(3), parent: parent.value, place: place,
-                               second: select.integer(4), mode: node.mode, size: node.info.size, user: node.user))
+  /// What is told of a row, if anything is. `lock` is held.
+  /// - Parameter unknown: a directory of which it must be known when it was still whole, to tell what went with it from what had gone before.
+  /// - Returns: nil where that is so, or more is to be found than in one hold of the lock.
+  private func told(_ row: TrashRow, of user: UInt32?, _ tellsPaths: Bool, _ whereabouts: inout Whereabouts, _ unknown: inout Deletion?) throws(VaultError) -> TrashItem?? {
+    let moment = LSN(row.died.value &- 1)
+    guard let node = try metadata.node(row.inode, at: moment), user == nil || node.user == user else { return .some(nil) }
+    var place: [UInt8]?
+    switch try whereabouts.kind(of: row.inode, in: row.parent, deletedBy: row.died) {
+    case nil: return nil
+    case .version: return .some(nil)
+    case .item(let path): place = path
+    case .part(let directories):
+      guard let isPart = deletedWhole.has(row.died.value, in: directories, &unknown) else { return nil }
+      if isPart { return .some(nil) }
+      if tellsPaths {
+        guard let path = try whereabouts.formerPath(of: row.parent, at: moment) else { return nil }
+        place = path
       }
-      return (items, rows < Self.rowsPerHold ? nil : last)
     }
+    return TrashItem(id: row.died.value, inode: row.inode.value, name: row.name, parent: row.parent.value, place: place, second: row.second, mode: node.mode,
+                     size: node.info.size, user: node.user)
   }
 
   /// Forgets what was deleted, but for what a snapshot or a pin holds or has another name, and for former versions of what is there.
@@ -85,15 +91,17 @@ extension Vault {
   /// - Parameter goOn: called now and then, with how many were found, and how many of them forgotten; ends it by throwing.
   public func emptyTrash(isDry: Bool = false, goOn: (_ found: Int, _ forgotten: Int) throws(VaultError) -> Void = { _, _ in }) throws(VaultError) -> (forgotten: Int, held: Int) {
     if isReadOnly, !isDry { throw .readOnly(reason: "it was mounted read-only") }
-    var gone: Set<InodeNumber> = [], named: Set<InodeNumber> = [], held = 0, next: UInt64? = UInt64(Int64.max)
-    while let before = next {
-      next = try lock.withLock { () throws(VaultError) in try findGone(before: before, &gone, &named) }
+    var gone: Set<InodeNumber> = [], named: Set<InodeNumber> = [], held = 0, walk = TrashWalk(metadata, before: .max, tellsPaths: false)
+    while !walk.isDone {
+      try lock.withLock { () throws(VaultError) in
+        try walk.step(metadata) { row, whereabouts throws(VaultError) in try findGone(row, &whereabouts, &gone, &named) }
+      }
       try goOn(gone.count, 0)
       letOthers()
     }
     held += named.count
     for (index, inode) in gone.enumerated() {
-      if index % Self.rowsPerHold == 0 { letOthers() }
+      if index % Self.looksPerTurn == 0 { letOthers() }
       if try lock.withLock({ () throws(VaultError) in try metadata.isLastHeld(inode) }) { held += 1 }
     }
     let count = (forgotten: gone.count - (held - named.count), held: held)
@@ -101,7 +109,7 @@ extension Vault {
     // A tree has numbers in a row, mostly.
     var range: Range<UInt64> = 0..<0, done = 0
     for inode in gone.map(\.value).sorted() {
-      if range.upperBound == inode, range.count < Self.rowsPerHold {
+      if range.upperBound == inode, range.count < Self.nodesPerHold {
         range = range.lowerBound..<inode + 1
         continue
       }
@@ -115,31 +123,24 @@ extension Vault {
     return count
   }
 
-  /// Some of what `emptyTrash` forgets. `lock` is held.
-  /// - Returns: where to go on; nil at the end.
+  /// Whether `emptyTrash` forgets what is in a row. `lock` is held.
   /// - Parameter named: of what was deleted, what has another name still.
-  private func findGone(before: UInt64, _ gone: inout Set<InodeNumber>, _ named: inout Set<InodeNumber>) throws(VaultError) -> UInt64? {
-    let select = try metadata.database.prepare("SELECT inode, parent, died FROM trash WHERE died < ? ORDER BY died DESC LIMIT \(Self.rowsPerHold)")
-    select.bind(1, before)
-    var whereabouts = Whereabouts(metadata, tellsPaths: false), rows = 0, last = before
-    while try select.step() {
-      rows += 1
-      last = select.unsigned(2)
-      let inode = InodeNumber(select.unsigned(0)), died = LSN(last)
-      if gone.contains(inode) { continue }
-      if try metadata.isNamed(inode) {
-        if case .item = try whereabouts.kind(of: inode, in: InodeNumber(select.unsigned(1)), deletedBy: died) { named.insert(inode) }
-        continue
-      }
-      // What was taken back, and deleted again as what it had become, would be told again once that is forgotten.
-      if try metadata.wasTakenBack(inode, after: died) {
-        if try metadata.successor(of: inode) == nil { gone.insert(inode) }
-        continue
-      }
-      if case .version = try whereabouts.kind(of: inode, in: InodeNumber(select.unsigned(1)), deletedBy: died) { continue }
-      gone.insert(inode)
+  /// - Returns: false where more is to be found than in one hold of the lock.
+  private func findGone(_ row: TrashRow, _ whereabouts: inout Whereabouts, _ gone: inout Set<InodeNumber>, _ named: inout Set<InodeNumber>) throws(VaultError) -> Bool {
+    if gone.contains(row.inode) { return true }
+    let isNamed = try metadata.isNamed(row.inode)
+    // What was taken back, and deleted again as what it had become, would be told again once that is forgotten.
+    if !isNamed, try metadata.wasTakenBack(row.inode, after: row.died) {
+      if try metadata.successor(of: row.inode) == nil { gone.insert(row.inode) }
+      return true
     }
-    return rows < Self.rowsPerHold ? nil : last
+    switch (isNamed, try whereabouts.kind(of: row.inode, in: row.parent, deletedBy: row.died)) {
+    case (_, nil): return false
+    case (true, .item): named.insert(row.inode)
+    case (true, _), (false, .version): break
+    case (false, _): gone.insert(row.inode)
+    }
+    return true
   }
 
   /// When a deleted node was still whole (DeletedTree.swift).
@@ -154,7 +155,14 @@ extension Vault {
     let aside = try lock.withLock { () throws(VaultError) in try metadata.whenSetAside(beforeDeletedBy: LSN(deletion.died)) }
     if aside > .zero, aside.value < deletion.died { return LSN(aside.value &- 1) }
     var tree = DeletedTree(deletion)
-    while try lock.withLock({ () throws(VaultError) in try tree.step(metadata) }) {}
+    var rested = monotonicNanoseconds(), isMore = true
+    while isMore {
+      isMore = try lock.withLock { () throws(VaultError) in try tree.step(metadata) }
+      let now = monotonicNanoseconds()
+      if now < rested + TrashWalk.holdMax { continue }
+      letOthers()
+      rested = monotonicNanoseconds()
+    }
     return tree.moment
   }
 

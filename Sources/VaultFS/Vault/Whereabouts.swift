@@ -27,12 +27,12 @@ struct DeletedWhole {
   /// Whether what ended with the operation `died` comes back with the directory that it went with: the outermost, or the next that was gone
   /// when that was still whole.
   /// - Parameter directories: the outermost first.
-  /// - Returns: nil where that must be found first, for what is added to `unknown`.
-  func has(_ died: UInt64, in directories: [Deletion], _ unknown: inout Set<Deletion>) -> Bool? {
+  /// - Returns: nil where that must be found first, of `unknown`.
+  func has(_ died: UInt64, in directories: [Deletion], _ unknown: inout Deletion?) -> Bool? {
     var whole: UInt64 = 0
     for (index, directory) in directories.enumerated() where index == 0 || directory.died <= whole {
       guard let moment = moments[directory.died] else {
-        unknown.formUnion(directories[index...])
+        unknown = directory
         return nil
       }
       whole = moment.value
@@ -41,7 +41,7 @@ struct DeletedWhole {
   }
 }
 
-/// Where directories of deleted things are now. Guarded by the vault's lock; good for one look.
+/// Where directories of deleted things are now, and were. Guarded by the vault's lock; good for a short while.
 struct Whereabouts {
   enum Standing: Equatable {
     /// It, or what was made of it later, is there; its path, where that is asked for and not too long to tell.
@@ -56,14 +56,29 @@ struct Whereabouts {
   private var known: [InodeNumber: Standing] = [:]
   /// Of those that were deleted, how, and from which directory.
   private var deletions: [InodeNumber: (deletion: Deletion, parent: InodeNumber)] = [:]
+  private var names: [InodeNumber: Metadata.FormerName] = [:]
+  /// Others wait while so many directories are looked for.
+  private static let directoriesPerHold = 100
+  private var left = Self.directoriesPerHold
   init(_ metadata: Metadata, tellsPaths: Bool) { (self.metadata, self.tellsPaths) = (metadata, tellsPaths) }
 
-  mutating func standing(of directory: InodeNumber) throws(VaultError) -> Standing {
+  mutating func beginHold() { left = Self.directoriesPerHold }
+
+  /// - Returns: nil, as of all here, where that is more than is looked for in one hold of the lock: it is to be asked for again.
+  private mutating func standing(of directory: InodeNumber) throws(VaultError) -> Standing? {
     var chain: Set<InodeNumber> = [], at = directory, end: Standing?
     while end == nil {
       if let found = known[at] {
         end = found
-      } else if let living = try metadata.living(at) {
+        continue
+      }
+      if let found = deletions[at], chain.insert(at).inserted {
+        at = found.parent
+        continue
+      }
+      guard left > 0 else { return nil }
+      left -= 1
+      if let living = try metadata.living(at) {
         end = .at(tellsPaths ? try metadata.path(of: living) : nil)
         known[at] = end
       } else if let found = try deletion(of: at), chain.insert(at).inserted {
@@ -75,20 +90,38 @@ struct Whereabouts {
       }
     }
     for inode in chain { known[inode] = end == .replaced ? .replaced : .deleted }
-    return known[directory] ?? .replaced
+    return known[directory]
   }
 
   /// What a row of the trash is: something that can be taken back; something in directories that were deleted, the outermost first, with
   /// them or before; or a former version of what is there.
   enum Kind { case item([UInt8]?), part(of: [Deletion]), version }
 
-  mutating func kind(of inode: InodeNumber, in parent: InodeNumber, deletedBy died: LSN) throws(VaultError) -> Kind {
+  mutating func kind(of inode: InodeNumber, in parent: InodeNumber, deletedBy died: LSN) throws(VaultError) -> Kind? {
     if try metadata.wasTakenBack(inode, after: died) { return .version }
     switch try standing(of: parent) {
+    case nil: return nil
     case .at(let path): return .item(path)
     case .deleted: return .part(of: way(from: parent))
     case .replaced: return .version
     }
+  }
+
+  /// The path that a directory had.
+  mutating func formerPath(of directory: InodeNumber, at moment: LSN) throws(VaultError) -> [UInt8]?? {
+    var isMore = false
+    let path = try metadata.path(of: directory) { inode throws(VaultError) in
+      if let known = names[inode], known.born <= moment, moment < known.died { return known.place }
+      guard left > 0 else {
+        isMore = true
+        return nil
+      }
+      left -= 1
+      guard let found = try metadata.formerName(of: inode, at: moment) else { return nil }
+      names[inode] = found
+      return found.place
+    }
+    return isMore ? nil : .some(path)
   }
 
   private func way(from directory: InodeNumber) -> [Deletion] {
@@ -101,8 +134,9 @@ struct Whereabouts {
   }
 
   private func deletion(of directory: InodeNumber) throws(VaultError) -> (deletion: Deletion, parent: InodeNumber)? {
-    let select = try metadata.database.prepare("SELECT parent, died, second FROM trash WHERE inode = ? ORDER BY died DESC LIMIT 1")
+    let select = metadata.statements.selectLastDeletion
     select.bind(1, directory.value)
+    defer { select.reset() }
     guard try select.step() else { return nil }
     return (Deletion(inode: directory.value, died: select.unsigned(1), second: select.integer(2)), InodeNumber(select.unsigned(0)))
   }

@@ -1,5 +1,5 @@
 // Verifies every byte of one container: of a pack and of a segment each frame's header, payload, decoding and the SHA-256 of each
-// chunk; of a segment also its records; of an archive all of it.
+// chunk (or, where that is asked for, what its checksums say of what is stored); of a segment also its records; of an archive all of it.
 //
 // What must stay true: the vault's lock is not taken here; what this finds is looked at again by whoever holds it. What is being
 // appended meanwhile may look torn: such a container is not damaged, only doubtful. One belongs to one thread.
@@ -37,12 +37,13 @@ final class ScrubShared: Sendable {
   }
   let state = Mutex(State())
   let pace: Pace
+  let decodes: Bool
   let cancellation: Cancellation
   /// Frames that others are compressed against.
   let bases = FrameCache(bytesMax: Limits.frameCacheBytes)
 
   init(_ options: ScrubOptions) {
-    cancellation = options.cancellation
+    (cancellation, decodes) = (options.cancellation, options.decodes)
     pace = Pace(options.bytesPerSecond, options.cancellation)
   }
 
@@ -134,24 +135,28 @@ final class ContainerScrub {
       if offset > at { done(bytes: Int(offset - at)) }
       let place = FramePlace(container: number, offset: offset, length: UInt32(header.totalLength))
       // Behind damage, what looks like a frame may be part of what a program stored.
-      guard verify(place, header.chunks, in: file, tells: find == .following) || find == .following else { return false }
+      let isFollowing = find == .following
+      guard verify(place, header.chunks, in: file, isFollowing: isFollowing) || isFollowing else { return false }
       at = offset + UInt64(header.totalLength)
       return true
     }
     let size = try file.size()
     if size > at { done(bytes: Int(size - at)) }
     if !isWhole { shared.doubt(number) }
-    if let trouble = PackWhole.trouble(with: number, vault) {
+    if let trouble = PackWhole.trouble(with: number, vault), vault.containers.kind(number) == .pack {
       shared.found(Finding(.packWhole, file: file.path, byte: trouble.byte, table: "container", key: [number.value], trouble.detail), in: number)
     }
   }
 
   /// A frame, in a pack or a segment.
+  /// - Parameter isFollowing: what is before it is sound; otherwise it may be part of what a program stored.
   /// - Returns: whether all of it is right.
   @discardableResult
-  private func verify(_ place: FramePlace, _ chunks: [FrameChunk], in file: any DiskFile, tells: Bool = true) -> Bool {
-    do throws(VaultError) { _ = try verifier.verified(place, in: file) } catch {
-      if !tells { return false }
+  private func verify(_ place: FramePlace, _ chunks: [FrameChunk], in file: any DiskFile, isFollowing: Bool = true) -> Bool {
+    do throws(VaultError) {
+      if shared.decodes || !isFollowing { _ = try verifier.verified(place, in: file) } else { _ = try StoredFrame(reading: file, at: place) }
+    } catch {
+      if !isFollowing { return false }
       defer { done(bytes: Int(place.length)) }
       if vault.containers.kind(place.container) != nil {
         shared.found(Finding(.frameDamaged, file: file.path, byte: place.offset, "\(error)"), in: place.container, wound: place, of: chunks)

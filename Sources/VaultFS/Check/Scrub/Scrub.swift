@@ -41,7 +41,7 @@ final class Scrub {
   init(_ vault: Vault, _ options: ScrubOptions) {
     (self.vault, self.options) = (vault, options)
     shared = ScrubShared(options)
-    let saved = options.startsAnew ? nil : ScrubPosition.read(vault.containers.disk, vault: vault.configuration.id)
+    let saved = options.startsAnew || !options.decodes ? nil : ScrubPosition.read(vault.containers.disk, vault: vault.configuration.id)
     position = saved.flatMap { $0.finished == 0 ? $0 : nil } ?? ScrubPosition()
     report.isResumed = position.next > 0
   }
@@ -60,7 +60,7 @@ final class Scrub {
     scrubContainers(numbers)
     let marks = DamageMarks(vault, shared)
     report.marked = try marks.look()
-    if !options.cancellation.isCancelled { try vault.trust(numbers.filter { !shared.isDoubtful($0) }) }
+    if options.decodes, !options.cancellation.isCancelled { try vault.trust(numbers.filter { !shared.isDoubtful($0) }) }
     report.files = try marks.files(atMost: Self.filesMax)
     return finish()
   }
@@ -168,6 +168,7 @@ final class Scrub {
 
   /// Where it cannot be kept, a restart begins earlier.
   private func save(_ queue: Queue, _ numbers: [ContainerNumber]) {
+    guard options.decodes else { return }
     let (next, read) = queue.position(after: (numbers.last?.value ?? 0) + 1)
     var now = position
     now.next = next

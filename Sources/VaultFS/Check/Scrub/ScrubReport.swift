@@ -16,6 +16,9 @@ public struct ScrubOptions: Sendable {
   public var threads = 2
   /// Gives way to everything else on the computer.
   public var isGentle = true
+  /// false: nothing is decoded, and only the checksums of what is stored are looked at. It begins at the beginning, and leaves no position:
+  /// the last scrub is the last one that proved what all content is.
+  public var decodes = true
   /// From the beginning, though an earlier one was not finished.
   public var startsAnew = false
   public var cancellation = Cancellation()

@@ -1,0 +1,62 @@
+// The trash of deep trees.
+
+import Testing
+@testable import VaultFS
+
+struct TrashTests {
+  @Test func `what was deleted from a directory is told where that was then`() throws {
+    try Home.run { home in
+      let vault = home.vault, above = try vault.makeDirectory("above"), directory = try vault.makeDirectory("a", in: above)
+      try vault.keepEverything()
+      for name in ["a", "b", "c"] {
+        if name != "a" { try vault.rename([UInt8](name == "b" ? "a" : "b"), in: above, to: [UInt8](name), in: above, mode: .noReplace) }
+        try vault.makeFile("in \(name)", in: directory, [1])
+        try vault.unlink([UInt8]("in \(name)"), in: directory)
+      }
+      try vault.makeFile("stays", in: directory, [1])
+      #expect(try Set(vault.trash().map(\.place)) == [[UInt8]("/above/c")], "where it is now")
+      try vault.removeTree([UInt8]("above"), in: .root)
+      let told = try vault.trash().map { String(decoding: ($0.place ?? [63]) + [0x2F] + $0.name, as: UTF8.self) }
+      #expect(told == ["/above", "/above/c/in c", "/above/b/in b", "/above/a/in a"])
+    }
+  }
+
+  @Test func `of directories deeper than others should wait for, all is told and emptied`() throws {
+    try Home.run { home in
+      let vault = home.vault, depth = 250
+      try vault.keepEverything()
+      var directory = InodeNumber.root, path: [UInt8] = [], places: Set<[UInt8]> = []
+      for _ in 0..<depth {
+        try vault.makeFile("gone", in: directory, [1])
+        try vault.unlink([UInt8]("gone"), in: directory)
+        try vault.makeFile("stays", in: directory, [2])
+        places.insert(path)
+        directory = try vault.makeDirectory("d", in: directory)
+        path += [UInt8]("/d")
+      }
+      try vault.removeTree([UInt8]("d"), in: .root)
+      let items = try vault.trash(), gone = items.filter { $0.name == [UInt8]("gone") }
+      #expect(gone.count == depth && Set(gone.map(\.place)) == places && items.count == depth + 1, "\(items.count)")
+      for item in [items[0], gone[0], gone[depth - 1]] { #expect(try vault.trash(before: item.id + 1, rows: 1).items == [item]) }
+
+      // The way to the deepest is found in several holds of the lock.
+      let deepest = try #require(gone.max { $0.place?.count ?? 0 < $1.place?.count ?? 0 })
+      var walk = TrashWalk(vault.metadata, before: deepest.id + 1, tellsPaths: true), holds = 0, found: Int?
+      while walk.rows == 0 {
+        holds += 1
+        try vault.lock.withLock { () throws(VaultError) in
+          try walk.step(vault.metadata, rows: 1) { row, whereabouts throws(VaultError) in
+            guard case .part(let directories) = try whereabouts.kind(of: row.inode, in: row.parent, deletedBy: row.died) else { return false }
+            found = directories.count
+            return true
+          }
+        }
+        try #require(holds < 10)
+      }
+      #expect(holds == 3 && found == DeletedWhole.wayMax)
+
+      #expect(try vault.emptyTrash().held == 0)
+      #expect(try vault.trash().isEmpty && vault.names(in: .root) == [[UInt8]("stays")])
+    }
+  }
+}
