@@ -41,7 +41,7 @@ extension Versions {
           policy = try vault.service.ask(HistoryPolicyRequest(policy))
           for warning in Self.warnings(policy) { complain("warning: \(warning)") }
           if policy.limit != before.limit, let words = try excess(over: policy.limit, in: vault) {
-            complain("warning: \(words) from now on; `fsctl versions policy --limit none` ends that, and what a pin or a snapshot holds stays")
+            complain("warning: \(words); `fsctl versions policy --limit none` ends that")
           }
         }
         try say(json ? asJSON(policy) : text(policy))
@@ -58,7 +58,7 @@ extension Versions {
     /// What a limit does at once; nil where that is nothing.
     private func excess(over limit: UInt64, in vault: ReachedVault) throws -> String? {
       guard limit > 0, let held = try vault.service.ask(StatsRequest()).historyBytes, held > limit else { return nil }
-      return "the past alone needs \(human(held)): its oldest versions are forgotten until it is within \(human(limit))"
+      return "the past alone needs \(human(held)), and what no snapshot, pin or open file holds of it must be within \(human(limit)): its oldest versions are forgotten, \(human(held - limit)) or somewhat more where nothing is held"
     }
 
     private func seconds(_ text: String?) throws -> UInt32? {

@@ -14,7 +14,9 @@ struct SnapshotCommand: ParsableCommand {
     subcommands: [Create.self, List.self, Show.self, Restore.self, Delete.self])
 
   struct Create: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Make a snapshot of now, of the directory PATH and all below it.")
+    static let configuration = CommandConfiguration(
+      abstract: "Make a snapshot of now, of the directory PATH and all below it.",
+      discussion: "The directory is what it shows, and what comes back. What it keeps is what all of the vault was at that moment: a snapshot of a small directory lets nothing go elsewhere, either.")
     @Argument(help: "Its name.") var name: String
     @OptionGroup var address: PlaceAddress
     @Flag(help: "One JSON object: what was made.") var json = false
@@ -89,7 +91,7 @@ struct SnapshotCommand: ParsableCommand {
       }
       let path = given ?? directory
       guard path.names.starts(with: directory.names) else {
-        throw Failure("the snapshot `\(printable(snapshot.name))` is of \(directory); \(address.path.map { "\($0)" } ?? "\(path)") is outside of it. Without a PATH, \(directory) comes back as it was")
+        throw Failure("the snapshot `\(printable(snapshot.name))` is of \(directory); \(address.path.map { "\($0)" } ?? "\(path)") is outside of it. Without a PATH, \(directory) comes back as it was; what was elsewhere at that moment comes back with `fsctl versions restore PATH MOMENT`")
       }
       return (path, .init(directory: snapshot.directory, depth: directory.names.count))
     }

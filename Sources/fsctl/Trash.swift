@@ -46,6 +46,8 @@ struct Trash: ParsableCommand {
       discussion: """
           fsctl trash restore 4711 ~/files       by its number in `fsctl trash list`
           fsctl trash restore ~/files/report     by where it was: what was deleted there last
+        What was in a directory that was deleted comes back with it. One file of it alone: `fsctl versions list` with the path it had, \
+        then `fsctl versions restore PATH VERSION --to ELSEWHERE`; or copy it out of `.vaultfs/trash/` at the root of the mount.
         """)
     @Argument(help: ArgumentHelp("Its number in the list, or the path it had.", valueName: "number-or-path"), completion: .file(), transform: Path.argument) var what: Path
     @OptionGroup var address: PlaceAddress
@@ -87,7 +89,7 @@ struct Trash: ParsableCommand {
       discussion: "It is all or nothing: what was deleted in one directory alone cannot be forgotten apart from the rest.")
     @OptionGroup var address: VaultAddress
     @Flag(help: "Only say how many it would be.") var dryRun = false
-    @Flag(help: "One JSON object: how many `items`.") var json = false
+    @Flag(help: "One JSON object: how many files and directories (`items`).") var json = false
     func run() throws {
       try address.ask("trash empty") { vault in
         if let path = address.path, let place = vault.place, place != .root {
@@ -99,7 +101,7 @@ struct Trash: ParsableCommand {
         let answer = try vault.service.ask(EmptyTrashRequest(isDry: dryRun), line.receiver(interrupted: "interrupted; what was forgotten by then is") { _ in })
         line.end()
         let held = answer.held.map { $0 > 0 ? "; \($0) left: snapshots or pins hold them, or they have another name" : "" } ?? ""
-        try say(json ? asJSON(answer) : "\(Findings.count(answer.items, "item")) \(dryRun ? "would be forgotten" : "forgotten")\(held)")
+        try say(json ? asJSON(answer) : "\(answer.items == 1 ? "1 file or directory" : "\(answer.items) files and directories") \(dryRun ? "would be forgotten" : "forgotten")\(held)")
       }
     }
   }

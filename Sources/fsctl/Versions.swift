@@ -139,7 +139,10 @@ struct VersionArguments: ParsableArguments {
 
   func pin(_ isPinned: Bool, _ command: String) throws {
     let moment = try moment
-    try file.ask(command) { vault, path in _ = try vault.service.ask(PinRequest(path, at: moment, isPinned)) }
+    try file.ask(command) { vault, path in
+      let before = try vault.service.ask(PinRequest(path, at: moment, isPinned))
+      if !isPinned, !before.isPinned { complain("warning: version \(before.id) of \(vault.name(of: path)) was not pinned") }
+    }
   }
 }
 

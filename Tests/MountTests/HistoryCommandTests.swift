@@ -93,6 +93,8 @@ struct HistoryCommandTests {
       try succeed("cd \(point) && mkdir -p d/e && echo 1 > d/e/f && sleep 1.1 && echo 2 > d/e/f && echo g > d/g && mkdir -m 700 d/closed && echo s > d/closed/s && \(fsctl) snapshot create then d && rm -r d")
       #expect(try succeed("\(fsctl) versions list \(point)/d/e/f | wc -l; cat \(point)/.vaultfs/versions/d/e/f/*") == "3\n1\n2\n")
       #expect(try succeed("ls -A \(point)/.vaultfs/versions/d/e") == "")
+      try fails("\(fsctl) versions list \(point)/d", saying: "d was a directory", "fsctl versions restore")
+      try fails("\(fsctl) trash list \(point)/d/e", saying: "listed with that")
       try fails("\(nobody) \(fsctl) versions list \(point)/d/e/f", saying: "nothing is known of a file")
       try fails("\(nobody) \(fsctl) versions list \(point)/d/closed/s", saying: "you may not search")
       try fails("\(nobody) ls \(point)/.vaultfs/versions/d/closed/s", code: 2, saying: "Permission denied")

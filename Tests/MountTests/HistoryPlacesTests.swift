@@ -81,11 +81,11 @@ extension MountTests {
       try run { home in
         let p = home.point
         try succeed("mkdir \(p)/d; echo 1 > \(p)/d/a; echo 2 > \(p)/b; \(fsctl) snapshot create s \(p)/d; rm \(p)/d/a; echo 3 > \(p)/c; rm \(p)/b \(p)/c")
-        #expect(try succeed("\(fsctl) trash empty \(p) --dry-run") == "1 item would be forgotten; 2 left: snapshots or pins hold them, or they have another name\n")
-        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 item forgotten; 2 left: snapshots or pins hold them, or they have another name\n")
-        #expect(try succeed("\(fsctl) trash empty \(p)") == "0 items forgotten; 2 left: snapshots or pins hold them, or they have another name\n" && succeed("\(fsctl) trash list \(p) | wc -l") == "2\n")
+        #expect(try succeed("\(fsctl) trash empty \(p) --dry-run") == "1 file or directory would be forgotten; 2 left: snapshots or pins hold them, or they have another name\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 file or directory forgotten; 2 left: snapshots or pins hold them, or they have another name\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "0 files and directories forgotten; 2 left: snapshots or pins hold them, or they have another name\n" && succeed("\(fsctl) trash list \(p) | wc -l") == "2\n")
         try succeed("\(fsctl) snapshot delete s \(p)")
-        #expect(try succeed("\(fsctl) trash empty \(p)") == "2 items forgotten\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "2 files and directories forgotten\n")
       }
     }
 
@@ -159,10 +159,10 @@ extension MountTests {
       try run { home in
         let p = home.point
         try succeed("cd \(p); echo 1 > a; ln a b; echo 2 > c; rm b c")
-        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 item forgotten; 1 left: snapshots or pins hold them, or they have another name\n")
+        #expect(try succeed("\(fsctl) trash empty \(p)") == "1 file or directory forgotten; 1 left: snapshots or pins hold them, or they have another name\n")
         #expect(try succeed("\(fsctl) trash list \(p) | cut -f 4") == "/b\n")
         try succeed("rm \(p)/a")
-        #expect(try succeed("\(fsctl) trash empty \(p); \(fsctl) trash list \(p)") == "1 item forgotten\n")
+        #expect(try succeed("\(fsctl) trash empty \(p); \(fsctl) trash list \(p)") == "1 file or directory forgotten\n")
       }
     }
 

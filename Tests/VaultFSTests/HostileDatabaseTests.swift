@@ -94,6 +94,7 @@ struct HostileDatabaseTests {
     ("next_inode", .max), ("next_inode", -1), ("next_inode", 3), ("epoch", .max), ("next_container", 1 << 56), ("next_container", -1),
     ("segment", -5), ("segment_offset", -1), ("pack", 1 << 60), ("pack_offset", -1), ("flushed_segment", -1), ("flushed_pack", -1), ("applied", -1),
     ("second", .min), ("last_snapshot", -1), ("nodes", -1), ("chunks", -1), ("unique_bytes", -1),
+    ("history", -1), ("history_all", -1), ("history_weekly", 1 << 40),
   ]
 
   @Test(arguments: wrongStates.indices)
@@ -107,6 +108,46 @@ struct HostileDatabaseTests {
       #expect("\(key) \(value)") { _ = try Vault.status(at: home.path) } throws: { isDamage($0) }
       try Vault.rebuild(at: home.path) { _ in }
       try opening(home.path) { vault in try expectSound(vault) }
+    }
+  }
+
+  @Test func `an operation that the journal never had is not believed, and no gap is begun for it`() throws {
+    try Home.run { home in
+      for name in ["a", "b", "c"] { try home.vault.makeFile(name, [1]) }
+      let before = try tree(of: home.vault), killed = try home.copy()
+      try home.close()
+      for path in [killed, home.path] {
+        try alter(path) { try $0.execute("UPDATE state SET value = value + 3 WHERE key = 'applied'") }
+        func journal() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path + "/journal").sorted() }
+        let files = try journal()
+        for _ in 0..<2 { #expect { try opening(path) { _ in } } throws: { isDamage($0, naming: "applied") } }
+        #expect(try Vault.check(at: path).kinds == [.databaseStructure] && journal() == files)
+        if path == killed { try Vault.rebuild(at: path) { _ in } } else { #expect(try Vault.repair(at: path).isClean) }
+        try opening(path) { vault in
+          #expect(try tree(of: vault) == before)
+          try expectSound(vault)
+        }
+      }
+    }
+  }
+
+  @Test func `a row of the past that cannot be written is left out of no view`() throws {
+    try Home.run { home in
+      try home.vault.keepEverything()
+      let names = ["a", "b", "c"], files = try names.map { try home.vault.makeFile($0, [1]) }
+      try home.close()
+      // The place is taken, whichever operation changes the file next.
+      try alter(home.path) { try $0.execute("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 99) INSERT INTO past_node SELECT \(files[0].value), (SELECT value FROM state WHERE key = 'applied') + x, 1, x'00' FROM n") }
+      try opening(home.path) { vault in
+        for name in names { try? vault.rewrite(name, [2, 2]) }
+        #expect(throws: VaultError.self) { try vault.versions(of: files[1]) }
+        #expect(throws: VaultError.self) { try vault.shutDown() }
+      }
+      try Vault.rebuild(at: home.path) { _ in }
+      try opening(home.path) { vault in
+        for file in files { #expect(try vault.versions(of: file).map(\.size).filter { $0 > 0 } == [2, 1]) }
+        try expectSound(vault)
+      }
     }
   }
 

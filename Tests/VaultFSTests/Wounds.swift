@@ -222,6 +222,21 @@ extension Wound {
       try db.execute("INSERT INTO past_entry SELECT parent, cookie, born + 1, born, name, inode, type FROM entry WHERE inode = \(ward["small"])")
     },
     Wound(.pastRecord) { ward, db in try db.execute("UPDATE past_node SET record = x'ff' WHERE inode = \(ward["past"])") },
+    Wound(.pastInterval) { ward, db in try db.execute("INSERT INTO origin VALUES (\(ward["small"]), \(ward["other"]), 1000000, 0)") },
+    Wound(.pageOwner) { ward, db in
+      // What only a version saw that is forgotten, of a node of which an older one is kept.
+      try db.execute("INSERT INTO page SELECT (SELECT inode FROM trash), start, extents, (SELECT died FROM trash) FROM page WHERE inode = \(ward["paged"])")
+    },
+    Wound(.pastHeld) { ward, db in try db.execute("INSERT INTO pin VALUES (\(ward["small"]), 1); UPDATE state SET value = max(value, 1) WHERE key = 'last_snapshot'") },
+    Wound(.pastHeld) { ward, db in try db.execute("INSERT INTO snapshot VALUES (x'61', 1000000, 1, 1); UPDATE state SET value = 1000000 WHERE key = 'last_snapshot'") },
+    Wound(.pastHeld) { ward, db in try db.execute("INSERT INTO snapshot SELECT x'61', value, 1, \(ward["small"]) FROM state WHERE key = 'applied'; UPDATE state SET value = (SELECT lsn FROM snapshot) WHERE key = 'last_snapshot'") },
+    // A version would go on over it.
+    Wound(.pastHeld) { ward, db in try db.execute("INSERT INTO snapshot SELECT x'61', value, 1, 1 FROM state WHERE key = 'applied'") },
+    Wound(.pastTrash) { ward, db in try db.execute("DELETE FROM past_node WHERE inode = (SELECT inode FROM trash)") },
+    Wound(.pastTrash) { ward, db in try db.execute("UPDATE trash SET died = died + 1000000") },
+    Wound(.pastTrash) { ward, db in try db.execute("UPDATE trash SET aside = died") },
+    Wound(.pastMoment) { ward, db in try db.execute("UPDATE moment SET lsn = lsn + 1000000") },
+    Wound(.pastMoment) { ward, db in try db.execute("INSERT INTO moment SELECT max(second) - 100000, max(lsn) FROM moment") },
     Wound(.pastOwner) { ward, db in try db.execute("INSERT INTO past_xattr VALUES (\(ward["small"]), x'61', 3, 2, x'01')") },
     Wound(.pastChunk) { ward, db in
       let select = try db.prepare("SELECT record, died FROM past_node WHERE inode = \(ward["past"]) ORDER BY died")

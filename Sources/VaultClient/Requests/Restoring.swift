@@ -163,7 +163,7 @@ extension Peer {
     if target.names.first == Vault.pastName { throw ServiceError(.readOnly, "\(target): the hidden directory shows what was, and nothing can be put there; give another PATH") }
     let parent: NodeInfo
     do { parent = try find(target.parent, in: vault) } catch let error as ServiceError where error.code == .notFound {
-      throw ServiceError(.notFound, "\(target): its directory is not there: it was deleted (`fsctl trash list`), or has another name; take it back first, or say where this shall come with --to PATH")
+      throw ServiceError(.notFound, "\(target): its directory is not there: it was deleted (`fsctl trash list`), or has another name; take it back or make it first, or give a place that is there with --to PATH")
     }
     let protection = try vault.protection(of: parent.inode)
     guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }

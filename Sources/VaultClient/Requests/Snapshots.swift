@@ -31,6 +31,7 @@ public struct MakeSnapshotRequest: VaultRequest {
       case .alreadyExists: throw ServiceError(.alreadyExists, "there is a snapshot `\(printable(snapshot))` already; choose another name, or delete that one")
       case .nameInvalid: throw ServiceError(error.code, "`\(printable(snapshot))` is not valid as a snapshot's name: one is not empty, not `.` or `..`, and has no slash and no NUL; choose another")
       case .nameTooLong: throw ServiceError(error, of: "the snapshot's name")
+      case .notADirectory: throw ServiceError(.notADirectory, "\(path) is no directory, and a snapshot is of one: name the one it is in. (A version of a file stays with `fsctl versions pin`.)")
       default: throw ServiceError(error, of: "\(path)")
       }
     }
@@ -109,7 +110,7 @@ public struct TrashRequest: VaultRequest {
       next = page.next
     }
     if isEmpty, !isAlone, let given = self.path, (try? peer.find(given, in: host.vault, followingLast: false)) == nil {
-      throw ServiceError(.notFound, "\(given): nothing is there, and nothing that was deleted there is kept")
+      throw ServiceError(.notFound, "\(given): nothing is there, and nothing in the list of what was deleted (`fsctl trash list`) was at that path; what was in a directory that was deleted is listed with that")
     }
     return Nothing()
   }
@@ -166,7 +167,7 @@ public struct RestoreTrashRequest: VaultRequest {
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> RestoreAnswer {
     guard id < .max, let item = try host.vault.trash(before: id + 1, rows: 1).items.first(where: { $0.id == id }), peer.isAdministrator || item.user == peer.user else {
-      throw ServiceError(.notFound, "nothing in the trash has the number \(id); `fsctl trash list` shows what there is")
+      throw ServiceError(.notFound, "nothing in the trash has the number \(id); `fsctl trash list` shows what there is. (What was at a path that is a number is `./\(id)`.)")
     }
     let vault = host.vault, moment = try vault.momentBefore(item)
     var places = KnownPlaces(peer)

@@ -64,7 +64,11 @@ extension Peer {
     case S_IFDIR: throw ServiceError(.isADirectory, "\(path) is a directory; versions are of files. `.vaultfs/at/TIME` at the root of the mount shows a directory as it was")
     case S_IFLNK: throw ServiceError(.notSupported, "\(path) is a symlink; versions are of files: name the path that it leads to")
     case .some(let type) where type != S_IFREG: throw ServiceError(.notSupported, "\(path) is no file with content; versions are of files")
-    default: throw ServiceError(.notFound, "\(path): nothing is known of a file of that name, nor was there anything else then, as far as the past is kept")
+    default:
+      if try vault.goneDirectory(named: name, in: parent, for: viewer) != nil {
+        throw ServiceError(.isADirectory, "\(path) was a directory; versions are of files. `.vaultfs/at/TIME` at the root of the mount shows it as it was; `fsctl versions restore` takes it back as of a moment, `fsctl trash list` shows what was deleted")
+      }
+      throw ServiceError(.notFound, "\(path): nothing is known of a file of that name, nor was there anything else then, as far as the past is kept")
     }
   }
 

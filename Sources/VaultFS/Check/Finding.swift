@@ -65,6 +65,9 @@ public struct Finding: Codable, Hashable, Sendable {
     case pastRecord = "past-record"
     case pastOwner = "past-owner"
     case pastChunk = "past-chunk"
+    case pastHeld = "past-held"
+    case pastTrash = "past-trash"
+    case pastMoment = "past-moment"
     // Journal
     case journalSegment = "journal-segment"
     case journalSequence = "journal-sequence"
@@ -143,7 +146,7 @@ extension Finding.Kind {
     case .nodeUnreachable, .entryDangling, .entryType, .entryParent, .entryName, .entryCookie, .entryTwice, .directoryNames, .directoryParent, .directoryCycle,
       .links, .directoryLinks, .directoryEntries, .orphan, .xattrFlag, .manifestEnd, .manifestAllocated, .linkHome: .tree
     case .nodeRecord, .nodeNumber, .nodeEpoch, .rootMissing, .xattrOwner, .manifestPage, .manifestOrder, .manifestChunk, .manifestPart, .pageOwner, .chunkNumber,
-      .pastInterval, .pastOverlap, .pastRecord, .pastOwner, .pastChunk, .journalPosition, .journalEpoch, .quotaTree,
+      .pastInterval, .pastOverlap, .pastRecord, .pastOwner, .pastChunk, .pastHeld, .pastTrash, .pastMoment, .journalPosition, .journalEpoch, .quotaTree,
       .databasePage, .databaseStructure, .viewStale: .rebuild
     case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .usageTree, .usageOwner, .containerChunks, .containerFrames, .containerNumber: .count
     case .containerMissing: .markAll

@@ -18,6 +18,6 @@ enum Invariants {
     ChunkNumbers.self,
     CounterNodes.self, CounterLogical.self, CounterChunks.self, CounterUnique.self,
     ContainerChunks.self, ContainerFrames.self, ContainerMissing.self, ContainerNumbers.self,
-    PastInterval.self, PastOverlap.self, PastRecord.self, PastOwner.self, PastChunk.self,
+    PastInterval.self, PastOverlap.self, PastRecord.self, PastOwner.self, PastChunk.self, PastHeld.self, PastTrash.self, PastMoment.self,
   ] }
 }

@@ -80,6 +80,17 @@ final class Segment {
     return false
   }
 
+  /// The last operation up to `offset`; nil where not all up to there is whole, or no record ends there.
+  func lastLSN(before offset: UInt64) -> LSN? {
+    guard let header, offset <= UInt64(count) else { return nil }
+    var last = LSN(header.firstLSN.value &- 1), at = SegmentHeader.length
+    while at < Int(offset), let (record, _) = unsafe record(at: at) {
+      if record.kind == .operation { last = record.lsn }
+      at += record.paddedLength
+    }
+    return UInt64(at) == offset ? last : nil
+  }
+
   /// The last operation that a valid record here belongs to; where there is none, the one before the segment's first.
   var lastLSN: LSN? {
     guard let header else { return nil }

@@ -62,12 +62,7 @@ extension Metadata {
   /// A new version of `node` begins with `lsn`.
   private func cut(_ node: Node, _ lsn: LSN) throws(VaultError) {
     guard node.since < lsn else { return }
-    let insert = statements.insertPastNode
-    insert.bind(1, node.inode.value)
-    insert.bind(2, lsn.value)
-    insert.bind(3, node.since.value)
-    insert.bind(4, copying: try withoutStaging(node) { $0.encoded() })
-    try insert.run()
+    insertPast(PastRow(inode: node.inode, born: node.since, died: lsn, record: try withoutStaging(node) { $0.encoded() }))
     (node.since, node.sinceSeconds) = (lsn, state.second)
   }
 
@@ -76,13 +71,6 @@ extension Metadata {
   func keep(_ node: Node, endingWith lsn: LSN, isDeleted: Bool) throws(VaultError) {
     for watch in watches { watch.note(node.inode) }
     if isInSnapshot(node.since) || state.history.isOn && (isDeleted || !isYoung(node.since)) { try cut(node, lsn) }
-  }
-
-  /// Whether a past version of a node needs pages and attributes that are still in their places.
-  func hasPast(_ inode: InodeNumber) throws(VaultError) -> Bool {
-    statements.hasPastNode.bind(1, inode.value)
-    defer { statements.hasPastNode.reset() }
-    return try statements.hasPastNode.step()
   }
 
   /// The entry is about to go.
@@ -145,6 +133,7 @@ extension Metadata {
 
   /// Moves the pages of a manifest that begin in `range` to the past, those that an earlier version needs.
   func keepPages(of node: Node, in range: Range<UInt64>) throws(VaultError) {
+    try writePast()
     let keep = statements.keepPages
     keep.bind(1, node.inode.value)
     keep.bind(2, range.lowerBound)
@@ -154,6 +143,7 @@ extension Metadata {
   }
 
   func keepXattr(_ name: [UInt8], of node: Node) throws(VaultError) {
+    try writePast()
     let keep = statements.keepXattr
     keep.bind(1, node.inode.value)
     keep.bind(2, copying: name)
@@ -171,6 +161,7 @@ extension Metadata {
     let live: Node?
     do throws(VaultError) { live = try node(inode) } catch { if case .staleNode = error { live = nil } else { throw error } }
     if let live, live.since <= moment { return try past(inode, live.encoded(), until: moment.next) }
+    try writePast()
     let select = statements.selectPastNode
     select.bind(1, inode.value)
     select.bind(2, moment.value)

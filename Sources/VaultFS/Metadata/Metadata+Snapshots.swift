@@ -220,11 +220,11 @@ extension Metadata {
     """,
     """
     DELETE FROM page WHERE inode >= ?1 AND inode < ?2
-      AND NOT EXISTS (SELECT 1 FROM node WHERE node.inode = page.inode) AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = page.inode)
+      AND NOT EXISTS (SELECT 1 FROM node WHERE node.inode = page.inode) AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = page.inode AND n.died > page.since)
     """,
     """
     DELETE FROM xattr WHERE inode >= ?1 AND inode < ?2
-      AND NOT EXISTS (SELECT 1 FROM node WHERE node.inode = xattr.inode) AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = xattr.inode)
+      AND NOT EXISTS (SELECT 1 FROM node WHERE node.inode = xattr.inode) AND NOT EXISTS (SELECT 1 FROM past_node AS n WHERE n.inode = xattr.inode AND n.died > xattr.since)
     """,
     """
     DELETE FROM trash WHERE inode >= ?1 AND inode < ?2

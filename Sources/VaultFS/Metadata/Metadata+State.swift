@@ -76,9 +76,13 @@ extension Metadata {
     let select = try database.prepare("SELECT key, value FROM state")
     while try select.step() {
       let key = String(decoding: select.bytes(0), as: UTF8.self), value = select.unsigned(1)
-      if let index = policyFields.firstIndex(of: key) { state.history.numbers[index] = UInt32(truncatingIfNeeded: value) }
+      func refused() -> VaultError { .databaseDamaged(detail: "\(database.path): its state `\(key)` is \(select.integer(1))") }
+      if let index = policyFields.firstIndex(of: key) {
+        guard let number = UInt32(exactly: value) else { throw refused() }
+        state.history.numbers[index] = number
+      }
       guard let field = fields.first(where: { $0.key == key }) else { continue }
-      if let end = field.end, value >= end { throw .databaseDamaged(detail: "\(database.path): its state `\(key)` is \(select.integer(1))") }
+      if let end = field.end, value >= end { throw refused() }
       field.set(&state, value)
     }
     // A number that is given again would lead two names to one node.
@@ -117,7 +121,7 @@ struct Statements {
   let selectXattr, listXattrs, countXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
   let selectPage, nthLastPage, listPages, writePage, deletePages: Statement
   let selectPastPage, listPastPages, selectHeldPage, listHeldPages, holdPages, deleteHeldPages, keepPages, keepXattr, selectPastXattr, listPastXattrs, deleteNewPages, deleteNewXattrs, backdatePages, backdateXattrs: Statement
-  let insertMoment, selectMoment, insertPastNode, selectPastNode, hasPastNode, insertPastEntry, selectPastEntries, listPastEntries, insertTrash: Statement
+  let insertMoment, selectMoment, insertPastNode, selectPastNode, selectLastPast, insertPastEntry, selectPastEntries, listPastEntries, insertTrash: Statement
   let insertSnapshot, deleteSnapshot, insertPin, deletePin: Statement
   let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk, writeContainer, deleteContainer: Statement
   let insertOrphan, deleteOrphan, insertStaging, deleteStaging, insertOrigin, deleteOrigin, bridgeOrigin, selectOrigin, selectLastDeletion, selectFormerName, writeState, insertEpoch, selectEpoch: Statement
@@ -183,7 +187,7 @@ struct Statements {
     selectMoment = try db.prepare("SELECT lsn FROM moment WHERE second > ? ORDER BY second LIMIT 1")
     insertPastNode = try db.prepare("INSERT INTO past_node (inode, died, born, record) VALUES (?, ?, ?, ?)")
     selectPastNode = try db.prepare("SELECT born, died, record FROM past_node WHERE inode = ? AND died > ? ORDER BY died LIMIT 1")
-    hasPastNode = try db.prepare("SELECT 1 FROM past_node WHERE inode = ? LIMIT 1")
+    selectLastPast = try db.prepare("SELECT died FROM past_node WHERE inode = ? ORDER BY died DESC LIMIT 1")
     insertPastEntry = try db.prepare("INSERT INTO past_entry (parent, cookie, died, born, name, inode, type) VALUES (?, ?, ?, ?, ?, ?, ?)")
     selectPastEntries = try db.prepare("""
       SELECT cookie, name, inode, type, born FROM past_entry WHERE parent = ?1 AND cookie >= ?2 AND cookie < ?3 AND born <= ?4 AND died > ?4

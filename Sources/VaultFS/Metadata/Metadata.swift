@@ -4,7 +4,8 @@
 // What must stay true:
 // 1. It changes only by `apply` (Metadata+Apply.swift), in the order of the journal.
 // 2. What SQLite has committed is the effect of exactly the operations up to its `applied` LSN.
-// 3. Node rows may lag behind the nodes in memory until `commit`, which writes them first.
+// 3. Node rows may lag behind the nodes in memory until `commit`, which writes them first. So may rows of `past_node`; whoever asks
+//    SQLite anything of his own has them written before, and `writePast` is called where a statement of ours reads that table.
 // Guarded by the vault's metadata lock; holds no lock of its own.
 
 import Glibc
@@ -15,6 +16,9 @@ final class Metadata {
   let nameKey: (UInt64, UInt64)
   private var nodes: [UInt64: Node] = [:]
   private var dirty: [Node] = []
+  /// Rows of `past_node` that are not written yet, and of each node when the last of them ended. Many together are written in less time.
+  private var unwrittenPast: [PastRow] = []
+  private var lastUnwritten: [InodeNumber: LSN] = [:]
   private var clock: UInt64 = 0
   private static let evictionStep = Limits.nodeCacheCount / 4
   private var evictionDue = Limits.nodeCacheCount + evictionStep
@@ -87,6 +91,7 @@ final class Metadata {
     statements = try Statements(database)
     state = try Self.readState(database)
     try loadRecent()
+    database.beforeAsking = { [unowned self] () throws(VaultError) in try writePast() }
   }
 
   func damaged(_ what: String) -> VaultError { .databaseDamaged(detail: "\(database.path): \(what)") }
@@ -145,11 +150,11 @@ final class Metadata {
     node.isDropped = true
     nodes[node.inode.value] = nil
     try statements.deleteNode.run(node.inode)
-    // Past versions need the pages and attributes that are older than what the last version made.
-    if try hasPast(node.inode) {
+    // Past versions need the pages and attributes that are older than what came after the last of them.
+    if let last = try lastPast(of: node.inode) {
       for delete in [statements.deleteNewPages, statements.deleteNewXattrs] {
         delete.bind(1, node.inode.value)
-        delete.bind(2, node.since.value)
+        delete.bind(2, last.value)
         try delete.run()
       }
       return
@@ -198,8 +203,52 @@ final class Metadata {
     evict()
   }
 
+  struct PastRow {
+    let inode: InodeNumber
+    let born, died: LSN
+    let record: [UInt8]
+  }
+
+  /// What a node was goes to `past_node`.
+  func insertPast(_ row: PastRow) {
+    unwrittenPast.append(row)
+    lastUnwritten[row.inode] = row.died
+  }
+
+  /// When the last past version of a node ended; nil where none is kept.
+  private func lastPast(of inode: InodeNumber) throws(VaultError) -> LSN? {
+    if let last = lastUnwritten[inode] { return last }
+    statements.selectLastPast.bind(1, inode.value)
+    defer { statements.selectLastPast.reset() }
+    return try statements.selectLastPast.step() ? LSN(statements.selectLastPast.unsigned(0)) : nil
+  }
+
+  /// Whether a past version of a node may need pages and attributes that are still in their places.
+  func hasPast(_ inode: InodeNumber) throws(VaultError) -> Bool { try lastPast(of: inode) != nil }
+
+  /// Brings `past_node` up to what is in memory.
+  func writePast() throws(VaultError) {
+    if unwrittenPast.isEmpty { return }
+    let insert = statements.insertPastNode
+    var written = 0
+    // What cannot be written stays, and so does the commit fail that would leave it out.
+    defer {
+      unwrittenPast.removeFirst(written)
+      if unwrittenPast.isEmpty { lastUnwritten.removeAll(keepingCapacity: true) }
+    }
+    for row in unwrittenPast {
+      insert.bind(1, row.inode.value)
+      insert.bind(2, row.died.value)
+      insert.bind(3, row.born.value)
+      insert.bind(4, copying: row.record)
+      try insert.run()
+      written += 1
+    }
+  }
+
   /// Brings the rows of nodes up to what is in memory.
   func writeNodes() throws(VaultError) {
+    try writePast()
     for node in dirty where !node.isDropped {
       let write = statements.writeNode
       write.bind(1, node.inode.value)

@@ -69,6 +69,8 @@ import Printable
   /// gone from here, so nothing is read or written any more. The journal has it all.
   private var lost: VaultError?
   private var isInTransaction = false
+  /// Called before anything is asked that was not prepared long ago: rows may wait to be written.
+  var beforeAsking: (() throws(VaultError) -> Void)?
 
   func begin() throws(VaultError) {
     try execute("BEGIN IMMEDIATE")
@@ -81,12 +83,14 @@ import Printable
 
   func execute(_ sql: String) throws(VaultError) {
     try checkWhole()
+    try beforeAsking?()
     let code = unsafe sqlite3_exec(handle, sql, nil, nil, nil)
     if code != SQLITE_OK { throw failure(code, isChange: true) }
   }
 
   func prepare(_ sql: String) throws(VaultError) -> Statement {
     try checkWhole()
+    try beforeAsking?()
     var statement: OpaquePointer?
     let code = unsafe sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
     guard code == SQLITE_OK, let statement = unsafe statement else { throw failure(code) }

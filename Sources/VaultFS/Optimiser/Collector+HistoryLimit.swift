@@ -1,7 +1,8 @@
 // The limit of history: where the past alone holds more than the policy allows, the oldest of it goes before its age.
 //
-// What must stay true: no more goes than must, the oldest first, whatever shares its content with what stays: what would be left is counted
-// before anything is forgotten. What is forgotten is said by an operation (`forget`), so a replay forgets the same.
+// What must stay true: no more goes than must, the oldest first, whatever shares its content with what stays, and whatever others pin
+// or delete meanwhile: what would be left is weighed before anything is forgotten. What is forgotten is said by an operation (`forget`),
+// so a replay forgets the same.
 
 extension Collector {
   /// Beyond the limit so much of it goes, too, in parts of 16: not with every file that is written again.
@@ -11,64 +12,114 @@ extension Collector {
 
   /// As `run`, until history is within its limit.
   func runWithinLimit() throws(VaultError) -> Collection {
-    defer { present = nil }
+    defer { seen = nil }
     var done = try run()
     let limit = vault.historyPolicy.limit
     guard limit > 0, !vault.isReadOnly else { return done }
-    // What cannot go counts not: else all the rest would go for it, whoever's that is.
-    for _ in 0..<Self.roundsMax where done.free > limit && mayGoOn() {
-      guard let present, let horizon = try horizon(leaving: limit / 16 * (16 - Self.slack), besides: done.held, present) else { break }
+    for _ in 0..<Self.roundsMax where done.history > limit && mayGoOn() {
+      guard let seen, let (horizon, free) = try horizon(over: limit, seen.present, seen.pastChunks) else { break }
       try vault.forget(through: horizon)
       let next = try run()
       let second = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.second(of: horizon, from: vault.configuration.created) }
-      vault.log("history needed \(done.free) bytes beside snapshots and pins, and its limit is \(limit): what ended until \(When.text(of: second)) was forgotten, and it needs \(next.free)")
-      guard next.free < done.free else { return done.followed(by: next) }
+      vault.log("history needed \(free) bytes beside what is held (snapshots, pins, open files), and its limit is \(limit): what ended until \(When.text(of: second)) was forgotten, \(done.history - min(done.history, next.history)) bytes")
+      let isLess = next.history < done.history
       done = done.followed(by: next)
+      if !isLess { break }
     }
     return done
   }
 
-  /// The first operation such that, once what ended with it or before is forgotten, history needs no more than `target` bytes beside what is
-  /// held; nil where it may not go on.
-  private func horizon(leaving target: UInt64, besides held: UInt64, _ present: ChunkMarks) throws(VaultError) -> LSN? {
+  /// The first operation such that, once what ended with it or before is forgotten, history is within its limit.
+  /// - Returns: also what history needs beside what is held; nil where that is within the limit, or it may not go on. (What cannot go
+  ///   counts not: else all the rest would go for it, whoever's that is.)
+  private func horizon(over limit: UInt64, _ present: ChunkMarks, _ chunks: Int64) throws(VaultError) -> (LSN, free: UInt64)? {
+    let target = limit / 16 * (16 - Self.slack)
+    // Between these, in ever smaller parts. What is pinned or deleted meanwhile moves it, but never out of them.
     var tooEarly: UInt64 = 0, enough = vault.present.value
-    while enough - tooEarly > 1 {
-      let middle = tooEarly + (enough - tooEarly) / 2
-      guard let history = try history(endedAfter: LSN(middle), present) else { return nil }
-      if history <= target &+ held { enough = middle } else { tooEarly = middle }
+    while true {
+      let ages = PastAges(tooEarly..<enough)
+      guard let bytes = try weigh(ages, present, chunks) else { return nil }
+      let free = bytes.reduce(0, +)
+      guard free > limit else { return nil }
+      var left: UInt64 = 0, age = bytes.count - 1
+      while left + bytes[age] <= target { (left, age) = (left + bytes[age], age - 1) }
+      if let part = ages.operations(of: age), part.count > 1 { (tooEarly, enough) = (part.lowerBound, min(part.upperBound, enough)) } else {
+        return (LSN(min(ages.end(of: age), enough)), free)
+      }
     }
-    return LSN(enough)
   }
 
-  /// Bytes that the past would need, with what is held, if what ended until `horizon` were forgotten.
-  private func history(endedAfter horizon: LSN, _ present: ChunkMarks) throws(VaultError) -> UInt64? {
-    var walk = Metadata.Walk(endedAfter: horizon), marks = present
-    while !walk.isDone {
-      guard mayGoOn() else { return nil }
-      tell("looking for what is too much", 0, nil)
-      try vault.lock.withLock { () throws(VaultError) in
-        try vault.checkWhole()
-        try vault.metadata.walk(&walk, rows: Self.rowsPerHold) { marks.insert($0) }
+  /// The bytes that the past alone needs, by the age of what needs them last; nil where it may not go on.
+  private func weigh(_ ages: PastAges, _ present: ChunkMarks, _ chunks: Int64) throws(VaultError) -> [UInt64]? {
+    var bytes = [UInt64](repeating: 0, count: Int(PastAges.held))
+    // Of more chunks than marks can tell apart, one share after the other.
+    let shares = UInt64(chunks) / UInt64(ChunkAges.chunksMax) + 1
+    for share in 0..<shares {
+      var marks = ChunkAges(count: chunks / Int64(shares))
+      func isAsked(_ chunk: ChunkNumber) -> Bool { chunk.value % shares == share && !present.contains(chunk) }
+      guard try mark(&marks, ages, isAsked) else { return nil }
+      var last: UInt64 = 0, isMore = true
+      while isMore {
+        guard mayGoOn() else { return nil }
+        isMore = try vault.lock.withLock { () throws(VaultError) in
+          try vault.metadata.eachChunk(after: &last, count: Self.rowsPerHold) { number, _, length in
+            let age = marks[number]
+            if age > 0, age < PastAges.held, isAsked(number) { bytes[Int(age)] += length }
+          }
+        }
+        pause()
       }
-      pause()
-    }
-    var bytes: UInt64 = 0, last: UInt64 = 0, isMore = true
-    while isMore {
-      guard mayGoOn() else { return nil }
-      isMore = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.add(marks, besides: present, to: &bytes, after: &last, rows: Self.rowsPerHold) }
-      pause()
     }
     return bytes
   }
+
+  /// Marks chunks that the past refers to with their age.
+  /// - Returns: false where it may not go on.
+  private func mark(_ marks: inout ChunkAges, _ ages: PastAges, _ isAsked: (ChunkNumber) -> Bool) throws(VaultError) -> Bool {
+    func mark(_ extents: [Extent], _ age: UInt8) {
+      for case .chunk(let number, _) in extents.lazy.map(\.source) where isAsked(number) { marks.insert(number, age) }
+    }
+    var walk = Metadata.Walk.ofPast
+    while !walk.isDone {
+      guard mayGoOn() else { return false }
+      tell("looking for what is too much", 0, nil)
+      try vault.lock.withLock { () throws(VaultError) in
+        try vault.checkWhole()
+        try vault.metadata.walk(&walk, rows: Self.rowsPerHold) { mark($0, ages.age(of: $1)) }
+      }
+      pause()
+    }
+    vault.lock.withLock { for nodes in vault.metadata.pastOpen.values { for node in nodes { mark(node.extents, PastAges.held) } } }
+    return true
+  }
+}
+
+/// Operations in parts, from the oldest to the newest: the age of what the past needs until one of them. What it needs until one before all
+/// of them has age 1, the parts have those from 2 on, then come one behind all of them, and what is held.
+private struct PastAges {
+  private static let later: UInt8 = 254
+  static let held: UInt8 = 255
+  private let first: UInt64
+  /// Operations in each part.
+  private let length: UInt64
+
+  /// - Parameter operations: those behind the lower bound, with the upper one.
+  init(_ operations: Range<UInt64>) { (first, length) = (operations.lowerBound, UInt64(operations.count) / UInt64(Self.later - 2) + 1) }
+
+  func age(of until: LSN) -> UInt8 {
+    if until == Metadata.forever { return Self.held }
+    return until.value <= first ? 1 : UInt8(min((until.value - first - 1) / length + 2, UInt64(Self.later)))
+  }
+  /// The last operation of an age.
+  func end(of age: Int) -> UInt64 { first + UInt64(max(age - 1, 0)) * length }
+  /// The operations of a part, as in `init`.
+  func operations(of age: Int) -> Range<UInt64>? { age > 1 && age < Self.later ? end(of: age - 1)..<end(of: age) : nil }
 }
 
 extension Collection {
-  /// What history holds and may go.
-  fileprivate var free: UInt64 { history - min(history, held) }
-
   /// Both, as one.
   fileprivate func followed(by next: Collection) -> Collection {
-    Collection(chunks: chunks + next.chunks, bytes: bytes + next.bytes, history: next.history, held: next.held, packs: packs + next.packs, reclaimed: reclaimed + next.reclaimed)
+    Collection(chunks: chunks + next.chunks, bytes: bytes + next.bytes, history: next.history, packs: packs + next.packs, reclaimed: reclaimed + next.reclaimed)
   }
 }
 

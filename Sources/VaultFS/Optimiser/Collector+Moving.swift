@@ -118,7 +118,7 @@ extension Vault {
     }
   }
   /// View rows that are changed under one hold of the lock.
-  private static let movesPerHold = 20
+  private static let movesPerHold = 10
 
   /// - Throws: what ended the view's transaction behind our back.
   func checkWhole() throws(VaultError) {

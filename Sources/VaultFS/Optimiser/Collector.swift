@@ -11,7 +11,7 @@
 //    frames are durable before the view points to them, and that is durable before the old pack goes. The view forgets a
 //    pack when it is gone: a note of what is not there heals itself at the next opening, a pack without a note would stay.
 //    To make the view durable is what others wait for longest, so several packs go at once.
-// 3. The vault's lock is held for two hundred rows that are read at a time, or twenty that are written: some hundred microseconds.
+// 3. The vault's lock is held for fifty rows that are read at a time, or ten that are written: less than a hundred microseconds.
 // In the optimiser's thread, one at a time.
 
 import Glibc
@@ -23,8 +23,6 @@ public struct Collection: Sendable, Hashable, Codable {
   public var bytes: UInt64 = 0
   /// Plain bytes of chunks that only the past refers to.
   public var history: UInt64 = 0
-  /// Of that, what snapshots and pins hold, where history has a limit; else 0.
-  public var held: UInt64 = 0
   /// Packs that went, and bytes that the vault's folder has fewer; of a look only, those that would, of what is known to be dead already.
   public var packs = 0
   public var reclaimed: Int64 = 0
@@ -41,9 +39,9 @@ final class Collector {
   let mayGoOn: () -> Bool
   private let isQuiet: () -> Bool
 
-  static let rowsPerHold = 200
-  /// While others need the vault, it rests as long as it has worked, and no longer than this at once, nanoseconds.
-  private static let restMax: UInt64 = 20_000_000
+  static let rowsPerHold = 50
+  /// While others need the vault, it rests so many times as long as it has worked, and no longer than this at once, nanoseconds.
+  private static let restsPerWork: UInt64 = 3, restMax: UInt64 = 40_000_000
   private var rested: UInt64 = 0
   /// Told now and then what is being done, and of how much how much is, in bytes, where that is known.
   var tell: (_ what: String, _ done: UInt64, _ total: UInt64?) -> Void = { _, _, _ in }
@@ -57,8 +55,8 @@ final class Collector {
   /// Of a file that goes the kernel lets go of so many bytes at once: for as long as it takes, that processor is nobody else's.
   private static let uncachedBytes: UInt64 = 4 << 20
 
-  /// What the present referred to when the last collection looked.
-  var present: ChunkMarks?
+  /// What the present referred to when the last collection looked, and how many chunks only the past did.
+  var seen: (present: ChunkMarks, pastChunks: Int64)?
   /// Packs that nothing is read from any more; they go together (`removeEmptied`).
   private var emptied: [Emptied] = []
   private struct Emptied {
@@ -93,9 +91,9 @@ final class Collector {
       return vault.metadata.state.lapses
     }
     defer { vault.lock.withLock { vault.metadata.marks = nil } }
-    guard waitForSaves(), let (present, held) = try mark(), let sweep = try sweep(isDry: isDry, present, held) else { return done }
-    self.present = present
-    (done.chunks, done.bytes, done.history, done.held) = (sweep.chunks, sweep.bytes, sweep.history, sweep.heldHistory)
+    guard waitForSaves(), let present = try mark(), let sweep = try sweep(isDry: isDry, present) else { return done }
+    seen = (present, sweep.pastChunks)
+    (done.chunks, done.bytes, done.history) = (sweep.chunks, sweep.bytes, sweep.history)
     if isDry {
       let due = packsDue(sweep.live)
       done.packs = due.count
@@ -121,29 +119,27 @@ final class Collector {
     return false
   }
 
-  /// - Returns: what the present refers to, and with it what snapshots and pins hold, where history has a limit; nil where it may not go on.
-  private func mark() throws(VaultError) -> (present: ChunkMarks, held: ChunkMarks?)? {
-    let asksHeld = vault.historyPolicy.limit > 0
-    var walk = Metadata.Walk(asksHeld: asksHeld), present: ChunkMarks?, held: ChunkMarks?
+  /// - Returns: what the present refers to; nil where it may not go on.
+  private func mark() throws(VaultError) -> ChunkMarks? {
+    var walk = Metadata.Walk(), present: ChunkMarks?
     while !walk.isDone {
       guard mayGoOn() else { return nil }
       tell("looking for what is in use", 0, nil)
       if present == nil, walk.isInPast { present = vault.lock.withLock { vault.metadata.marks } }
-      if asksHeld, held == nil, walk.isBehindHeld { held = vault.lock.withLock { vault.metadata.marks } }
       try vault.lock.withLock { () throws(VaultError) in
         try vault.checkWhole()
         var found: [[Extent]] = []
-        try vault.metadata.walk(&walk, rows: Self.rowsPerHold) { found.append($0) }
+        try vault.metadata.walk(&walk, rows: Self.rowsPerHold) { extents, _ in found.append(extents) }
         for extents in found { vault.metadata.marks?.insert(extents) }
       }
       pause()
     }
     vault.lock.withLock { for nodes in vault.metadata.pastOpen.values { for node in nodes { vault.metadata.marks?.insert(node.extents) } } }
-    return present.map { ($0, held) }
+    return present
   }
 
-  private func sweep(isDry: Bool, _ present: ChunkMarks, _ held: ChunkMarks?) throws(VaultError) -> Metadata.Sweep? {
-    var sweep = Metadata.Sweep(present: present, held: held)
+  private func sweep(isDry: Bool, _ present: ChunkMarks) throws(VaultError) -> Metadata.Sweep? {
+    var sweep = Metadata.Sweep(present: present)
     while !sweep.isDone {
       guard mayGoOn() else { return nil }
       tell("looking for what is not", 0, nil)
@@ -160,7 +156,7 @@ final class Collector {
   func pause() {
     let now = monotonicNanoseconds()
     defer { rested = monotonicNanoseconds() }
-    if rested > 0, !isQuiet() { usleep(UInt32(min(now - rested, Self.restMax) / 1000)) }
+    if rested > 0, !isQuiet() { usleep(UInt32(min((now - rested) * Self.restsPerWork, Self.restMax) / 1000)) }
   }
 
   // MARK: Reclaiming

@@ -72,7 +72,9 @@ extension Vault {
       throw error
     }
     guard end.lastLSN > .zero else { throw .journalDamaged(detail: "\(path)/journal holds no operation") }
-    if end.lastLSN < known.applied { throw .journalBehind(vault: path, journal: end.lastLSN.value, database: known.applied.value) }
+    if let position = known.position, end.lastLSN < position.applied, try position.disproof(in: containers, configuration) == nil {
+      throw .journalBehind(vault: path, journal: end.lastLSN.value, database: position.applied.value)
+    }
     // What was read is believed to be there: it must be, before the database is.
     for number in containers.numbers(.pack) + containers.numbers(.segment) { try containers.file(number).sync() }
     for directory in ["packs", "journal"] { try containers.disk.syncDirectory(directory) }
@@ -102,8 +104,8 @@ extension Vault {
 
 /// What the database that is to be replaced still tells, as far as it can be read.
 private struct KnownBefore {
-  /// Its last operation; zero where nobody knows.
-  private(set) var applied = LSN.zero
+  /// Its last operation, and where that ends; nil where nobody knows.
+  private(set) var position: Vault.ViewPosition?
   private(set) var nextContainer: UInt64 = 0
   /// From which chunks were read.
   private var containers: [ContainerNumber] = []
@@ -115,7 +117,7 @@ private struct KnownBefore {
     func state(_ key: String) -> UInt64 { (try? database.integer("SELECT value FROM state WHERE key = '\(key)'")).map { UInt64(bitPattern: $0) } ?? 0 }
     // What no vault can have says nothing.
     let last = state("applied")
-    if last < UInt64(Int64.max) { applied = LSN(last) }
+    if last < UInt64(Int64.max) { position = Vault.ViewPosition(segment: ContainerNumber(state("segment")), offset: state("segment_offset"), applied: LSN(last)) }
     let highest = (try? database.integer("SELECT max(number) FROM container")).map { UInt64(bitPattern: $0) &+ 1 } ?? 0
     nextContainer = max(state("next_container"), highest)
     guard let select = try? database.prepare("SELECT number FROM container WHERE chunks > 0 AND number > 0") else { return }

@@ -84,9 +84,27 @@ extension Vault {
       }
       throw .journalBehind(vault: path, journal: last.value, database: state.applied.value)
     }
+    let position = ViewPosition(segment: state.segment, offset: state.segmentOffset, applied: state.applied)
+    if let last = try position.disproof(in: containers, configuration) {
+      throw .databaseDamaged(detail: "\(path)/\(databaseName): its state `applied` is \(state.applied.value), and the last operation of the journal before its place there is \(last.value)")
+    }
     try replay.learnPacks(from: state.pack, at: state.packOffset)
     let reader = JournalReader(containers: containers, vault: configuration.id, path: path)
     return try reader.read(after: state.applied, from: state.segment, at: offset, afterPowerCut: afterPowerCut, but: refused, replay.visitor)
+  }
+
+  /// What a view says of the journal.
+  struct ViewPosition {
+    /// Where it goes on, and the operation before that.
+    let segment: ContainerNumber, offset: UInt64, applied: LSN
+
+    /// The operation before that place in truth, where `applied` is a later one and all of the segment up to there is whole: then no
+    /// file of the journal was cut short, and the number is wrong. (An archive has other places.)
+    func disproof(in containers: ContainerStore, _ configuration: VaultConfiguration) throws(VaultError) -> LSN? {
+      guard containers.kind(segment) == .segment else { return nil }
+      let last = try Segment(segment, in: containers, vault: configuration.id).lastLSN(before: offset)
+      return last.flatMap { $0 < applied ? $0 : nil }
+    }
   }
 
   private static func openView(_ path: String, _ configuration: VaultConfiguration, _ disk: any Disk) throws(VaultError) -> Metadata {

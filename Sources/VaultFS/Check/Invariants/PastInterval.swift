@@ -18,6 +18,10 @@ enum PastInterval: Invariant {
         work.found(Finding(kind, inode: inode, table: table == "shape" ? "node" : table, key: [inode], "something of node \(inode) is from operation \(row.unsigned(1)); the last one is \(applied)"))
       }
     }
+    try copy.each("SELECT inode, made FROM origin WHERE made > ?1", applied, work: work) { row in
+      let inode = row.unsigned(0)
+      work.found(Finding(kind, inode: inode, table: "origin", key: [inode], "node \(inode) is said to be made from another by operation \(row.unsigned(1)); the last one is \(applied)"))
+    }
     for table in ["xattr", "page"] {
       try copy.each("SELECT t.inode, t.since, s.since FROM \(table) AS t JOIN shape AS s ON s.inode = t.inode WHERE t.since > s.since", work: work) { row in
         let inode = row.unsigned(0)

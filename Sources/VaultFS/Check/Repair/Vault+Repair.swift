@@ -51,6 +51,7 @@ extension Vault {
   /// - Parameter isViewOfJournal: nil where that is not known yet.
   private func repair(_ first: CheckReport, _ options: CheckOptions, isViewOfJournal: Bool?) throws(VaultError) -> RepairReport {
     var repairer = Repairer(self, first), now = first, isViewOfJournal = isViewOfJournal
+    let isRebuilt = isViewOfJournal == true
     for _ in 0..<Self.roundsMax where !now.isClean {
       if isViewOfJournal == nil, now.findings.contains(where: { $0.kind.remedy == .tree }) {
         var deep = options
@@ -63,7 +64,8 @@ extension Vault {
       if !now.isComplete { break }
     }
     if now.findings.contains(where: { $0.kind.isOfView }) {
-      repairer.report.left = "the database is not what the journal says, or cannot be read; a repair that has the vault for itself makes it anew: unmount it first"
+      repairer.report.left = isRebuilt ? "the database was made anew, and the journal says the same: nothing is lost by that, and nothing more can be put right"
+        : "the database is not what the journal says, or cannot be read; a repair that has the vault for itself makes it anew: unmount it first"
     }
     repairer.report.after = now
     return repairer.report
