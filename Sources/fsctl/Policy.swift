@@ -12,7 +12,7 @@ extension Versions {
       abstract: "Show or set what of the past is kept, and for how long. For root and the vault's owner.",
       discussion: """
         Everything is kept for a while, then what stood at the end of each hour, of each day, of each week. Ages are such as 12h, \
-        "30 days", 1y, or `none`. With a limit the oldest goes before its age where the past alone needs more (`fsctl stats` says how much it does). Snapshots and pinned versions are kept in any case. What is shortened is forgotten at once, what comes of age later at most a minute after it did (an hour, where everything is kept for long), and its space comes back within a minute or so.
+        "30 days", 1y, or `none`. With a limit the oldest goes before its age where the past alone needs more (`fsctl stats` says how much it does): whatever ended before a certain operation, also what needs nothing, and of one deleted thing that is larger than the limit nothing is left. What goes is in the log. Snapshots and pinned versions are kept in any case. What is shortened is forgotten at once, what comes of age later at most a minute after it did (an hour, where everything is kept for long), and its space comes back within a minute or so.
         """)
     @OptionGroup var address: VaultAddress
     @Option(help: "Keep everything for so long.") var all: String?

@@ -111,13 +111,13 @@ struct HostileDatabaseTests {
     }
   }
 
-  @Test func `an operation that the journal never had is not believed, and no gap is begun for it`() throws {
+  @Test(arguments: [3, -1, -5]) func `another last operation than the journal has is not believed, and nothing is begun for it`(by number: Int) throws {
     try Home.run { home in
       for name in ["a", "b", "c"] { try home.vault.makeFile(name, [1]) }
       let before = try tree(of: home.vault), killed = try home.copy()
       try home.close()
       for path in [killed, home.path] {
-        try alter(path) { try $0.execute("UPDATE state SET value = value + 3 WHERE key = 'applied'") }
+        try alter(path) { try $0.execute("UPDATE state SET value = value + \(number) WHERE key = 'applied'") }
         func journal() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path + "/journal").sorted() }
         let files = try journal()
         for _ in 0..<2 { #expect { try opening(path) { _ in } } throws: { isDamage($0, naming: "applied") } }

@@ -35,6 +35,43 @@ struct ScrubTests {
     }
   }
 
+  @Test func `damage of what is deleted hides no damage of what is there`() throws {
+    try Home.run { home in
+      let gone = try home.vault.makeFile("gone", Random.bytes(3_000_000, seed: 1)), there = try home.vault.makeFile("there", Random.bytes(600_000, seed: 2))
+      try home.vault.syncAll()
+      home.vault.keeper?.stop()
+      func flip(_ inode: InodeNumber) throws {
+        let frame = try home.vault.lock.withLock { () throws in
+          guard case .chunk(let number, _)? = try home.vault.metadata.extents(of: home.vault.metadata.node(inode), in: 0..<1).first?.source else { throw VaultError.notFound }
+          return try home.vault.metadata.place(of: number).place.frame
+        }
+        try flipInPlace("\(home.path)/\(ContainerStore.path(frame.container, .pack))", at: Int(frame.offset) + 3000)
+      }
+      for inode in [gone, there] { try flip(inode) }
+      let isPaged = try home.vault.lock.withLock { () throws in try home.vault.metadata.node(gone).paged }
+      #expect(isPaged)
+      try home.vault.unlink([UInt8]("gone"), in: .root)
+      for _ in 0..<2 { #expect(try home.vault.scrub(eager()).files == [DamagedFile(inode: there.value, path: "/there")]) }
+      for seed in 1...2 as ClosedRange<UInt64> { try home.vault.makeFile("again \(seed)", Random.bytes(seed == 1 ? 3_000_000 : 600_000, seed: seed)) }
+      #expect(try home.vault.contents(of: there) == Random.bytes(600_000, seed: 2))
+      home.restartKeeper()
+    }
+  }
+
+  @Test func `a damaged header of a segment is found`() throws {
+    try Home.run { home in
+      try home.vault.makeFile("f", Random.bytes(5000, seed: 1))
+      try home.close()
+      let segment = try #require(try containers(home.path, .segment).first { try records($0).count > 1 })
+      for byte in [0, 20, 45] {
+        try flip(segment, at: byte)
+        try opening(home.path) { vault throws in #expect(try vault.scrub(eager()).kinds == [.journalSegment], "\(byte)") }
+        try flip(segment, at: byte)
+      }
+      try opening(home.path) { vault throws in #expect(try vault.scrub(eager()).isClean) }
+    }
+  }
+
   @Test(arguments: ["payload", "header", "sealed", "journal"])
   func `a flipped bit of a frame is found, its file is named, and the same content heals it`(where place: String) throws {
     try Home.run { home in

@@ -257,6 +257,9 @@ extension Wound {
 
   private static let database = [
     Wound(.journalEpoch) { _, db in try db.execute("UPDATE epoch SET key = key + 1 WHERE number = 1") },
+    // It would be deleted as what a killed restore left.
+    Wound(.databaseStructure) { ward, db in try db.execute("INSERT INTO staging VALUES (\(ward["d"]))") },
+    Wound(.databaseStructure) { ward, db in try db.execute("INSERT INTO staging VALUES (\(ward["small"]))") },
     Wound(.databaseStructure) { _, db in try db.execute("CREATE TRIGGER stranger AFTER INSERT ON entry BEGIN SELECT 1; END") },
     Wound(.databaseStructure) { _, db in
       // Each index where the other one was.

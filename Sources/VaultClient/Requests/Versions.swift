@@ -54,6 +54,7 @@ extension Peer {
     if path.names.first == Vault.pastName { throw ServiceError(.notSupported, "\(path): the hidden directory shows what was; name the path that the file has or had, without it") }
     let (parent, isThere) = try directory(of: path, in: vault)
     guard maySearch(try vault.lastProtection(of: parent)) else { throw ServiceError(.notPermitted, "\(path): you may not search its directory") }
+    if isThere, try vault.info(parent).mode & S_IFMT != S_IFDIR { throw ServiceError(.notADirectory, "\(path): what it is in is a file; name that one") }
     let now = isThere ? try vault.lookup(name, in: parent) : nil
     if let now {
       guard mayRead(try vault.protection(of: now.inode)) else { throw ServiceError(.notPermitted, "\(path): you may not read it") }

@@ -104,6 +104,8 @@ final class Segment {
 }
 
 extension SegmentHeader {
+  static let repairedWords = "the segment's header is damaged; what it said is worked out from the rest"
+
   /// Bits that may be wrong in a header which is still the same one.
   private static let flipsMax = 8
 

@@ -98,12 +98,12 @@ extension Vault {
     /// Where it goes on, and the operation before that.
     let segment: ContainerNumber, offset: UInt64, applied: LSN
 
-    /// The operation before that place in truth, where `applied` is a later one and all of the segment up to there is whole: then no
+    /// The operation before that place in truth, where `applied` is another one and all of the segment up to there is whole: then no
     /// file of the journal was cut short, and the number is wrong. (An archive has other places.)
     func disproof(in containers: ContainerStore, _ configuration: VaultConfiguration) throws(VaultError) -> LSN? {
       guard containers.kind(segment) == .segment else { return nil }
       let last = try Segment(segment, in: containers, vault: configuration.id).lastLSN(before: offset)
-      return last.flatMap { $0 < applied ? $0 : nil }
+      return last.flatMap { $0 != applied ? $0 : nil }
     }
   }
 

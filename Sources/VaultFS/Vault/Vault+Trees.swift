@@ -208,10 +208,20 @@ extension VaultError {
 
 extension Metadata {
   /// Where trees were being taken back when the last owner was killed.
+  /// - Throws: `.databaseDamaged` where that would be something else: it is about to be deleted.
   func abandonedStaging() throws(VaultError) -> [(name: [UInt8], parent: InodeNumber)] {
-    let select = try database.prepare("SELECT e.name, e.parent FROM staging AS s JOIN entry AS e ON e.inode = s.inode AND e.type = \(S_IFDIR)")
+    let select = try database.prepare("SELECT name, parent, born FROM entry WHERE inode = ? AND type = \(S_IFDIR)")
     var found: [(name: [UInt8], parent: InodeNumber)] = []
-    while try select.step() { found.append((select.bytes(0), InodeNumber(select.unsigned(1)))) }
+    for inode in state.staging {
+      guard let node = try nodeIfThere(inode), node.links > 0 else { continue }
+      select.bind(1, inode.value)
+      defer { select.reset() }
+      // It was made from the past of another one, where it is.
+      guard node.isDirectory, try select.step(), let origin = try origins(of: inode).first, origin.made.value == select.unsigned(2) else {
+        throw damaged("it lists node \(inode.value) among those in which trees are put together")
+      }
+      found.append((select.bytes(0), InodeNumber(select.unsigned(1))))
+    }
     return found
   }
 }

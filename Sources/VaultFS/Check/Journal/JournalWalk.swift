@@ -66,7 +66,7 @@ final class JournalWalk {
       return
     }
     // Harmless as long as the rest of it tells what it was.
-    if segment.isRepaired { work.found(Finding(.journalSegment, file: file(number), byte: 0, "the segment's header is damaged; what it said is worked out from the rest")) }
+    if segment.isRepaired { work.found(Finding(.journalSegment, file: file(number), byte: 0, SegmentHeader.repairedWords)) }
     if header.firstLSN > last.next, !isBroken {
       broken(.journalSequence, number, 0, "the segment begins with operation \(header.firstLSN.value), and \(last.next.value) to \(header.firstLSN.value - 1) are missing")
     }

@@ -174,6 +174,7 @@ final class ContainerScrub {
       if segment.count > SegmentHeader.length { shared.found(Finding(.journalSegment, file: segment.file.path, byte: 0, "the segment's header is damaged"), in: number) }
       return
     }
+    if segment.isRepaired { shared.found(Finding(.journalSegment, file: segment.file.path, byte: 0, SegmentHeader.repairedWords), in: number) }
     let next = try vault.containers.journal.first { $0 > number }.map { next throws(VaultError) in try Segment(next, in: vault.containers, vault: vault.configuration.id).header?.firstLSN } ?? nil
     var walk = SegmentWalk(segment, after: LSN(header.firstLSN.value &- 1), until: next ?? .zero)
     while let step = walk.next() {

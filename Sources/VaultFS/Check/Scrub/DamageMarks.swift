@@ -129,18 +129,20 @@ final class DamageMarks {
     if damaged.isEmpty { return [] }
     var inodes: Set<UInt64> = []
     try collect("node", "inode", "record", 1, damaged, limit, &inodes)
-    try collect("page", "inode, start", "extents", 2, damaged, limit, &inodes)
+    // (Pages of what is gone stay where they are.)
+    try collect("page", "inode, start", "extents", 2, damaged, limit, &inodes, where: "EXISTS (SELECT 1 FROM node WHERE node.inode = page.inode)")
     var files: [DamagedFile] = []
     for inode in inodes.sorted().prefix(limit) {
-      let path = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.onePath(of: InodeNumber(inode)) }
-      // Of what is gone nothing is told here: past versions are read where somebody looks at them.
+      // Of what is gone, or goes meanwhile, nothing is told here: past versions are read where somebody looks at them.
+      let path = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.nodeIfThere(InodeNumber(inode)).flatMap { node throws(VaultError) in try vault.metadata.onePath(of: node.inode) } }
       if let path { files.append(DamagedFile(inode: inode, path: displayed(path))) }
     }
     return files
   }
 
   /// Adds the nodes whose rows in `table` name one of `damaged`.
-  private func collect(_ table: String, _ key: String, _ content: String, _ width: Int32, _ damaged: Set<UInt64>, _ limit: Int, _ inodes: inout Set<UInt64>) throws(VaultError) {
+  private func collect(_ table: String, _ key: String, _ content: String, _ width: Int32, _ damaged: Set<UInt64>, _ limit: Int, _ inodes: inout Set<UInt64>,
+                       where condition: String = "true") throws(VaultError) {
     var after: [UInt64]? = [UInt64](repeating: 0, count: Int(width))
     while let start = after, inodes.count < limit {
       after = nil
@@ -148,7 +150,7 @@ final class DamageMarks {
         try vault.checkWhole()
         try vault.metadata.writeNodes()
         let places = start.map { _ in "?" }.joined(separator: ", ")
-        let select = try vault.metadata.database.prepare("SELECT \(key), \(content) FROM \(table) WHERE (\(key)) > (\(places)) ORDER BY \(key) LIMIT \(Self.rowsPerHold)")
+        let select = try vault.metadata.database.prepare("SELECT \(key), \(content) FROM \(table) WHERE (\(key)) > (\(places)) AND \(condition) ORDER BY \(key) LIMIT \(Self.rowsPerHold)")
         for (index, value) in start.enumerated() { select.bind(Int32(index + 1), value) }
         while try select.step() {
           after = (0..<width).map { select.unsigned($0) }
