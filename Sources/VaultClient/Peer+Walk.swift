@@ -1,6 +1,7 @@
 // The way to a node, as far as a peer may go it.
 
 import Glibc
+import Printable
 public import VaultFS
 
 /// Which node is meant.
@@ -23,6 +24,7 @@ extension Peer {
 
   /// The node at `path`; every directory on the way was one this peer may search.
   public func find(_ path: VaultPath, in vault: Vault, followingLast: Bool = true) throws -> NodeInfo {
+    if path.isOfPast { throw ServiceError(.notFound, "\(path): what is in \(printable(Vault.pastName)) shows what was, and cannot be changed or limited; name the path without it") }
     do {
       var walk = Walk(vault: vault, peer: self, rest: path.names.reversed())
       return try walk.run(followingLast: followingLast)

@@ -19,6 +19,9 @@ public struct VaultPath: Hashable, Sendable, CustomStringConvertible {
     self.names = names
   }
 
+  /// Whether it is in what a mount shows of the past: nothing of that is a place in the vault.
+  public var isOfPast: Bool { names.first == Array(Vault.pastName) }
+
   var bytes: [UInt8] { Array(names.joined(separator: [UInt8(ascii: "/")])) }
   public var description: String { "/" + printable(bytes) }
 }

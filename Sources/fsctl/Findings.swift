@@ -21,8 +21,9 @@ enum Findings {
   private static let shownMax = 20
 
   /// - Parameter counts: of each kind; nil where all were found that there are.
-  static func text(_ findings: [Finding], _ counts: [String: Int]?, withRepair: Bool) -> String {
-    if findings.isEmpty { return "nothing wrong was found" }
+  /// - Parameter isNew: something is known to be wrong already.
+  static func text(_ findings: [Finding], _ counts: [String: Int]?, withRepair: Bool, isNew: Bool = false) -> String {
+    if findings.isEmpty { return isNew ? "nothing new was found" : "nothing wrong was found" }
     var kinds: [Finding.Kind] = []
     for finding in findings where !kinds.contains(finding.kind) { kinds.append(finding.kind) }
     return kinds.map { kind in

@@ -47,7 +47,7 @@ struct RestoreLine: Encodable {
 
 /// What taking something back would change.
 struct ChangeLine: Encodable {
-  /// `returns`, `goes` (to the trash) or `changes`.
+  /// `returns`, `goes` (to the trash, unless it has another name, or comes back under one) or `changes`.
   var change: RestoreChange.Kind
   var path: String
   var pathBytes: Data
@@ -61,7 +61,7 @@ extension RestoreChange {
   func row(_ path: String) -> [String] {
     let words = switch kind {
     case .returns: "comes back"
-    case .goes: "to the trash"
+    case .goes: "goes"
     case .changes: "changes"
     }
     return [words, path + (isDirectory && !path.hasSuffix("/") ? "/" : "")]

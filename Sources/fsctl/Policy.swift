@@ -12,7 +12,7 @@ extension Versions {
       abstract: "Show or set what of the past is kept, and for how long. For root and the vault's owner.",
       discussion: """
         Everything is kept for a while, then what stood at the end of each hour, of each day, of each week. Ages are such as 12h, \
-        "30 days", 1y, or `none`. With a limit the oldest goes before its age where the past alone needs more (`fsctl stats` says how much it does): whatever ended before a certain operation, also what needs nothing, and of one deleted thing that is larger than the limit nothing is left. What goes is in the log. Snapshots and pinned versions are kept in any case. What is shortened is forgotten at once, what comes of age later at most a minute after it did (an hour, where everything is kept for long), and its space comes back within a minute or so.
+        "30 days", 1y, or `none`. With a limit the oldest goes before its age where the past alone needs more (`fsctl stats` says how much it does): whatever ended before a certain operation, also what needs nothing, and of one deleted thing that is larger than the limit nothing is left, of a tree that was just being deleted then only what went later. What goes is in the log. Snapshots and pinned versions are kept in any case. What is shortened is forgotten at once, what comes of age later at most a minute after it did (an hour, where everything is kept for long), and its space comes back within a minute or so.
         """)
     @OptionGroup var address: VaultAddress
     @Option(help: "Keep everything for so long.") var all: String?
@@ -23,7 +23,7 @@ extension Versions {
     @Option(help: ArgumentHelp("Let the oldest go where the past alone needs more than so many bytes, such as 50G; or `none`.", valueName: "size")) var limit: String?
     @Flag(inversion: .prefixedNo, exclusivity: .exclusive, help: "Whether anything of the past is kept at all; --no-keep forgets all of it but what snapshots and pins hold.") var keep: Bool?
     @Flag(help: "Only say how much would be forgotten.") var dryRun = false
-    @Flag(help: "One JSON object, ages in seconds; with --dry-run, how many versions (`nodes`) and `names`.") var json = false
+    @Flag(help: "One JSON object, ages in seconds; with --dry-run, how many versions (`nodes`) and `names`, and of a limit the `excess`: bytes that are `needed` and `forgotten`, and `until` when those ended.") var json = false
 
     func run() throws {
       try address.ask("versions policy") { vault in
@@ -38,27 +38,32 @@ extension Versions {
         policy.isOn = keep ?? policy.isOn
         if dryRun { return try tellExpiring(under: policy, in: vault) }
         if policy != before {
+          // Before it goes.
+          let excess = policy.limit != before.limit ? try weigh(policy, in: vault).excess : nil
           policy = try vault.service.ask(HistoryPolicyRequest(policy))
           for warning in Self.warnings(policy) { complain("warning: \(warning)") }
-          if policy.limit != before.limit, let words = try excess(over: policy.limit, in: vault) {
-            complain("warning: \(words); `fsctl versions policy --limit none` ends that")
-          }
+          if let excess { complain("warning: \(words(excess, policy.limit, "is forgotten")); `fsctl versions policy --limit none` ends that") }
         }
         try say(json ? asJSON(policy) : text(policy))
       }
     }
 
     private func tellExpiring(under policy: HistoryPolicy, in vault: ReachedVault) throws {
-      let found = try vault.service.ask(ExpiringRequest(under: policy))
+      let found = try weigh(policy, in: vault)
       if json { return try say(asJSON(found)) }
-      try say("\(found.nodes) versions and \(found.names) former names would be forgotten at once")
-      if let words = try excess(over: policy.limit, in: vault) { try say(words) }
+      try say("\(found.nodes) versions and \(found.names) former names are too old, and would be forgotten at once")
+      if let excess = found.excess { try say(words(excess, policy.limit, "would be forgotten, too")) }
     }
 
-    /// What a limit does at once; nil where that is nothing.
-    private func excess(over limit: UInt64, in vault: ReachedVault) throws -> String? {
-      guard limit > 0, let held = try vault.service.ask(StatsRequest()).historyBytes, held > limit else { return nil }
-      return "the past alone needs \(human(held)), and what no snapshot, pin or open file holds of it must be within \(human(limit)): its oldest versions are forgotten, \(human(held - limit)) or somewhat more where nothing is held"
+    private func weigh(_ policy: HistoryPolicy, in vault: ReachedVault) throws -> ExpiringRequest.Answer {
+      Interruption.hear()
+      let line = ProgressLine("weighing")
+      defer { line.end() }
+      return try vault.service.ask(ExpiringRequest(under: policy), line.receiver(interrupted: "interrupted: nothing was changed") { _ in })
+    }
+
+    private func words(_ excess: HistoryExcess, _ limit: UInt64, _ end: String) -> String {
+      "beside what snapshots, pins and open files hold, the past needs \(human(excess.needed)): for the limit of \(human(limit)) what ended until \(When.text(of: excess.until)) \(end), \(human(excess.forgotten))"
     }
 
     private func seconds(_ text: String?) throws -> UInt32? {

@@ -62,7 +62,7 @@ struct QuotaCommand: ParsableCommand {
     private func bound(_ text: String?, _ parse: (String) -> UInt64?, _ words: String) throws -> QuotaChange.Bound? {
       guard let text else { return nil }
       if text == "none" { return QuotaChange.Bound.none }
-      guard let value = parse(text) else { throw Failure("`\(printable(text.utf8))` is no \(words), or `none`", code: 2) }
+      guard let value = parse(text) else { throw Failure("`\(printable(text.utf8))` is no \(words), or it is too large; `none` takes a limit away", code: 2) }
       // Other systems take it for no limit, and nobody wants to learn which is meant by trying.
       guard value > 0 else { throw Failure("a limit of 0 may mean two things: say `none` for no limit, or 1 for next to nothing", code: 2) }
       return .at(value)

@@ -55,7 +55,7 @@ struct ScrubCommand: ParsableCommand {
     let (answer, folder) = try address.ask(request, receiver)
     line.end()
     if json { try say(asJSON(ScrubLine(folder, answer, findings, files))) } else {
-      try say(Findings.text(findings, nil, withRepair: true))
+      try say(Findings.text(findings, nil, withRepair: true, isNew: !files.isEmpty))
       for file in files { try say("damaged: \(Self.name(file))") }
       if answer.marked > 0 { try say("noted as damaged: \(Findings.count(answer.marked, "chunk"))") }
       let speed = answer.seconds > 0.01 && !answer.isResumed ? ", \(human(UInt64(Double(answer.bytes) / answer.seconds)))/s" : ""
@@ -65,10 +65,13 @@ struct ScrubCommand: ParsableCommand {
     guard answer.isComplete else { throw Failure("the scrub of \(folder) did not come to its end; run it again\(checksums ? "" : ", it goes on from there")") }
     let what = "\(folder) holds damage: \(Findings.count(findings.count, "finding")), \(Findings.count(files.count, "damaged file"))"
     if files.isEmpty { throw Failure("\(what); `fsctl check` looks at all that is no content") }
-    throw Failure("\(what); write these files anew from a copy or from an earlier version, and see `fsctl check`")
+    throw Failure("\(what); write what is damaged anew from a copy (content that comes again heals every version that has it) or take back an earlier version, and see `fsctl check`")
   }
 
-  static func name(_ file: DamagedFile) -> String { file.path.map { printable($0.utf8) } ?? "node \(file.inode)" }
+  static func name(_ file: DamagedFile) -> String {
+    let name = file.path.map { printable($0.utf8) } ?? "node \(file.inode)"
+    return file.until.map { "\(name), as it was before \(When.text(of: $0))" } ?? name
+  }
 }
 
 /// As JSON.

@@ -58,13 +58,13 @@ struct SnapshotCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Bring the directory that a snapshot is of, or PATH in it, back to what it was then.",
       discussion: """
-        What is there now goes to the trash, or becomes a version. Without a PATH all that the snapshot is of comes back, whatever the working \
+        What is there now goes to the trash, or becomes a version, as far as the policy keeps anything (`fsctl versions policy`). Without a PATH all that the snapshot is of comes back, whatever the working \
         directory is, which only says in which vault; `.` is the working directory alone.
         """)
     @Argument(help: "The snapshot's name.") var name: String
     @OptionGroup var address: PlaceAddress
     @OptionGroup var target: TargetOption
-    @Flag(help: "Only say which names would come back, change, or go to the trash.") var dryRun = false
+    @Flag(help: "Only say which names would come back, change, or go: to the trash, unless what has the name has another one, too, or comes back under another.") var dryRun = false
     @Flag(help: "One JSON object: what came back, and where; of --dry-run, one a name.") var json = false
 
     func run() throws {

@@ -58,7 +58,7 @@ struct Versions: ParsableCommand {
   }
 
   struct Diff: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Compare two versions, or one with the present: as diff -u does, or in short where they are not text.")
+    static let configuration = CommandConfiguration(abstract: "Compare two versions, or one with the present: as diff -u does, or in short where they are not text.", discussion: "It ends with 0 whether they differ or not; where they do not, it prints nothing.")
     @OptionGroup var which: VersionArguments
     @Argument(help: "The other version; by default the present one.") var other: String?
 
@@ -66,8 +66,16 @@ struct Versions: ParsableCommand {
       let folder = try TemporaryFolder(), moments = [try which.moment, try other.map(moment(of:)) ?? moment(of: "now")]
       defer { folder.remove() }
       try which.file.ask("versions diff") { vault, path in
-        for (name, moment) in zip(["a", "b"], moments) { try folder.write(name) { take in try vault.service.readVersion(of: path, at: moment, take) } }
-        try run(folder, labels: ["a\(path) (\(which.version))", "b\(path) (\(other ?? "now"))"])
+        for (name, moment) in zip(["a", "b"], moments) {
+          do { try folder.write(name) { take in try vault.service.readVersion(of: path, at: moment, take) } } catch let error as ServiceError where name == "b" && other == nil && error.code == .notFound {
+            throw Failure("\(vault.name(of: path)) is not there now: name the version to compare with, too; `fsctl versions list` shows which there are")
+          }
+        }
+        let labels = ["a\(path) (\(which.version))", "b\(path) (\(other ?? "now"))"]
+        guard let difference = try folder.difference() else { return try run(folder, labels: labels) }
+        if let first = difference.first {
+          try say("Binary files \(labels[0]) of \(human(difference.sizes[0])) and \(labels[1]) of \(human(difference.sizes[1])) differ, first at byte \(first)")
+        }
       }
     }
 
@@ -89,10 +97,10 @@ struct Versions: ParsableCommand {
   struct Restore: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Take back a version of a file, or a directory as it was, in place or elsewhere.",
-      discussion: "Content comes back by reference, whatever its size. What was there becomes a version, so this can be taken back, too. A directory takes back whoever owns all that was in it and is; else root and the vault's owner.")
+      discussion: "Content comes back by reference, whatever its size. What was there becomes a version, or goes to the trash, so this can be taken back, too, as far as the policy keeps anything (`fsctl versions policy`). A directory takes back whoever owns all that was in it and is; else root and the vault's owner.")
     @OptionGroup var which: VersionArguments
     @OptionGroup var target: TargetOption
-    @Flag(help: "Only say which names would come back, change, or go to the trash.") var dryRun = false
+    @Flag(help: "Only say which names would come back, change, or go: to the trash, unless what has the name has another one, too, or comes back under another.") var dryRun = false
     @Flag(help: "One JSON object: what came back, and where; of --dry-run, one a name.") var json = false
 
     func run() throws {

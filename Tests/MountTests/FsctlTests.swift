@@ -32,7 +32,7 @@ extension MountTests {
     @Test func `stats tells the same from inside, through the folder, and of a closed vault`() throws {
       try MountedVault.run { home in
         try succeed("mkdir \(home.point)/d && head -c 3000000 /dev/urandom > \(home.point)/a && cp \(home.point)/a \(home.point)/d/b && \(fsctl) sync \(home.point)/d")
-        let commands = ["\(fsctl) stats \(home.point)", "\(fsctl) stats \(home.point)/d/b", "cd \(home.point)/d && \(fsctl) stats", "\(fsctl) stats --vault \(home.vault)"]
+        let commands = ["\(fsctl) stats \(home.point)", "\(fsctl) stats \(home.point)/d", "cd \(home.point)/d && \(fsctl) stats", "\(fsctl) stats --vault \(home.vault)"]
         func check(_ command: String) throws {
           let stats = try json("\(command) --json")
           #expect(stats["nodes"] as? Int == 4 && stats["logicalBytes"] as? Int == 6_000_000 && stats["vault"] as? String == home.vault, "\(command)")

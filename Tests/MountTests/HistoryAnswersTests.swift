@@ -63,7 +63,7 @@ extension MountTests {
         // A policy is tried before it is set.
         let gone = try lines("\(fsctl) versions policy --no-keep --dry-run --json \(v)")[0]
         #expect(gone["nodes"] as? Int ?? 0 > 1 && gone["names"] as? Int ?? 0 > 0, "\(gone)")
-        #expect(try succeed("\(fsctl) versions policy \(v)").contains("everything   for a day") && succeed("\(fsctl) versions policy --dry-run \(v)") == "0 versions and 0 former names would be forgotten at once\n")
+        #expect(try succeed("\(fsctl) versions policy \(v)").contains("everything   for a day") && succeed("\(fsctl) versions policy --dry-run \(v)") == "0 versions and 0 former names are too old, and would be forgotten at once\n")
         try home.mount()
         #expect(try succeed("cat \(p)/d/f \(p)/g") == "one\n1\n")
       }
@@ -195,6 +195,37 @@ extension MountTests {
         try succeed("mkdir \(bound) && mount --bind \(p)/doc \(bound)")
         defer { umount2(bound, Int32(MNT_DETACH)) }
         try fails("\(fsctl) versions list \(bound)/nodir/f", saying: "fsctl: \(bound)/nodir/f: nothing is known of its directory")
+      }
+    }
+
+    @Test func `what a limit of history would let go of is said before, and so it goes`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("\(fsctl) versions policy --window 0s \(p); cd \(p); for i in 1 2 3 4; do head -c 1000000 /dev/urandom > f; sync f; done")
+        let told = try #require(try lines("\(fsctl) versions policy --limit 2500000 --dry-run --json \(p)").first), excess = try #require(told["excess"] as? [String: Any])
+        #expect(excess["needed"] as? Int == 3_000_000 && excess["forgotten"] as? Int == 1_000_000 && (excess["until"] as? Int).map { abs($0 - time(nil)) < 60 } == true, "\(told)")
+        #expect(try succeed("\(fsctl) versions policy --limit 2500000 --dry-run \(p)").contains("would be forgotten, too, 976"))
+        #expect(try succeed("\(fsctl) versions policy --limit 3500000 --dry-run --json \(p)").contains("excess") == false)
+        #expect(try lines("\(fsctl) versions list --json \(p)/f").count == 5)
+        #expect(try succeed("\(fsctl) versions policy --limit 2500000 \(p) 2>&1").contains("is forgotten, 976"))
+        try succeed("\(fsctl) gc \(p)")
+        #expect(try lines("\(fsctl) versions list --json \(p)/f").filter { $0["size"] as? Int == 1_000_000 }.count == 3)
+      }
+    }
+
+    @Test func `what is no directory as it is now is said to be none`() throws {
+      try run { home in
+        let p = home.point
+        try succeed("cd \(p); mkdir d; echo 1 > d/f; \(fsctl) snapshot create s")
+        for (command, words) in [("snapshot create s \(p)", "there is a snapshot `s` already; choose another name"), ("snapshot create a/b \(p)", "`a/b` is not valid as a snapshot's name"),
+                                 ("snapshot create t \(p)/d/f", "is no directory"), ("stats \(p)/d/f", "\(p)/d/f: it is no directory"),
+                                 ("stats \(p)/.vaultfs/snapshots/s/d", "it shows what was"), ("snapshot create t \(p)/.vaultfs/snapshots/s/d", "shows what was, and cannot be changed"),
+                                 ("quota set --tree \(p)/.vaultfs/snapshots/s/d --bytes 1G", "shows what was"), ("stats \(home.directory)", "\(home.directory) is not inside a mounted vault"),
+                                 ("quota set --tree \(p)/d --bytes 1G --soft-bytes 2G", "/d: the soft limit of")] {
+          try fails("\(fsctl) \(command)", saying: words)
+        }
+        #expect(try succeed("cd \(p)/.vaultfs/at/now/d; \(fsctl) stats").contains("it shows what was"))
+        try fails("\(fsctl) quota set --vault --bytes 99999999T \(p)", code: 2, saying: "too large")
       }
     }
 

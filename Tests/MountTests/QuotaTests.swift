@@ -110,10 +110,12 @@ extension MountTests {
           """)
         #expect(try bytes(in: home.point + "/tree") <= 1 << 20)
         #expect(home.log.components(separatedBy: "memory mapping of `tree/mapped`").count == 2, "\(home.log)")
-        // Names from outside do not come in: ln says so, and cp copies.
+        // Names do not cross the limit's border one by one, in either direction: ln says so, and cp copies, and mv.
         try succeed("rm \(home.point)/tree/mapped && head -c 1000 /dev/urandom > \(home.point)/outside")
         try fails("LC_ALL=C ln \(home.point)/outside \(home.point)/tree/in", saying: "cross-device")
-        try succeed("cp \(home.point)/outside \(home.point)/tree/in && ln \(home.point)/tree/in \(home.point)/out")
+        try succeed("cp \(home.point)/outside \(home.point)/tree/in && ln \(home.point)/tree/in \(home.point)/tree/in2")
+        try fails("LC_ALL=C ln \(home.point)/tree/in \(home.point)/out", saying: "cross-device")
+        try succeed("cd \(home.point) && mv tree/in out && cmp out tree/in2 && test $(stat -c %h tree/in2) = 1 && test $(stat -c %h out) = 1")
       }
     }
 

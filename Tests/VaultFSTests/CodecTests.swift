@@ -112,6 +112,7 @@ final class MemoryFile: DiskFile {
   }
   func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(VaultError) { throw .notSupported }
   func allocate(_ bytes: UInt64) throws(VaultError) {}
+  func keepRoom(_ range: Range<UInt64>) throws(VaultError) {}
   func truncate(to size: UInt64) throws(VaultError) { throw .notSupported }
   func sync() throws(VaultError) { throw .notSupported }
 }

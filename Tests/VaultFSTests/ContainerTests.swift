@@ -30,6 +30,7 @@ private final class FailingDisk: Disk {
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws(VaultError) { try file.write(bytes, at: offset) }
     func truncate(to size: UInt64) throws(VaultError) { try file.truncate(to: size) }
     func allocate(_ bytes: UInt64) throws(VaultError) { try file.allocate(bytes) }
+    func keepRoom(_ range: Range<UInt64>) throws(VaultError) { try file.keepRoom(range) }
     func sync() throws(VaultError) {
       try disk.fail(path)
       try file.sync()

@@ -161,8 +161,15 @@ struct DamageTests {
 
   @Test func `whatever is read first of a damaged frame, all that cannot be read for it is named`() throws {
     try Home.run { home in
-      // Text: the optimiser puts several of its chunks in a frame.
-      let content = Random.bytes(1_000_000, seed: 12).map { 97 + $0 % 4 }, inode = try home.vault.makeFile("file", content)
+      // Text: the optimiser puts several of its chunks in a frame. Short saves go into the journal, one chunk after the other: those of a
+      // long one are written by several threads, in any order.
+      let content = Random.bytes(1_000_000, seed: 12).map { 97 + $0 % 4 }, inode = try home.vault.make("file").inode
+      try home.vault.withOpen(inode) { file in
+        for start in stride(from: 0, to: content.count, by: 50_000) {
+          try home.vault.write(Array(content[start..<start + 50_000]), to: file, at: UInt64(start))
+          try home.vault.save(file)
+        }
+      }
       try home.optimise()
       home.vault.keeper?.stop()
       let extents = try home.vault.lock.withLock { () throws in

@@ -277,5 +277,6 @@ private final class FullingFile: DiskFile {
   func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(VaultError) -> Int { try real.read(into: buffer, at: offset) }
   func truncate(to size: UInt64) throws(VaultError) { try real.truncate(to: size) }
   func allocate(_ bytes: UInt64) throws(VaultError) { try real.allocate(bytes) }
+  func keepRoom(_ range: Range<UInt64>) throws(VaultError) { try real.keepRoom(range) }
   func sync() throws(VaultError) { try real.sync() }
 }

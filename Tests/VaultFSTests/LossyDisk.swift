@@ -98,6 +98,7 @@ private final class LossyFile: DiskFile {
   }
   func truncate(to size: UInt64) throws(VaultError) { try real.truncate(to: size) }
   func allocate(_ bytes: UInt64) throws(VaultError) { try real.allocate(bytes) }
+  func keepRoom(_ range: Range<UInt64>) throws(VaultError) { try real.keepRoom(range) }
   func sync() throws(VaultError) {
     // Only what was written before the sync began is covered by it.
     let covered = disk.pending(path)

@@ -47,18 +47,28 @@ struct QuotaMovingTests {
       let file = try vault.makeFile("f", in: outside, full(100)), inner = try vault.makeFile("i", in: deep, full(100))
       try vault.setQuota(.bytes(1000), for: .tree(tree))
       refused(.crossesLimit) { _ = try vault.link(file, as: [UInt8]("l"), in: deep) }
-      // Within, and outwards: it stays charged where it is.
+      // Within, and not outwards: what goes there would take the charge along.
       _ = try vault.link(inner, as: [UInt8]("i2"), in: tree)
-      _ = try vault.link(inner, as: [UInt8]("i3"), in: outside)
+      refused(.crossesLimit) { _ = try vault.link(inner, as: [UInt8]("i3"), in: outside) }
       #expect(try vault.usage(of: tree) == Usage(bytes: 100, nodes: 2))
       let open = try vault.open(inner)
       refused(.quotaExceeded(.tree(tree)), "whichever name it was opened by") { try vault.write(full(901), to: open, at: 100) }
       vault.close(open)
-      // A further name does not move in either; the one at home takes the charge along.
+      // One of several names does not move in or out either, whichever is at home, nor does a directory with one of them.
       _ = try vault.link(file, as: [UInt8]("f2"), in: outside)
-      refused(.crossesLimit) { try vault.move("f2", in: outside, to: "f2", in: deep) }
+      for name in ["f", "f2"] { refused(.crossesLimit) { try vault.move(name, in: outside, to: "f2", in: deep) } }
+      for name in [("i", deep), ("i2", tree)] { refused(.crossesLimit) { try vault.move(name.0, in: name.1, to: "out", in: outside) } }
       refused(.crossesLimit) { try vault.move("i", in: deep, to: "f2", in: outside, .exchange) }
-      try vault.move("f", in: outside, to: "f", in: deep)
+      refused(.crossesLimit) { try vault.move("deep", in: tree, to: "deep", in: outside) }
+      try vault.move("deep", in: tree, to: "deeper", in: tree)
+      try vault.move("deeper", in: tree, to: "deep", in: tree)
+      let both = try vault.makeDirectory("both", in: outside)
+      for name in ["f", "f2"] { try vault.move(name, in: outside, to: name, in: both) }
+      try vault.move("both", in: outside, to: "both", in: tree)
+      #expect(try vault.usage(of: tree) == Usage(bytes: 200, nodes: 4))
+      try vault.move("both", in: tree, to: "both", in: outside)
+      try vault.unlink([UInt8]("f2"), in: both)
+      try vault.move("f", in: both, to: "f", in: deep)
       #expect(try vault.usage(of: tree) == Usage(bytes: 200, nodes: 3))
       // In a limit within the limit it is the same.
       try vault.setQuota(.bytes(500), for: .tree(deep))

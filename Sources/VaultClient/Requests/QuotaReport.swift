@@ -12,7 +12,8 @@ public struct QuotaChange: Codable, Sendable {
   public var graceSeconds: UInt32?
   public init() {}
 
-  func applied(to old: QuotaLimits?) throws -> QuotaLimits {
+  /// - Parameter whom: whose limits they are, for messages.
+  func applied(to old: QuotaLimits?, of whom: String) throws -> QuotaLimits {
     var limits = old ?? QuotaLimits()
     func change(_ limit: inout UInt64?, _ bound: Bound?) {
       switch bound {
@@ -28,10 +29,10 @@ public struct QuotaChange: Codable, Sendable {
     if let graceSeconds { limits.graceSeconds = graceSeconds }
     for (what, limit) in [("bytes", limits.bytes), ("inodes", limits.nodes)] {
       guard let soft = limit.soft, let hard = limit.hard, soft > hard else { continue }
-      throw ServiceError(.invalidArgument, "the soft limit of \(soft) \(what) would be above the hard one of \(hard); give both, or `none` for one of them. Nothing was changed")
+      throw ServiceError(.invalidArgument, "\(whom): the soft limit of \(soft) \(what) would be above the hard one of \(hard); give both, or `none` for one of them. Nothing was changed")
     }
     guard limits.bytes != QuotaLimit() || limits.nodes != QuotaLimit() else {
-      throw ServiceError(.invalidArgument, old == nil ? "there is no limit yet, and none was given: say how many bytes or inodes" : "no limit would be left; `fsctl quota remove` takes it away. Nothing was changed")
+      throw ServiceError(.invalidArgument, "\(whom): " + (old == nil ? "there is no limit yet, and none was given: say how many bytes or inodes" : "no limit would be left; `fsctl quota remove` takes it away. Nothing was changed"))
     }
     return limits
   }

@@ -71,7 +71,7 @@ public struct SetQuotaRequest: VaultRequest {
     let vault = host.vault, subject = try peer.subject(holder, in: vault)
     // Two changes at once would take each other back.
     return try host.works.run("change of limits", answer) {
-      let limits = try change.applied(to: try vault.quota(of: subject)?.limits)
+      let limits = try change.applied(to: try vault.quota(of: subject)?.limits, of: "\(holder)")
       try vault.setQuota(limits, for: subject)
       return try QuotaReport(of: subject, in: vault)
     }

@@ -230,7 +230,7 @@ public struct HistoryPolicyRequest: VaultRequest {
   }
 }
 
-/// What a policy would forget at once. Changes nothing.
+/// What a policy would forget at once, by ages and by its limit. Changes nothing.
 public struct ExpiringRequest: VaultRequest {
   public static let name = "expiring"
   public static let command = "fsctl versions policy"
@@ -238,8 +238,20 @@ public struct ExpiringRequest: VaultRequest {
   public var policy: HistoryPolicy
   public init(under policy: HistoryPolicy) { self.policy = policy }
 
-  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Expiring {
-    try host.vault.countExpiring(under: policy)
+  public struct Answer: Codable, Sendable {
+    /// Versions and names that are too old.
+    public var nodes: UInt64
+    public var names: UInt64
+    /// What goes for the limit, as things are; nil where that is nothing, or there is none.
+    public var excess: HistoryExcess?
+  }
+  public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> Answer {
+    let vault = host.vault, limit = policy.isOn ? policy.limit : 0, cancellation = Cancellation()
+    let old = try vault.countExpiring(under: policy)
+    let excess = limit == 0 ? nil : try LongWork.run(cancellation, answer, isGentle: true) { tell in
+      try vault.excess(over: limit, while: { !cancellation.isCancelled }) { what, done, total in tell(Progress(what, done: done, total: total)) }
+    }
+    return Answer(nodes: old.nodes, names: old.names, excess: excess)
   }
 }
 

@@ -23,8 +23,12 @@ public struct StatsRequest: VaultRequest {
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<Nothing>) throws -> StatsReport {
     let status = host.vault.status(), counters = status.counters
     var report = StatsReport(name: status.name, nodes: counters.nodes, logicalBytes: counters.logicalBytes, availableBytes: status.availableBytes)
-    do { report.tree = try tree.flatMap { try part($0, host.vault, peer) } } catch let error as ServiceError where error.code == .notPermitted {
-      report.treeRefusal = "you may not read it, or not come to it; its owner can let you, with chmod or setfacl"
+    do { report.tree = try tree.flatMap { try part($0, host.vault, peer) } } catch let error as ServiceError {
+      switch error.code {
+      case .notPermitted: report.treeRefusal = "you may not read it, or not come to it; its owner can let you, with chmod or setfacl"
+      case .notADirectory, .invalidArgument: report.treeRefusal = error.message
+      default: throw error
+      }
     }
     report.user = try user.map { try part(.user($0), UInt64($0), host.vault, peer) }
     report.group = try group.map { try part(.group($0), UInt64($0), host.vault, peer) }
@@ -44,11 +48,12 @@ public struct StatsRequest: VaultRequest {
     return report
   }
 
-  /// - Returns: nil where it is all of the vault, no directory, or of the past.
+  /// - Returns: nil where it is all of the vault.
   private func part(_ path: VaultPath, _ vault: Vault, _ peer: Peer) throws -> StatsReport.Part? {
-    guard let first = path.names.first, first != Array(".vaultfs".utf8) else { return nil }
+    if path.names.isEmpty { return nil }
+    if path.isOfPast { throw ServiceError(.invalidArgument, "it shows what was, and what that costs is counted for the directory as it is; name that one") }
     let info = try peer.findReadable(.path(path), in: vault)
-    guard info.mode & S_IFMT == S_IFDIR else { return nil }
+    guard info.mode & S_IFMT == S_IFDIR else { throw ServiceError(.notADirectory, "it is no directory, and stats are of directories, users and groups; `du` shows what one file takes, `fsctl versions list` what its past is") }
     let usage = try vault.usage(of: info.inode)
     return StatsReport.Part(id: info.inode.value, logicalBytes: usage.bytes, nodes: usage.nodes)
   }

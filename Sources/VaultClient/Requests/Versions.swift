@@ -110,7 +110,7 @@ extension Peer {
     let moment = try address.moment(in: vault), all = try versions(of: path, in: vault)
     let found = all.filter { address.means($0, at: moment) }
     guard let newest = found.first else {
-      let which = if case .version(let number) = address { "no version \(number) of it is kept\(isAdministrator ? "" : ", or none that you may read")" } else { "no version of that moment is kept" }
+      let which = if case .version(let number) = address { "no version \(number) of it is kept\(isAdministrator ? "" : ", or none that you may read")" } else { "it was not there at that moment, or what it was then is not kept" }
       throw ServiceError(.notFound, "\(path): \(which); `fsctl versions list` shows those that are")
     }
     // What has the name now may have been elsewhere then.

@@ -17,10 +17,7 @@ final class CheckWork {
   /// Calls `body` with the vault's lock held and the view committed: SQLite then knows all that memory does.
   func holding<R>(_ body: (Metadata) throws(VaultError) -> R) throws(VaultError) -> R {
     try vault.lock.withLock { () throws(VaultError) in
-      do throws(VaultError) { try vault.commit() } catch {
-        if case .diskFull = error { throw error }
-        throw vault.fail(error)
-      }
+      try vault.commit()
       return try body(vault.metadata)
     }
   }

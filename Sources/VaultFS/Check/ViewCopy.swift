@@ -1,5 +1,5 @@
-// The view as it is at one moment, for a check to look at in peace: a copy of the database beside it, taken in short holds
-// of the vault's lock while the vault is in use. What is found wrong in it was wrong in the vault at that moment.
+// The view as it is at one moment, for a check to look at in peace: a copy of the database beside it, or in memory where the disk is
+// full, taken in short holds of the vault's lock while the vault is in use. What is found wrong in it was wrong in the vault at that moment.
 //
 // What must stay true: the copy is no part of the vault, and its files are gone by name as soon as they are open. It holds
 // a table and an index more than the view, made here: `shape`, a node's attributes as numbers, and entries by node.
@@ -10,18 +10,25 @@ final class ViewCopy {
   let database: Database
   let state: Metadata.State
   let nameKey: (UInt64, UInt64)
+  private var isInMemory = false
 
   /// Pages that are copied under one hold of the lock: about a millisecond.
   private static let pagesPerHold: Int32 = 256
   private static let file = "check.db"
   private static let cacheKiB = 24 << 10
+  /// A larger copy is made on the disk, or not at all.
+  private static let bytesInMemoryMax: UInt64 = 256 << 20
 
   /// - Throws: `.databaseDamaged` where a page cannot be read.
   init(of work: CheckWork) throws {
-    let vault = work.vault, path = "\(vault.path)/\(Self.file)"
-    let bytes = vault.databaseBytes
+    let vault = work.vault
     // The copy, and half as much again for its index.
-    try vault.checkRoom(for: Int(clamping: bytes + bytes / 2))
+    let bytes = vault.databaseBytes + vault.databaseBytes / 2
+    do throws(VaultError) { try vault.checkRoom(for: Int(clamping: bytes)) } catch {
+      guard case .diskFull = error, bytes <= Self.bytesInMemoryMax else { throw error }
+      isInMemory = true
+    }
+    let path = Self.place(of: Self.file, in: vault, isInMemory)
     nameKey = vault.configuration.nameKey
     Self.removeFiles(path)
     defer { Self.removeFiles(path) }
@@ -29,11 +36,15 @@ final class ViewCopy {
     try database.execute("PRAGMA page_size = 4096; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -\(Self.cacheKiB)")
     try Self.copy(into: database, work)
     // It says of itself that it has a log, as the view does.
-    try database.execute("PRAGMA journal_mode = DELETE; PRAGMA journal_mode = OFF; PRAGMA temp_store = FILE; PRAGMA cell_size_check = ON")
+    try database.execute("PRAGMA journal_mode = DELETE; PRAGMA journal_mode = OFF; PRAGMA temp_store = \(isInMemory ? "MEMORY" : "FILE"); PRAGMA cell_size_check = ON")
     state = try Metadata.readState(database)
   }
 
-  private static func removeFiles(_ path: String) {
+  /// Where a database is that is gone with the check.
+  func place(of file: String, in vault: Vault) -> String { Self.place(of: file, in: vault, isInMemory) }
+  private static func place(of file: String, in vault: Vault, _ isInMemory: Bool) -> String { isInMemory ? ":memory:" : "\(vault.path)/\(file)" }
+
+  static func removeFiles(_ path: String) {
     for suffix in ["", "-wal", "-shm", "-journal"] { _ = unsafe unlink(path + suffix) }
   }
 

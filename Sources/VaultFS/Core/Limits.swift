@@ -62,11 +62,15 @@ public enum Limits {
 
   /// The view is committed after this many operations, or this long after the first of them.
   static let commitOperations = 2000
+  /// So much of the database in memory beyond what it keeps there anyway waits for a commit: it is to fit into what is kept back of a full disk.
+  static let commitBytes: UInt64 = 4 << 20
   static let commitDelay: Duration = .milliseconds(200)
   /// A file still being written is saved this long after its first unsaved byte.
   static let draftDelay: Duration = .milliseconds(900)
   /// Free space of the volume that is left alone: deleting, replaying and checkpointing need some to work with, bytes.
   static let reserveBytes: UInt64 = 48 << 20
+  /// Between two looks whether there is room again for a reserve that was given up, while nothing else goes on.
+  static let reserveDelay: Duration = .seconds(5)
   /// Unsynced work is synced after this long, or this many bytes.
   static let syncDelay: Duration = .seconds(4)
   static let syncBytes: UInt64 = 48 << 20
@@ -78,4 +82,6 @@ public enum Limits {
   static let firstExpiryDelay: Duration = .seconds(30)
   /// The database's log is checkpointed beyond this many pages (4 KiB each).
   static let checkpointPages = 4096
+  /// The same where the disk is full.
+  static let checkpointPagesShort = 512
 }

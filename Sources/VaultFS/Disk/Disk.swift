@@ -35,6 +35,8 @@ public protocol DiskFile: AnyObject, Sendable {
   func truncate(to size: UInt64) throws(VaultError)
   /// Makes the file so long, with room for all of it.
   func allocate(_ bytes: UInt64) throws(VaultError)
+  /// Room for what will be written there; the file stays as long as it is.
+  func keepRoom(_ range: Range<UInt64>) throws(VaultError)
   /// Makes data and size durable (fdatasync). After it failed once, nothing is known about this file's unsynced bytes.
   func sync() throws(VaultError)
   /// Nobody will read these bytes soon: what the computer's memory holds of them may go.

@@ -4,6 +4,7 @@
 // What must stay true: nothing outside that directory is reached by a name in it. Its directories are opened for each
 // use without following a symlink, and what is done is done in what was opened; files likewise (PlainFile.swift).
 
+import CGlibc
 import Glibc
 
 final class RealDisk: Disk {
@@ -143,6 +144,14 @@ private final class RealFile: DiskFile {
   func allocate(_ bytes: UInt64) throws(VaultError) {
     errno = posix_fallocate(descriptor, 0, Int(bytes))
     if errno != 0 { throw failure("allocate", path) }
+  }
+  func keepRoom(_ range: Range<UInt64>) throws(VaultError) {
+    if retrying({ fallocate(descriptor, FALLOC_FL_KEEP_SIZE, Int(range.lowerBound), range.count) }) == 0 { return }
+    guard errno == EOPNOTSUPP || errno == ENOSYS else { throw failure("allocate", path) }
+    // A file system that cannot promise it.
+    var info = statvfs()
+    if unsafe fstatvfs(descriptor, &info) != 0 { throw failure("stat the volume of", path) }
+    if UInt64(info.f_bavail) * UInt64(info.f_frsize) < UInt64(range.count) { throw .diskFull }
   }
   func sync() throws(VaultError) {
     if fdatasync(descriptor) != 0 { throw failure("sync", path) }

@@ -47,6 +47,41 @@ extension Metadata {
     return try !hasLink(node, place)
   }
 
+  /// Names beyond which nobody looks whether a directory that crosses a limit leaves some behind: the lock is held meanwhile.
+  private static let linksLookedAtMax = 5000
+
+  /// Whether a name that moves into other limited trees leaves one of the same node where these do not count; of a directory, whether
+  /// something below it has a name outside.
+  func leavesNames(of node: Node, at place: Place, entering trees: Set<QuotaSubject>) throws(VaultError) -> Bool {
+    if node.isDirectory { return try hasNamesOnBothSides(of: node) }
+    if node.links <= 1 { return false }
+    var others = try isHome(place, of: node) ? [] : [node.parent]
+    let select = try database.prepare("SELECT parent, cookie FROM link WHERE inode = ? LIMIT ?")
+    select.bind(1, node.inode.value)
+    select.bind(2, UInt64(Self.linksLookedAtMax + 1))
+    while try select.step() { if Place(parent: InodeNumber(select.unsigned(0)), cookie: select.unsigned(1)) != place { others.append(InodeNumber(select.unsigned(0))) } }
+    if others.count > Self.linksLookedAtMax { return true }
+    for directory in Set(others) { if try Set(limitedTrees(from: directory)) != trees { return true } }
+    return false
+  }
+
+  /// True also where there are too many names to tell.
+  private func hasNamesOnBothSides(of directory: Node) throws(VaultError) -> Bool {
+    let select = try database.prepare("SELECT inode, parent FROM link LIMIT \(Self.linksLookedAtMax + 1)")
+    var known: [InodeNumber: Bool] = [:], links: [(InodeNumber, InodeNumber)] = []
+    func isBelow(_ home: InodeNumber) throws(VaultError) -> Bool {
+      if let known = known[home] { return known }
+      var isBelow = false
+      try eachDirectory(from: home) { if $0 === directory { isBelow = true } }
+      known[home] = isBelow
+      return isBelow
+    }
+    while try select.step() { links.append((InodeNumber(select.unsigned(0)), InodeNumber(select.unsigned(1)))) }
+    if links.count > Self.linksLookedAtMax { return true }
+    for (inode, parent) in links { if try isBelow(parent) != isBelow(node(inode).parent) { return true } }
+    return false
+  }
+
   private func setHome(of node: Node, _ home: InodeNumber) throws(VaultError) {
     guard node.parent != home else { return }
     let weight = weight(of: node)

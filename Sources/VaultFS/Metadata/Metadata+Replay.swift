@@ -96,7 +96,7 @@ final class Replay {
         for id in try missing(operation) { try metadata.insertMissing(id) }
         do throws(VaultError) { try metadata.apply(operation, lsn: lsn, stamp: stamp) } catch { throw refusal(of: lsn, error) }
         isHalfway = false
-        if metadata.operationsSinceCommit >= Limits.commitOperations { try metadata.commit() }
+        if metadata.isCommitDue { try metadata.commit() }
       })
   }
 

@@ -69,6 +69,10 @@ final class Metadata {
   var suspects: Set<ChunkNumber> = []
   /// While unused chunks are being looked for: those that are in use.
   var marks: ChunkMarks?
+  /// What SQLite keeps in memory when nothing waits for a commit, bytes, at most.
+  private var bytesCached = UInt64(Limits.databaseCacheKiB << 10)
+  /// Gives way to commits where the disk is full.
+  var reserve: Reserve?
   /// Told of every node that changes, or ends.
   var watches: [Watch] = []
   /// Past versions that are open, by their nodes.
@@ -91,7 +95,7 @@ final class Metadata {
     statements = try Statements(database)
     state = try Self.readState(database)
     try loadRecent()
-    database.beforeAsking = { [unowned self] () throws(VaultError) in try writePast() }
+    database.beforeAsking = { [weak self] () throws(VaultError) in try self?.writePast() }
   }
 
   func damaged(_ what: String) -> VaultError { .databaseDamaged(detail: "\(database.path): \(what)") }
@@ -192,14 +196,19 @@ final class Metadata {
     inTransaction = true
   }
 
+  /// Whether as much waits as a commit should write, in operations or in pages.
+  var isCommitDue: Bool { operationsSinceCommit >= Limits.commitOperations || operationsSinceCommit > 0 && database.bytesCached > bytesCached + Limits.commitBytes }
+
   /// Makes what was applied so far the committed view.
   func commit() throws(VaultError) {
     guard inTransaction else { return }
     try writeNodes()
     try writeState()
+    try reserve?.makeRoom(forCommitOf: database)
     try database.commit()
     inTransaction = false
     operationsSinceCommit = 0
+    bytesCached = max(database.bytesCached, UInt64(Limits.databaseCacheKiB << 10))
     evict()
   }
 
@@ -216,7 +225,7 @@ final class Metadata {
   }
 
   /// When the last past version of a node ended; nil where none is kept.
-  private func lastPast(of inode: InodeNumber) throws(VaultError) -> LSN? {
+  func lastPast(of inode: InodeNumber) throws(VaultError) -> LSN? {
     if let last = lastUnwritten[inode] { return last }
     statements.selectLastPast.bind(1, inode.value)
     defer { statements.selectLastPast.reset() }

@@ -120,6 +120,17 @@ import Printable
     return error
   }
 
+  /// Bytes of the pages in memory: no commit writes more to the log, but for what the log says of each page.
+  var bytesCached: UInt64 {
+    var now: Int32 = 0, highest: Int32 = 0
+    return unsafe sqlite3_db_status(handle, SQLITE_DBSTATUS_CACHE_USED, &now, &highest, 0) == SQLITE_OK ? UInt64(max(now, 0)) : 0
+  }
+  /// Afterwards `bytesCached` counts little more than what a commit writes.
+  func dropCleanPages() { unsafe sqlite3_db_release_memory(handle) }
+
+  /// Whether what an open transaction holds is still there.
+  var isWhole: Bool { lost == nil }
+
   /// - Throws: what ended a transaction behind our back.
   func checkWhole() throws(VaultError) { if let lost { throw lost } }
 

@@ -140,12 +140,13 @@ enum Schema {
   /// Brings `database` to the newest schema; a new one gets all of it.
   static func prepare(_ database: Database) throws(VaultError) {
     // Exclusive before the log is looked at: its index is then in memory, and no file. No page leaves memory before a
-    // commit: a full disk is met there, where it can be helped, and not in the middle of an operation.
+    // commit: a full disk is met there, where it can be helped, and not in the middle of an operation. What is deleted is overwritten
+    // only in pages that are written anyway: where much goes, its pages need no room in the log.
     try database.execute(
       """
       PRAGMA page_size = 4096; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
       PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -\(Limits.databaseCacheKiB); PRAGMA cache_spill = OFF; PRAGMA mmap_size = 0;
-      PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;
+      PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;
       """)
     let version = Int(try database.integer("PRAGMA user_version") ?? 0)
     let tables = try database.integer("SELECT count(*) FROM sqlite_schema") ?? 0

@@ -17,11 +17,10 @@ extension Collector {
     let limit = vault.historyPolicy.limit
     guard limit > 0, !vault.isReadOnly else { return done }
     for _ in 0..<Self.roundsMax where done.history > limit && mayGoOn() {
-      guard let seen, let (horizon, free) = try horizon(over: limit, seen.present, seen.pastChunks) else { break }
-      try vault.forget(through: horizon)
-      let next = try run()
-      let second = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.second(of: horizon, from: vault.configuration.created) }
-      vault.log("history needed \(free) bytes beside what is held (snapshots, pins, open files), and its limit is \(limit): what ended until \(When.text(of: second)) was forgotten, \(done.history - min(done.history, next.history)) bytes")
+      guard let horizon = try horizon(over: limit) else { break }
+      try vault.forget(through: horizon.last)
+      let next = try run(), excess = try excess(behind: horizon)
+      vault.log("history needed \(excess.needed) bytes beside what is held (snapshots, pins, open files), and its limit is \(limit): what ended until \(When.text(of: excess.until)) was forgotten, \(done.history - min(done.history, next.history)) bytes")
       let isLess = next.history < done.history
       done = done.followed(by: next)
       if !isLess { break }
@@ -29,10 +28,30 @@ extension Collector {
     return done
   }
 
+  /// What a limit would let go of at once; nil where that is nothing, or it may not go on. Changes nothing.
+  func excess(over limit: UInt64) throws(VaultError) -> HistoryExcess? {
+    defer { seen = nil }
+    guard limit > 0, try run(isDry: true).history > limit, let horizon = try horizon(over: limit) else { return nil }
+    return try excess(behind: horizon)
+  }
+
+  private func excess(behind horizon: Horizon) throws(VaultError) -> HistoryExcess {
+    let second = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.second(of: horizon.last, from: vault.configuration.created) }
+    return HistoryExcess(needed: horizon.free, forgotten: horizon.free - horizon.left, until: second)
+  }
+
+  private struct Horizon {
+    /// The operation that is meant.
+    let last: LSN
+    /// What history needs beside what is held, and what of that is left.
+    let free, left: UInt64
+  }
+
   /// The first operation such that, once what ended with it or before is forgotten, history is within its limit.
-  /// - Returns: also what history needs beside what is held; nil where that is within the limit, or it may not go on. (What cannot go
-  ///   counts not: else all the rest would go for it, whoever's that is.)
-  private func horizon(over limit: UInt64, _ present: ChunkMarks, _ chunks: Int64) throws(VaultError) -> (LSN, free: UInt64)? {
+  /// - Returns: nil where what history needs beside what is held is within the limit, or it may not go on. (What cannot go counts not: else
+  ///   all the rest would go for it, whoever's that is.)
+  private func horizon(over limit: UInt64) throws(VaultError) -> Horizon? {
+    guard let (present, chunks) = seen else { return nil }
     let target = limit / 16 * (16 - Self.slack)
     // Between these, in ever smaller parts. What is pinned or deleted meanwhile moves it, but never out of them.
     var tooEarly: UInt64 = 0, enough = vault.present.value
@@ -44,7 +63,7 @@ extension Collector {
       var left: UInt64 = 0, age = bytes.count - 1
       while left + bytes[age] <= target { (left, age) = (left + bytes[age], age - 1) }
       if let part = ages.operations(of: age), part.count > 1 { (tooEarly, enough) = (part.lowerBound, min(part.upperBound, enough)) } else {
-        return (LSN(min(ages.end(of: age), enough)), free)
+        return Horizon(last: LSN(min(ages.end(of: age), enough)), free: free, left: left)
       }
     }
   }
@@ -116,6 +135,13 @@ private struct PastAges {
   func operations(of age: Int) -> Range<UInt64>? { age > 1 && age < Self.later ? end(of: age - 1)..<end(of: age) : nil }
 }
 
+/// What a limit of history lets go of: the past needs so much beside what is held, plain bytes; so much of that is forgotten, and it ended
+/// until that second since 1970.
+public struct HistoryExcess: Sendable, Hashable, Codable {
+  public let needed, forgotten: UInt64
+  public let until: Int64
+}
+
 extension Collection {
   /// Both, as one.
   fileprivate func followed(by next: Collection) -> Collection {
@@ -124,6 +150,17 @@ extension Collection {
 }
 
 extension Vault {
+  /// What a limit of history would let go of at once; nil where that is nothing. Changes nothing.
+  /// - Parameter tell: as in `collectGarbage`.
+  public func excess(over limit: UInt64, while mayGoOn: @escaping () -> Bool = { true },
+                     tell: @escaping (_ what: String, _ done: UInt64, _ total: UInt64?) -> Void = { _, _, _ in }) throws(VaultError) -> HistoryExcess? {
+    try working.withLock { () throws(VaultError) in
+      let collector = Collector(self, mayGoOn: mayGoOn, isQuiet: { false })
+      collector.tell = tell
+      return try collector.excess(over: limit)
+    }
+  }
+
   /// Forgets what ended with the operation `horizon` or before, but for what snapshots and pins hold.
   func forget(through horizon: LSN) throws(VaultError) {
     try eachPastOfNodes { nodes throws(VaultError) in

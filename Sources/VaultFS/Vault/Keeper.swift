@@ -1,6 +1,6 @@
 // The thread that looks after a vault: saves files still being written, commits the view, syncs what is unsynced,
 // checkpoints the database, watches the disk's space, and tells the optimiser when nobody needs the computer. While there is
-// nothing to do it wakes only to see whether something of the past has come of age: an idle vault costs no processor time to
+// nothing to do it wakes only to see whether something of the past has come of age, or there is room for a reserve that is missing: an idle vault costs no processor time to
 // speak of, and no disk traffic.
 
 import CGlibc
@@ -72,13 +72,14 @@ final class Keeper: @unchecked Sendable {
       let stopping = lock.withLock { () -> Bool in
         if !hasWork.load(ordering: .acquiring) {
           var isTime = false
-          while !isStopping && !hasWork.load(ordering: .acquiring) && !isTime { isTime = !changed.wait(untilExpiry) }
+          while !isStopping && !hasWork.load(ordering: .acquiring) && !isTime { isTime = !changed.wait(untilLook) }
         } else if !isStopping { _ = changed.wait(Self.tick) }
         return isStopping
       }
       if stopping { return }
       if !hasWork.load(ordering: .acquiring) {
         lookAtAges(monotonicNanoseconds())
+        if vault.reserve.isMissing { _ = try? vault.reserve.space() }
         continue
       }
       do throws(VaultError) { try work() } catch {
@@ -102,9 +103,8 @@ final class Keeper: @unchecked Sendable {
     if operations > 0 {
       if commitDue == 0 { commitDue = now + nanoseconds(Limits.commitDelay) }
       if now >= commitDue {
-        try vault.lock.withLock { () throws(VaultError) in
-          do throws(VaultError) { try vault.commit() } catch { throw vault.fail(error) }
-        }
+        // (What finds no room is in the journal, which goes on to be synced.)
+        do throws(VaultError) { try vault.lock.withLock { () throws(VaultError) in try vault.commit() } } catch { if case .diskFull = error {} else { throw error } }
         commitDue = 0
       }
     }
@@ -115,7 +115,7 @@ final class Keeper: @unchecked Sendable {
         syncDue = 0
       }
     } else { syncDue = 0 }
-    if vault.logPages > Limits.checkpointPages { try vault.checkpoint() }
+    if vault.logPages > (vault.diskIsFull.load(ordering: .relaxed) ? Limits.checkpointPagesShort : Limits.checkpointPages) { try vault.checkpoint() }
     if now >= collectionDue {
       if collectionDue > 0, Collector.isDue(vault) { optimiser.collect() }
       collectionDue = now + nanoseconds(Limits.collectionDelay)
@@ -124,9 +124,10 @@ final class Keeper: @unchecked Sendable {
     if quiet >= Self.quietTicks { try rest() }
   }
 
-  private var untilExpiry: Duration {
-    let now = monotonicNanoseconds(), due = expiryDue.load(ordering: .relaxed)
-    return .nanoseconds(Int64(clamping: due - min(due, now)))
+  /// Until the policy is applied, or others may have made room for the reserve.
+  private var untilLook: Duration {
+    let now = monotonicNanoseconds(), due = expiryDue.load(ordering: .relaxed), wait = Duration.nanoseconds(Int64(clamping: due - min(due, now)))
+    return vault.reserve.isMissing ? min(wait, Limits.reserveDelay) : wait
   }
 
   private func lookAtAges(_ now: UInt64) {

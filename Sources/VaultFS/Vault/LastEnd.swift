@@ -39,10 +39,13 @@ struct LastEnd {
   /// Durable before anything else of this opening is.
   private static func write(_ boot: [UInt8], _ disk: any Disk) throws(VaultError) {
     let isNew = !disk.exists(fileName)
-    let file = try disk.open(fileName, isNew ? .create : .update)
+    let isSame = try read(disk) == boot, file = try disk.open(fileName, isNew ? .create : .update)
     do throws(VaultError) {
-      try file.truncate(to: 0)
-      try writeAll(boot, to: file, at: 0)
+      // In place: on a full disk what there is must stay.
+      if !isSame {
+        try writeAll(boot, to: file, at: 0)
+        try file.truncate(to: UInt64(boot.count))
+      }
       try file.sync()
       if isNew { try disk.syncDirectory(".") }
     } catch {

@@ -119,9 +119,7 @@ extension Vault {
 
   /// Most of the database's log reaches the disk while nobody waits for it.
   private func syncLog() throws(VaultError) {
-    try lock.withLock { () throws(VaultError) in
-      do throws(VaultError) { try commit() } catch { throw fail(error) }
-    }
+    try lock.withLock { () throws(VaultError) in try commit() }
     let name = "\(path)/\(Self.databaseName)-wal"
     guard let log = try? PlainFile.open(name, O_RDONLY, place: name) else { return }
     defer { Glibc.close(log) }
@@ -129,19 +127,11 @@ extension Vault {
     if fdatasync(log) != 0 { throw lock.withLock { fail(.disk(operation: "sync", path: name, code: errno)) } }
   }
 
-  /// What must go on where others have taken the last of the disk.
-  private func withReserve(_ body: () throws(VaultError) -> Void) throws(VaultError) {
-    do throws(VaultError) { try body() } catch {
-      guard case .diskFull = error, reserve.giveUp() else { throw error }
-      try body()
-    }
-  }
-
   /// Attests in the journal what is durable, and makes that durable.
   func mark() throws(VaultError) {
     try lock.withLock { () throws(VaultError) in
       // (On a full disk nothing has been written, and the next mark says what this one would have.)
-      do throws(VaultError) { try withReserve { () throws(VaultError) in try journal.mark() } } catch { if case .diskFull = error { throw error } else { throw fail(error) } }
+      do throws(VaultError) { try reserve.lend { () throws(VaultError) in try journal.mark() } } catch { if case .diskFull = error { throw error } else { throw fail(error) } }
     }
     try flush()
   }
@@ -152,10 +142,11 @@ extension Vault {
       // Operations may have come in since. They are few: flushing them here, under the lock, keeps the rule simple.
       let unflushed = try takeUnflushed()
       if unflushed.covered > journal.durable { note(unflushed, try write(unflushed)) }
-      try commit()
     } catch { throw fail(error) }
+    try commit()
+    try reserve.makeRoom(forCheckpointOf: metadata.database, in: try databaseFileLocked())
     do throws(VaultError) {
-      if !disk.exists(Self.checkpointName) { try withReserve { () throws(VaultError) in _ = try disk.open(Self.checkpointName, .create) } }
+      if !disk.exists(Self.checkpointName) { try reserve.lend { () throws(VaultError) in _ = try disk.open(Self.checkpointName, .create) } }
     } catch {
       // Nothing has happened yet, and the next checkpoint may find room, or a descriptor.
       if case .diskFull = error { throw error }
@@ -167,7 +158,8 @@ extension Vault {
       // While pages are copied, the log is what would mend a half-copied database; it holds nothing here that the
       // journal could lose. The marker tells the next opening to keep it, and is gone before the log grows again.
       try disk.syncDirectory(".")
-      try metadata.database.checkpoint()
+      // The log stays whole, whatever ends this: it can be done again.
+      try reserve.lend { () throws(VaultError) in try metadata.database.checkpoint() }
       try disk.remove(Self.checkpointName)
       try disk.syncDirectory(".")
     } catch { throw fail(error) }

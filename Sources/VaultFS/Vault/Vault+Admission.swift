@@ -3,8 +3,8 @@
 //
 // What must stay true:
 // 1. What adds nothing is never refused; nor is what removes.
-// 2. After what was admitted nobody is above a hard limit, nor above a soft one whose grace is over; but for the homes
-//    that nodes find when a name goes elsewhere (Metadata+Homes.swift).
+// 2. After what was admitted nobody is above a hard limit, nor above a soft one whose grace is over; but for the homes that nodes
+//    find whose names were in different trees before one of these got its limit (Metadata+Homes.swift).
 // 3. A vault without limits pays one comparison.
 
 extension Vault {
@@ -27,15 +27,15 @@ extension Vault {
   /// `lock` is held.
   /// - Parameter place: of the name that moves there, which stays in the trees that it is in; nil where it is one more.
   /// - Parameter other: whose name gives way to it. Where that has more names, they may be in the same tree.
-  /// - Throws: `.crossesLimit` where the node would be charged elsewhere still: who has a name there could add to it
-  ///   without a limit. (So do ext4 and XFS with links between projects.)
+  /// - Throws: `.crossesLimit` where the node, or one below it, would have names in different trees, and be charged by one of them: who has
+  ///   another could add to it without that one's limit. (So do ext4 and XFS with links between projects.)
   func checkQuotas(placing node: Node, from place: Metadata.Place? = nil, in directory: Node, over other: Node? = nil) throws(VaultError) {
     guard metadata.state.quotas.trees > 0 else { return }
-    let entered = try metadata.limitedTrees(from: directory.inode)
-    if entered.isEmpty { return }
-    let left = Set(try metadata.limitedTrees(from: metadata.home(of: node)) + metadata.limitedTrees(from: place?.parent))
-    if left.isSuperset(of: entered) { return }
-    guard let place, try metadata.isHome(place, of: node) else { throw .crossesLimit }
+    let entered = try metadata.limitedTrees(from: directory.inode), left = Set(try metadata.limitedTrees(from: place?.parent ?? metadata.home(of: node)))
+    if left == Set(entered) { return }
+    guard let place, try !metadata.leavesNames(of: node, at: place, entering: Set(entered)) else { throw .crossesLimit }
+    // Where another name is at home, all of it is charged there already.
+    guard try metadata.isHome(place, of: node) else { return }
     let weight = try weight(of: node)
     var freed = Usage()
     if let other, other.isDirectory || other.links == 1 { freed = try self.weight(of: other) }

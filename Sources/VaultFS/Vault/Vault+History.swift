@@ -4,6 +4,7 @@
 // shown of the past is a copy: it stays as it is while it is looked at.
 
 import Glibc
+import Synchronization
 
 /// A name for a moment of the tree, or of a part of it.
 public struct Snapshot: Sendable, Hashable, Codable {
@@ -216,6 +217,8 @@ extension Vault {
   private static let expiryRest: Int64 = 20
   /// Nodes whose past is looked at in one operation.
   private static let nodesPerExpiry = 2000
+  /// The same where the disk is full: what an operation changes is written in one commit.
+  private static let nodesPerExpiryShort = 100
 
   /// Whether the policy was not applied for long, and there is a past that it may end. (Where the clock was set back, it is, too.)
   func isExpiryDue(now: Int64 = Timestamp.now.seconds) -> Bool {
@@ -258,7 +261,7 @@ extension Vault {
   func eachPastOfNodes(_ body: (Range<UInt64>) throws(VaultError) -> Bool) throws(VaultError) {
     var first: UInt64 = 0
     while let end = try lock.withLock({ () throws(VaultError) -> UInt64? in
-      guard let end = try metadata.nextToExpire(from: first, count: Self.nodesPerExpiry) else { return nil }
+      guard let end = try metadata.nextToExpire(from: first, count: diskIsFull.load(ordering: .relaxed) ? Self.nodesPerExpiryShort : Self.nodesPerExpiry) else { return nil }
       guard end > first else { throw metadata.damaged("it has a past of node \(first) and beyond, which there cannot be") }
       return try body(first..<end) ? end : first
     }) {

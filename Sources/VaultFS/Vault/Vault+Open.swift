@@ -42,15 +42,15 @@ extension Vault {
       log("the metadata database is from an earlier program; making it anew from the journal")
       try rebuild(path, configuration: configuration, disk: disk, lastEnd: lastEnd, log: say) { _ in }
     }
-    let containers = try ContainerStore(disk: disk)
+    let reserve = Reserve(disk), containers = try ContainerStore(disk: disk)
     if lastEnd.isPowerCut { log("the computer stopped while the vault was in use; recovering from the journal") }
     if lastEnd.distrustsLog { try discardDatabaseLog(disk) }
     try lastEnd.noteOpening(disk)
 
     let recovered: Recovered
-    do throws(VaultError) { recovered = try recover(path, configuration, containers, afterPowerCut: lastEnd.isPowerCut, say) } catch {
+    do throws(VaultError) { recovered = try recover(path, configuration, containers, reserve, afterPowerCut: lastEnd.isPowerCut, say) } catch {
       guard readOnly, error.isOfJournal else { throw error }
-      let found = try recoverDamaged(path, configuration, containers, afterPowerCut: lastEnd.isPowerCut)
+      let found = try recoverDamaged(path, configuration, containers, reserve, afterPowerCut: lastEnd.isPowerCut)
       say("\(error). It is shown as it was after operation \(found.end.lastLSN.value), the last that is known, and nothing is written: copy out what you need")
       return Vault(configuration: configuration, path: path, damagedBy: error, metadata: found.metadata, containers: containers, owner: owner, log: log)
     }
@@ -72,7 +72,7 @@ extension Vault {
         vault.abandoned = try metadata.abandonedStaging()
         metadata.state.containers.forgetGone { [.pack, .segment].contains(containers.kind($0)) }
         vault.notePosition()
-        try vault.commit()
+        try vault.commitView()
       }
       if let missing = vault.missingContainers() {
         say(missing)
@@ -127,7 +127,6 @@ extension Vault {
       if reason == Self.closedReason { return }
       throw .readOnly(reason: reason)
     }
-    reserve.makeRoom()
     var lost: VaultError?
     do throws(VaultError) { try syncAll() } catch { lost = error }
     // Nothing that is read depends on the footer: a full disk may do without.

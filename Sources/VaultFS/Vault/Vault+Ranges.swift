@@ -26,7 +26,7 @@ extension Vault {
       guard !node.isDropped, let start = try metadata.start(ofLastPages: Self.pagesPerOperation, of: node), start > size else { return false }
       try perform(.content(node.inode, range: start..<Limits.fileBytesMax, extents: [], size: min(node.size, start),
                            attributes: AttributeSet(continues: node.draft.map(continues) ?? false)))
-      do throws(VaultError) { try commit() } catch { throw fail(error) }
+      try commit()
       return true
     }) {
       if logPages > Self.logPagesMax { try checkpoint() }

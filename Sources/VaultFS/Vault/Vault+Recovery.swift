@@ -17,15 +17,15 @@ extension Vault {
   }
 
   /// - Parameter say: told what a person should know of it.
-  static func recover(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, afterPowerCut: Bool,
+  static func recover(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, _ reserve: Reserve, afterPowerCut: Bool,
                       _ say: (String) -> Void) throws(VaultError) -> Recovered {
-    var replay = Replay(try openView(path, configuration, containers.disk), containers), end: JournalReader.End
+    var replay = Replay(try openView(path, configuration, containers.disk, reserve), containers), end: JournalReader.End
     let state = replay.metadata.state
     do throws(VaultError) { end = try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut) } catch {
       guard let refused = replay.refused else { throw error }
       // Half of it is in the view: that begins again from what the database holds.
       replay.metadata.database.close()
-      replay = Replay(try openView(path, configuration, containers.disk), containers)
+      replay = Replay(try openView(path, configuration, containers.disk, reserve), containers)
       let last = Result { () throws(VaultError) in try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut, but: refused) }
       guard case .success(let found) = last else {
         replay.metadata.database.close()
@@ -44,8 +44,8 @@ extension Vault {
   }
 
   /// The view as far as the journal can be followed. Nothing is cut, nothing is written but what the journal says.
-  static func recoverDamaged(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, afterPowerCut: Bool) throws(VaultError) -> Recovered {
-    let replay = Replay(try openView(path, configuration, containers.disk), containers)
+  static func recoverDamaged(_ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore, _ reserve: Reserve, afterPowerCut: Bool) throws(VaultError) -> Recovered {
+    let replay = Replay(try openView(path, configuration, containers.disk, reserve), containers)
     do throws(VaultError) { _ = try self.replay(replay, path, configuration, containers, afterPowerCut: afterPowerCut) } catch {
       guard error.isOfJournal else { throw error }
     }
@@ -53,14 +53,14 @@ extension Vault {
     // Half an operation is nothing to show: it begins again, and ends before that one. (One at a time has the database.)
     if replay.isHalfway {
       metadata.database.close()
-      let again = Replay(try openView(path, configuration, containers.disk), containers)
+      let again = Replay(try openView(path, configuration, containers.disk, reserve), containers)
       do throws(VaultError) { _ = try self.replay(again, path, configuration, containers, afterPowerCut: afterPowerCut, but: replay.refused) } catch {
         guard error.isOfJournal else { throw error }
       }
       metadata = again.metadata
       if again.isHalfway {
         metadata.database.close()
-        metadata = try openView(path, configuration, containers.disk)
+        metadata = try openView(path, configuration, containers.disk, reserve)
       }
     }
     var end = JournalReader.End.start
@@ -107,17 +107,19 @@ extension Vault {
     }
   }
 
-  private static func openView(_ path: String, _ configuration: VaultConfiguration, _ disk: any Disk) throws(VaultError) -> Metadata {
+  private static func openView(_ path: String, _ configuration: VaultConfiguration, _ disk: any Disk, _ reserve: Reserve) throws(VaultError) -> Metadata {
     let database = try openDatabase(path)
     try Schema.prepare(database)
     if disk.exists(checkpointName) {
       // Finished before anything else enters the log: all that is in it now is durable in the journal.
-      try database.checkpoint()
+      try reserve.makeRoom(forCheckpointOf: database)
+      try reserve.lend { () throws(VaultError) in try database.checkpoint() }
       try disk.remove(checkpointName)
       try disk.syncDirectory(".")
     }
     let metadata = try Metadata(database: database, nameKey: configuration.nameKey)
     guard metadata.state.applied > .zero else { throw metadata.damaged("it holds no vault") }
+    metadata.reserve = reserve
     return metadata
   }
 
@@ -133,12 +135,13 @@ extension Vault {
   /// The file of the database, beside SQLite. It stays open for as long as the vault is: closing any descriptor of a file ends all of a
   /// process's locks on it (fcntl(2)), and SQLite's are such.
   func databaseFile() throws(VaultError) -> any DiskFile {
-    try lock.withLock { () throws(VaultError) in
-      if let openedDatabase { return openedDatabase }
-      let file = try containers.disk.open(Self.databaseName, .read)
-      openedDatabase = file
-      return file
-    }
+    try lock.withLock { () throws(VaultError) in try databaseFileLocked() }
+  }
+  func databaseFileLocked() throws(VaultError) -> any DiskFile {
+    if let openedDatabase { return openedDatabase }
+    let file = try containers.disk.open(Self.databaseName, .update)
+    openedDatabase = file
+    return file
   }
 
   var databaseBytes: UInt64 {

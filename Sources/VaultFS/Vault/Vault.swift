@@ -95,7 +95,7 @@ public final class Vault: @unchecked Sendable {
        packs: PackWriter, owner: OwnerLock, isReadOnly: Bool, log: @escaping @Sendable (String) -> Void) {
     (self.configuration, self.path, self.metadata, self.journal) = (configuration, path, metadata, journal)
     (self.containers, self.packs, self.owner, self.isReadOnly, self.log) = (containers, packs, owner, isReadOnly, log)
-    reserve = Reserve(containers.disk)
+    reserve = metadata.reserve ?? Reserve(containers.disk)
     syncer = Syncer(durable: journal.durable)
     saved = Condition(lock)
     // Those of a replay were reported when they came about.
@@ -110,6 +110,8 @@ public final class Vault: @unchecked Sendable {
   func perform(_ operation: Operation, frames: [Journal.InlineFrame] = [], known: [ChunkID: ChunkNumber] = [:]) throws(VaultError) -> LSN {
     try checkWritable()
     try lookAfterSilence()
+    // Before, not after: where there is no room for it, nothing new is taken, and what was taken is lost by nobody.
+    if metadata.isCommitDue { try commit() }
     let lsn: LSN, places: [UInt64]
     do throws(VaultError) { (lsn, places) = try append(operation, frames) } catch {
       // Others have taken the last of the disk: what frees space must go on.
@@ -122,7 +124,6 @@ public final class Vault: @unchecked Sendable {
       try metadata.apply(operation, lsn: lsn, stamp: journal.stamp, known: known)
       notePosition()
       reportCrossings()
-      if metadata.operationsSinceCommit >= Limits.commitOperations { try commit() }
     } catch { throw fail(error) }
     keeper?.wake()
     return lsn
@@ -146,6 +147,8 @@ public final class Vault: @unchecked Sendable {
 
   /// Goes on in a new segment. `lock` is held.
   func rotate() throws(VaultError) {
+    // What is large of it, while nothing depends on it yet.
+    try commit()
     do throws(VaultError) { try journal.rotate(to: containers.takeNumber()) } catch {
       if case .diskFull = error { throw error }
       throw fail(error)
@@ -154,7 +157,7 @@ public final class Vault: @unchecked Sendable {
       // Named at once, so that a segment with acknowledged operations can never be missing unnoticed.
       try metadata.begin()
       notePosition()
-      try commit()
+      try commitView()
     } catch { throw fail(error) }
   }
 
@@ -195,7 +198,7 @@ public final class Vault: @unchecked Sendable {
   func makeRoom(moving bytes: Int) throws(VaultError) {
     guard let space = try? reserve.space() else { return }
     if Reserve.usable(space) < Reserve.needed + UInt64(bytes) { throw .diskFull }
-    reserve.makeRoom(beside: UInt64(bytes))
+    reserve.makeRoom(for: Reserve.needed + UInt64(bytes))
   }
 
   /// From here on the vault is read-only. `lock` is held.
@@ -209,20 +212,23 @@ public final class Vault: @unchecked Sendable {
   }
 
   /// Commits the view. `lock` is held.
+  /// - Throws: `.diskFull` where there is no room for it: nothing has begun, and the next commit may find some. After any other error
+  ///   the vault is read-only.
   func commit() throws(VaultError) {
     // After a failure the view may hold half an operation: what is committed is the truth, and the journal.
     if let failure { throw .readOnly(reason: failure) }
-    // SQLite needs room, and does not survive that there is none.
-    reserve.makeRoom()
+    do throws(VaultError) { try commitView() } catch {
+      if case .diskFull = error, metadata.database.isWhole { throw error }
+      throw fail(error)
+    }
+  }
+
+  func commitView() throws(VaultError) {
     let settled = packs.settled
     metadata.state.pack = settled.container
     metadata.state.packOffset = settled.offset
     metadata.state.nextContainer = containers.next
-    do throws(VaultError) { try metadata.commit() } catch {
-      // Nothing has entered the database's log yet: with the reserve's room it may.
-      guard case .diskFull = error, reserve.giveUp() else { throw error }
-      try metadata.commit()
-    }
+    try metadata.commit()
   }
 
   static func now() -> Timestamp { .now }

@@ -81,12 +81,23 @@ struct ModelLimits {
   }
 
   /// Whether a name may be given to a node in `directory`: trees that it was not in must have room for all of it.
-  /// - Parameter old: where it had that name before. A name that is not at home does not come in: it is charged elsewhere.
+  /// - Parameter old: where it had that name before. None crosses the border of a limited tree where another stays behind.
   func refusal(placing inode: InodeNumber, in directory: InodeNumber, from old: ModelTree.Place? = nil, over other: InodeNumber? = nil, _ tree: ModelTree, at second: Int64) -> VaultError? {
-    let left = Set(Self.trees(from: tree[inode].home?.directory, tree) + Self.trees(from: old?.directory, tree))
-    let entered = Self.trees(from: directory, tree).filter { !left.contains($0) }
-    if entered.contains(where: { entries[$0] != nil }), old == nil || tree[inode].home != old { return .crossesLimit }
+    func limited(_ directory: InodeNumber?) -> [QuotaSubject] { Self.trees(from: directory, tree).filter { entries[$0] != nil } }
+    let left = limited(old?.directory ?? tree[inode].home?.directory), entered = limited(directory)
+    if Set(left) == Set(entered) { return nil }
+    guard let old, !leavesNames(inode, old, Set(entered), tree) else { return .crossesLimit }
+    if !tree[inode].isDirectory, tree[inode].home != old { return nil }
     let gone = other.flatMap { tree[$0].isDirectory || tree[$0].links == 1 ? tree.weight(of: $0) : nil }
-    return refusal(entered, adding: tree.weight(of: inode), freeing: gone ?? Usage(), tree, at: second)
+    return refusal(entered.filter { !left.contains($0) }, adding: tree.weight(of: inode), freeing: gone ?? Usage(), tree, at: second)
+  }
+
+  private func leavesNames(_ inode: InodeNumber, _ place: ModelTree.Place, _ entered: Set<QuotaSubject>, _ tree: ModelTree) -> Bool {
+    guard tree[inode].isDirectory else {
+      return tree.places(of: inode).contains { $0 != place && Set(Self.trees(from: $0.directory, tree).filter { entries[$0] != nil }) != entered }
+    }
+    return tree.inodes.contains { other in
+      !tree[other].isDirectory && Set(tree.places(of: other).map { tree.isWithin($0.directory, inode) }).count > 1
+    }
   }
 }

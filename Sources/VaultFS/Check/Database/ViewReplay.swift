@@ -13,9 +13,9 @@ enum ViewReplay {
   private static let rowsMax = 1000
 
   static func look(_ copy: ViewCopy, _ work: CheckWork) throws {
-    let path = "\(work.vault.path)/\(file)"
-    removeFiles(path)
-    defer { removeFiles(path) }
+    let path = copy.place(of: file, in: work.vault)
+    ViewCopy.removeFiles(path)
+    defer { ViewCopy.removeFiles(path) }
     let replayed: Metadata
     do { replayed = try replay(path, copy, work) } catch let error as VaultError {
       switch error {
@@ -29,10 +29,6 @@ enum ViewReplay {
     }
     for (table, columns) in try tables(replayed.database) { try compare(table, columns, copy.database, replayed.database, work) }
     try compareState(copy, replayed, work)
-  }
-
-  private static func removeFiles(_ path: String) {
-    for suffix in ["", "-wal", "-shm", "-journal"] { _ = unsafe unlink(path + suffix) }
   }
 
   private static func replay(_ path: String, _ copy: ViewCopy, _ work: CheckWork) throws -> Metadata {
@@ -50,7 +46,7 @@ enum ViewReplay {
         // A chunk's number follows from its id, wherever it is.
         for id in try metadata.missing(operation) { try metadata.insertMissing(id) }
         try metadata.apply(operation, lsn: lsn, stamp: stamp)
-        if metadata.operationsSinceCommit >= Limits.commitOperations { try metadata.commit() }
+        if metadata.isCommitDue { try metadata.commit() }
         guard lsn.value & 0xFFF == 0 else { return }
         do { try work.proceed(0.9 * Double(lsn.value) / all) } catch {
           cancelled = true

@@ -115,7 +115,7 @@ final class DamageMarks {
 
   // MARK: Files
 
-  /// The files of the tree with chunks that are noted as damaged.
+  /// The files of the tree with chunks that are noted as damaged, and then those of the past, each once.
   func files(atMost limit: Int) throws(VaultError) -> [DamagedFile] {
     let damaged = try vault.lock.withLock { () throws(VaultError) in
       var numbers: Set<UInt64> = []
@@ -127,34 +127,82 @@ final class DamageMarks {
       return numbers
     }
     if damaged.isEmpty { return [] }
-    var inodes: Set<UInt64> = []
-    try collect("node", "inode", "record", 1, damaged, limit, &inodes)
-    // (Pages of what is gone stay where they are.)
-    try collect("page", "inode, start", "extents", 2, damaged, limit, &inodes, where: "EXISTS (SELECT 1 FROM node WHERE node.inode = page.inode)")
-    var files: [DamagedFile] = []
-    for inode in inodes.sorted().prefix(limit) {
-      // Of what is gone, or goes meanwhile, nothing is told here: past versions are read where somebody looks at them.
-      let path = try vault.lock.withLock { () throws(VaultError) in try vault.metadata.nodeIfThere(InodeNumber(inode)).flatMap { node throws(VaultError) in try vault.metadata.onePath(of: node.inode) } }
-      if let path { files.append(DamagedFile(inode: inode, path: displayed(path))) }
+    var inodes: Set<UInt64> = [], ends: [UInt64: UInt64] = [:]
+    for place in Self.present {
+      try collect(place, damaged) { key in
+        inodes.insert(key[0])
+        return inodes.count < limit
+      }
     }
+    for place in Self.past {
+      try collect(place, damaged) { key in
+        if !inodes.contains(key[0]) { ends[key[0]] = max(ends[key[0]] ?? 0, place.table == "page" ? 0 : key[key.count - 1]) }
+        return inodes.count + ends.count < limit
+      }
+    }
+    var files: [DamagedFile] = []
+    for inode in inodes.sorted().prefix(limit) { if let file = try present(InodeNumber(inode)) { files.append(file) } }
+    for (inode, end) in ends.sorted(by: { $0.key < $1.key }).prefix(limit - files.count) { if let file = try past(InodeNumber(inode), until: end) { files.append(file) } }
     return files
   }
 
-  /// Adds the nodes whose rows in `table` name one of `damaged`.
-  private func collect(_ table: String, _ key: String, _ content: String, _ width: Int32, _ damaged: Set<UInt64>, _ limit: Int, _ inodes: inout Set<UInt64>,
-                       where condition: String = "true") throws(VaultError) {
-    var after: [UInt64]? = [UInt64](repeating: 0, count: Int(width))
-    while let start = after, inodes.count < limit {
+  /// nil where it is gone meanwhile.
+  private func present(_ inode: InodeNumber) throws(VaultError) -> DamagedFile? {
+    try vault.lock.withLock { () throws(VaultError) in
+      guard let node = try vault.metadata.nodeIfThere(inode), let path = try vault.metadata.onePath(of: node.inode) else { return nil }
+      return DamagedFile(inode: inode.value, path: displayed(path))
+    }
+  }
+
+  /// A version that ended with the operation `end`, or, where that is 0, the last one.
+  private func past(_ inode: InodeNumber, until end: UInt64) throws(VaultError) -> DamagedFile? {
+    try vault.lock.withLock { () throws(VaultError) in
+      guard let end = end > 0 ? LSN(end) : try vault.metadata.lastPast(of: inode), end > .zero else { return nil }
+      let path = try vault.metadata.nodeIfThere(inode) != nil ? vault.metadata.onePath(of: inode) : formerPath(of: inode)
+      return DamagedFile(inode: inode.value, path: path.map(displayed), until: try vault.metadata.second(of: end, from: vault.configuration.created))
+    }
+  }
+
+  /// Where it was when it was deleted. `lock` is held.
+  private func formerPath(of inode: InodeNumber) throws(VaultError) -> [UInt8]? {
+    let select = try vault.metadata.database.prepare("SELECT parent, died, name FROM trash WHERE inode = ? ORDER BY died DESC LIMIT 1")
+    select.bind(1, inode.value)
+    guard try select.step() else { return nil }
+    let name = select.bytes(2)
+    return try vault.metadata.path(of: InodeNumber(select.unsigned(0)), at: LSN(select.unsigned(1) &- 1)).map { $0 + [0x2F] + name }
+  }
+
+  /// A table whose rows name chunks: what identifies a row, the node first and, of the past, the operation that ended it last.
+  private struct Place {
+    let table, key, content: String
+    var isNode = false
+    var condition = "true"
+  }
+  // (Pages of what is gone stay where they are.)
+  private static let isThere = "EXISTS (SELECT 1 FROM node WHERE node.inode = page.inode)"
+  private static let present = [Place(table: "node", key: "inode", content: "record", isNode: true), Place(table: "page", key: "inode, start", content: "extents", condition: isThere)]
+  private static let past = [
+    Place(table: "past_node", key: "inode, died", content: "record", isNode: true), Place(table: "past_page", key: "inode, start, died", content: "extents"),
+    Place(table: "page", key: "inode, start", content: "extents", condition: "NOT \(isThere)"),
+  ]
+
+  /// Gives the keys of rows that name one of `damaged` to `take`, until that has enough.
+  private func collect(_ place: Place, _ damaged: Set<UInt64>, _ take: ([UInt64]) -> Bool) throws(VaultError) {
+    let width = Int32(place.key.split(separator: ",").count)
+    var after: [UInt64]? = [UInt64](repeating: 0, count: Int(width)), isEnough = false
+    while let start = after, !isEnough {
       after = nil
       try vault.lock.withLock { () throws(VaultError) in
         try vault.checkWhole()
         try vault.metadata.writeNodes()
         let places = start.map { _ in "?" }.joined(separator: ", ")
-        let select = try vault.metadata.database.prepare("SELECT \(key), \(content) FROM \(table) WHERE (\(key)) > (\(places)) AND \(condition) ORDER BY \(key) LIMIT \(Self.rowsPerHold)")
+        let select = try vault.metadata.database.prepare(
+          "SELECT \(place.key), \(place.content) FROM \(place.table) WHERE (\(place.key)) > (\(places)) AND \(place.condition) ORDER BY \(place.key) LIMIT \(Self.rowsPerHold)")
         for (index, value) in start.enumerated() { select.bind(Int32(index + 1), value) }
-        while try select.step() {
-          after = (0..<width).map { select.unsigned($0) }
-          if unsafe names(damaged, select.raw(width), of: select.unsigned(0), isNode: width == 1) { inodes.insert(select.unsigned(0)) }
+        while try select.step(), !isEnough {
+          let key = (0..<width).map { select.unsigned($0) }
+          after = key
+          if unsafe names(damaged, select.raw(width), of: key[0], isNode: place.isNode) { isEnough = !take(key) }
         }
       }
     }

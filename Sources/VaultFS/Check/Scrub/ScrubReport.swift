@@ -26,11 +26,13 @@ public struct ScrubOptions: Sendable {
   public init() {}
 }
 
-/// A file of the tree that holds something damaged.
+/// A file that holds something damaged.
 public struct DamagedFile: Codable, Hashable, Sendable {
   public var inode: UInt64
-  /// One of its paths; nil where none was found.
+  /// One of its paths, or, where it is gone, the one that it had; nil where none was found.
   public var path: String?
+  /// Where only what it was is damaged: when the last such version ended, seconds since 1970.
+  public var until: Int64?
 }
 
 public struct ScrubReport: Codable, Sendable {
@@ -42,7 +44,7 @@ public struct ScrubReport: Codable, Sendable {
   public internal(set) var chunks: UInt64 = 0
   /// Chunks that were noted as damaged by this scrub.
   public internal(set) var marked = 0
-  /// Files of the tree with chunks that are damaged, whoever noted that; the first `Scrub.filesMax`.
+  /// Files with chunks that are damaged, whoever noted that, those of the tree first; `Scrub.filesMax` at most.
   public internal(set) var files: [DamagedFile] = []
   public internal(set) var seconds = 0.0
   /// It went on where an earlier one was ended.
