@@ -1,6 +1,6 @@
 // Which vault is meant: by a path inside its mount, or by its folder; and the way to it.
 //
-// What must stay true: nothing here touches a mount. What is mounted where is the kernel's table's to say, by the device
+// What must stay true: nothing here touches a mount before its owner has answered. What is mounted where is the kernel's table's to say, by the device
 // number that stat(2) shows of everything in it; the owner is asked over its socket only.
 
 public import ArgumentParser
@@ -29,7 +29,9 @@ public struct VaultAddress: ParsableArguments, Address {
 
   public func reach(purpose: String?) throws -> ReachedVault {
     if let vault { return try ReachedVault(folder: vault, purpose: purpose) }
-    return try ReachedVault(inside: path ?? Path("."))
+    let reached = try ReachedVault(inside: path ?? Path("."))
+    if let path { try reached.expect(path) }
+    return reached
   }
 }
 
@@ -83,6 +85,14 @@ public struct ReachedVault {
     let place = try VaultPath(path, in: mount), (service, folder) = try Self.serving(mount, mounts)
     self.service = NamingService(service: service, place: place, given: given == Path(".") ? path : given, mount: mount)
     (self.folder, self.place, self.mount, opened) = (folder, place, mount, nil)
+  }
+
+  /// Refuses a path that leads to nothing: somebody mistyped it, and another vault may be meant. (The owner has answered, or this could
+  /// wait for it for ever.)
+  fileprivate func expect(_ given: Path) throws {
+    var info = stat()
+    guard unsafe given.withCString({ unsafe lstat($0, &info) }) != 0, [ENOENT, ENOTDIR].contains(errno) else { return }
+    throw Failure("\(given) does not exist; to say which vault is meant, name its mount point\(mount.map { ", \($0.point)" } ?? "")")
   }
 
   /// Where another path is in this same vault. Where the vault was addressed by its folder, one that is not inside a mount is one

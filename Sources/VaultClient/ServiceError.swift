@@ -78,7 +78,7 @@ extension VaultError {
   /// The engine's word for it, as it crosses the wire.
   var code: ServiceError.Code {
     switch self {
-    case .notFound: .notFound
+    case .notFound, .notKept: .notFound
     case .alreadyExists: .alreadyExists
     case .notADirectory: .notADirectory
     case .isADirectory: .isADirectory

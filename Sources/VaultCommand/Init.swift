@@ -9,7 +9,7 @@ import VaultFS
 
 struct Init: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Make a vault in an empty directory, or one that does not exist yet.",
+    commandName: "init", abstract: "Make a vault in an empty directory, or one that does not exist yet.",
     discussion: "The directory is made private to you. Keep it on a disk with room: it holds everything the mount will show.")
 
   @Argument(help: "The vault's directory.", completion: .directory, transform: Path.argument) var vault: Path

@@ -8,7 +8,7 @@ import VaultFS
 
 struct Mount: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Mount a vault on a directory.",
+    commandName: "mount", abstract: "Mount a vault on a directory.",
     discussion: """
       Returns when the mount is usable. As root, others may enter with --allow-other; ordinary users mount through \
       fusermount3 (package fuse3) and need `user_allow_other` in /etc/fuse.conf for that.

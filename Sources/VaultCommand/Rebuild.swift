@@ -8,7 +8,7 @@ import VaultFS
 
 struct Rebuild: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Make a vault's metadata database anew from its journal and packs.",
+    commandName: "rebuild", abstract: "Make a vault's metadata database anew from its journal and packs.",
     discussion: "For when the database is damaged or lost. The old one is replaced only when the new one is complete. The vault must not be mounted.")
 
   @Argument(help: "The vault's directory.", completion: .directory, transform: Path.argument) var vault: Path

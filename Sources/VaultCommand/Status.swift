@@ -9,7 +9,7 @@ import VaultClient
 import VaultFS
 
 struct Status: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Show what a vault holds and what it costs; without an argument, the vaults mounted here.",
+  static let configuration = CommandConfiguration(commandName: "status", abstract: "Show what a vault holds and what it costs; without an argument, the vaults mounted here.",
     discussion: "It ends with status 1 where a mount is dead: its owner was killed.")
 
   @Argument(help: "A vault, or a directory inside a mounted one.", completion: .directory, transform: Path.argument) var path: Path?

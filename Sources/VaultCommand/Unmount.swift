@@ -10,7 +10,7 @@ import VaultFS
 
 struct Unmount: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Unmount a vault, and return when everything is on disk.",
+    commandName: "unmount", abstract: "Unmount a vault, and return when everything is on disk.",
     discussion: "The same as umount(8) or `fusermount3 -u`, but it waits for the owner to finish and says what is in the way.")
 
   @Argument(help: "The directory it is mounted on.", completion: .directory, transform: Path.argument) var directory: Path

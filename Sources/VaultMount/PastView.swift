@@ -1,7 +1,7 @@
 // The hidden directory `.vaultfs` at the root of a mount: what was, for ordinary tools, read-only.
 //
 //   .vaultfs/snapshots/NAME/…          a snapshot
-//   .vaultfs/at/2026-11-21T10:00:00/…  the tree at any moment (any form that `When` reads)
+//   .vaultfs/at/2026-11-21T10:00:00/…  the tree at any moment (any form that `When` reads), or at the last before it of which everything is kept
 //   .vaultfs/trash/NAME/…              what was deleted, as it was before
 //   .vaultfs/versions/PATH/…           each version of the file that is, or was, at PATH
 //
@@ -159,12 +159,17 @@ struct PastView: Sendable {
     case .moments:
       let now = VaultFS.Timestamp.now.seconds
       guard let second = When.second(of: String(decoding: name, as: UTF8.self), now: now), second <= now else { return nil }
-      return .past(.root, try vault.moment(atEndOf: second))
+      return try vault.keptMoment(atEndOf: second).map { .past(.root, $0.lsn) }
     case .directory(let inode):
       if try isThere(inode), let live = try vault.lookup(name, in: inode), let place = Self.versions(live, name, inode) { return place }
       if try !vault.versions(named: name, in: inode, for: caller.viewer).isEmpty { return .versions(FilePlace(parent: inode, name: name)) }
       return try vault.goneDirectory(named: name, in: inode, for: caller.viewer).map { .directory($0.inode) }
-    case .past(let inode, let moment): return try vault.lookup(name, in: inode, at: moment).map { .past($0.inode, moment) }
+    case .past(let inode, let moment):
+      // A name of which nothing is kept is none that was not there: whoever copies or compares must learn of it.
+      do throws(VaultError) { return try vault.lookup(name, in: inode, at: moment).map { .past($0.inode, moment) } } catch {
+        if case .notFound = error { throw .notKept }
+        throw error
+      }
     case .snapshots, .trash, .versions:
       return try listing(of: place, for: caller)[name].map { item throws(VaultError) in try resolve(item.target) }
     }
@@ -184,6 +189,8 @@ struct PastView: Sendable {
 
   struct Page {
     var items: [(name: [UInt8], place: Place, cookie: UInt64)]
+    /// Of those that are of the past, their types.
+    var types: [UInt32] = []
     /// Where to go on; nil: it was the last.
     var end: UInt64?
   }
@@ -204,7 +211,7 @@ struct PastView: Sendable {
       }, end: entries.last?.cookie)
     case .past(let inode, let moment):
       let entries = try vault.list(inode, after: cookie, count: Self.itemsPerPage, at: moment)
-      return Page(items: entries.map { ($0.name, .past($0.inode, moment), $0.cookie) }, end: entries.last?.cookie)
+      return Page(items: entries.map { ($0.name, .past($0.inode, moment), $0.cookie) }, types: entries.map(\.type), end: entries.last?.cookie)
     case .snapshots, .trash, .versions:
       let all = try open.listing(isAtStart: cookie < Self.firstCookie) { () throws(VaultError) in try listing(of: place, for: open.caller) }
       return try Self.page(all.items.lazy.map { ($0.name, $0.target) }, after: cookie) { target throws(VaultError) in try resolve(target) }

@@ -10,6 +10,7 @@ extension VaultError {
   var errno: FuseBridge.Errno {
     switch self {
     case .notFound: .noEntry
+    case .notKept: .noAttribute
     case .alreadyExists, .attributeExists: .exists
     case .notADirectory: .notDirectory
     case .isADirectory: .isDirectory
@@ -41,6 +42,7 @@ extension VaultError {
 extension VaultFileSystem {
   /// Calls the engine; its errors become the kernel's. What a number cannot tell a person goes to the log.
   func answer<R>(_ body: () throws(VaultError) -> R) throws(FuseBridge.Errno) -> R {
+    vault.noteUse()
     do throws(VaultError) { return try body() } catch {
       switch error {
       case .databaseDamaged, .journalDamaged, .disk: vault.report(error)

@@ -12,7 +12,7 @@ extension VaultFileSystem {
       do throws(VaultError) {
         if flags & O_TRUNC != 0 { try vault.truncate(node.inode, to: 0, clearsPrivileges: flags & OpenFlag.clearsPrivileges != 0, isMember: caller.isMember) }
       } catch {
-        vault.close(file)
+        vault.release(node.inode)
         throw error
       }
       return opened(file, isForReading: flags & O_ACCMODE == O_RDONLY)
@@ -100,7 +100,7 @@ extension VaultFileSystem {
     let handle = unsafe UInt64(UInt(bitPattern: Unmanaged.passRetained(file).toOpaque()))
     // What the page cache answers, the vault does not see: where each access counts, an opening begins without it.
     // And the last version of what is there may still change: what was read of it then is not what it is in the end.
-    return unsafe Opened(handle: HandleNumber(rawValue: handle), keepCache: vault.accessTimes != .always && !isOfPast, skipsFlush: isForReading)
+    return unsafe Opened(handle: HandleNumber(rawValue: handle), keepCache: vault.accessTimes != .always && !isOfPast && !file.isStale, skipsFlush: isForReading)
   }
 
   /// Where a request does not say so: everybody but root loses set-uid and set-gid of what they change.

@@ -81,20 +81,25 @@ extension VaultFileSystem {
     }
     while true {
       let page = try answer { () throws(VaultError) in try past.list(place, after: at, for: open) }
-      for item in page.items where try !append(item.name, item.place, item.cookie, of: place, to: &listing) { return }
+      for (index, item) in page.items.enumerated() {
+        let type = page.types.isEmpty ? nil : page.types[index]
+        guard try append(item.name, item.place, item.cookie, type, of: place, to: &listing) else { return }
+      }
       guard let end = page.end, end > at else { return }
       at = end
     }
   }
 
+  /// - Parameter type: of what was there, though nothing else is kept of it.
   /// - Returns: false where the listing is full.
-  private func append(_ name: [UInt8], _ found: PastView.Place, _ cookie: UInt64, of place: PastView.Place,
+  private func append(_ name: [UInt8], _ found: PastView.Place, _ cookie: UInt64, _ type: UInt32?, of place: PastView.Place,
                       to listing: inout DirectoryListing) throws(FuseBridge.Errno) -> Bool {
     let entry: Entry
     do throws(FuseBridge.Errno) { entry = try pastEntry(found, in: place) } catch {
       if error == .tooManyOpenFilesInSystem { throw error }
-      // Its name was kept, and what it was is not: it hides no neighbour.
-      return true
+      // Its name was kept, and what it was is not: whoever looks at it is told (`.notKept`), and it hides no neighbour.
+      guard error == .noEntry, let type, case .past(let inode, _) = found else { return true }
+      return listing.append(name, node: NodeNumber(inode), mode: type, cookie: cookie)
     }
     let fits = listing.append(name, entry: entry, cookie: cookie)
     if !fits || !listing.wantsEntries { past.forget(entry.attributes.node, count: 1) }

@@ -8,7 +8,7 @@ import VaultFS
 
 struct Check: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Look whether a vault is sound, while it is in use or not, and put right what is not.",
+    commandName: "check", abstract: "Look whether a vault is sound, while it is in use or not, and put right what is not.",
     discussion: """
       Looks at every rule of the database, at the places of all content, at packs and journal; what is in the files' bytes is for \
       `fsctl scrub`. Findings are grouped by kind, each with what --repair would do. A repair deletes nothing: what is taken out goes to \

@@ -38,10 +38,14 @@ struct RestoreLine: Encodable {
   var nodes: UInt64
   /// Names that were there and lead to nothing that is kept.
   var missing: UInt64
+  /// Of these, how many lead to what they lead to now.
+  var stayed: UInt64
+  /// Where of the moment that was meant not everything is kept: what it is as of.
+  var asOf: String?
 
   init(_ answer: RestoreAnswer) {
     (path, pathBytes) = ("\(answer.path)", answer.path.bytesForJSON)
-    (nodes, missing) = (answer.restored.nodes, answer.restored.missing)
+    (nodes, missing, stayed, asOf) = (answer.restored.nodes, answer.restored.missing, answer.restored.stayed, answer.restored.asOf.map(stamp))
   }
 }
 
@@ -175,6 +179,17 @@ struct TrashLine: Encodable {
 
 extension TrashItem {
   static func listing() -> Listing { Listing(["NUMBER", "DELETED", "SIZE", "PATH"], left: [1, 3]) }
-  var row: [String] { ["\(id)", When.text(of: second), isDirectory ? "directory" : human(size), fullPath.map { printable($0) } ?? "…/\(printable(name))"] }
+  var row: [String] { ["\(id)", When.text(of: second), kind ?? human(size), fullPath.map { printable($0) } ?? "…/\(printable(name))"] }
   var isDirectory: Bool { mode & S_IFMT == S_IFDIR }
+  /// What it was, where that is no file.
+  private var kind: String? {
+    switch mode & S_IFMT {
+    case S_IFDIR: "directory"
+    case S_IFLNK: "symlink"
+    case S_IFIFO: "fifo"
+    case S_IFSOCK: "socket"
+    case S_IFBLK, S_IFCHR: "device"
+    default: nil
+    }
+  }
 }

@@ -19,6 +19,15 @@ extension Address {
   }
 }
 
+extension VaultAddress {
+  /// What is for all of a vault is not done to it by the name of a place inside.
+  /// - Parameter what: would be done.
+  func mustNameAll(of vault: ReachedVault, _ what: String) throws {
+    guard let path, let place = vault.place, place != .root else { return }
+    throw Failure("\(path) is a path inside a vault, and \(what); give the vault's mount point if you mean that", code: 2)
+  }
+}
+
 /// `PATH [--vault VAULT]`, of what is about one file.
 struct FileAddress: ParsableArguments, Address {
   @Argument(help: "The file, inside a mount; with --vault, its path from the vault's root.", completion: .file(), transform: Path.argument) var path: Path
@@ -60,11 +69,17 @@ struct TargetOption: ParsableArguments {
   func restoring<Request: VaultRequest>(in vault: ReachedVault, asJSON json: Bool, _ request: (VaultPath?) throws -> Request) throws
   where Request.Answer == RestoreAnswer {
     let answer = try ask(request, in: vault) { _ in }
-    let nodes = answer.restored.nodes
+    let nodes = answer.restored.nodes, name = vault.name(of: answer.path)
+    tellMoment(of: answer.restored)
     if json { try say(asJSON(RestoreLine(answer))) } else if answer.restored.lost == nil {
-      try say("\(vault.name(of: answer.path)) is back\(nodes > 1 ? ": \(nodes) files and directories" : "")")
+      try say(answer.restored.isUnchanged ? "nothing changed: \(name) is what it was" : "\(name) is back\(nodes > 1 ? ": \(nodes) files and directories" : "")")
     }
-    if let lost = answer.restored.lost { throw Failure("\(vault.name(of: answer.path)) is back, but for \(lost)") }
+    if let lost = answer.restored.lost { throw Failure("\(name) is back, but for \(lost)") }
+  }
+
+  private func tellMoment(of restored: Restored) {
+    guard let second = restored.asOf else { return }
+    complain("note: of that moment not everything is kept any more; this is as of \(When.text(of: second)), the last before it of which all is")
   }
 
   /// Says what taking it back would change.
@@ -77,6 +92,7 @@ struct TargetOption: ParsableArguments {
       if json { try say(asJSON(ChangeLine(change, path))) } else { try rows.add(change.row(VaultPath(path).map(vault.name(of:)) ?? printable(path))) }
     }
     let name = vault.name(of: answer.path)
+    tellMoment(of: answer.restored)
     if !json { if changes.isEmpty { try say("nothing would change: \(name) is what it was") } else { try rows.end() } }
     if answer.isPlanComplete == false { complain("there is more: so much has changed that all of \(name) would be made anew") }
     if let lost = answer.restored.lost { complain("\(name) would come back but for \(lost)") }
@@ -88,6 +104,7 @@ extension Restored {
   fileprivate var lost: String? {
     guard missing > 0 else { return nil }
     let names = missingNames.map { "`\(printable($0))`" } + (missing > missingNames.count ? ["…"] : [])
-    return "\(missing) of the names in it, of which nothing is kept any more: \(names.joined(separator: ", "))"
+    let stayed = stayed == 0 ? "" : stayed == missing ? "; what has \(missing == 1 ? "that name" : "those names") now was left there" : "; what has \(stayed) of those names now was left there"
+    return "\(missing) of the names in it, of which nothing is kept any more: \(names.joined(separator: ", "))\(stayed)"
   }
 }

@@ -9,7 +9,7 @@ import VaultFS
 extension Versions {
   struct Policy: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Show or set what of the past is kept, and for how long. For root and the vault's owner.",
+      commandName: "policy", abstract: "Show or set what of the past is kept, and for how long. For root and the vault's owner.",
       discussion: """
         Everything is kept for a while, then what stood at the end of each hour, of each day, of each week. Ages are such as 12h, \
         "30 days", 1y, or `none`. With a limit the oldest goes before its age where the past alone needs more (`fsctl stats` says how much it does): whatever ended before a certain operation, also what needs nothing, and of one deleted thing that is larger than the limit nothing is left, of a tree that was just being deleted then only what went later. What goes is in the log. Snapshots and pinned versions are kept in any case. What is shortened is forgotten at once, what comes of age later at most a minute after it did (an hour, where everything is kept for long), and its space comes back within a minute or so.
@@ -34,8 +34,12 @@ extension Versions {
         policy.daily = try seconds(daily) ?? policy.daily
         policy.weekly = try seconds(weekly) ?? policy.weekly
         policy.window = try seconds(window) ?? policy.window
+        guard window == nil || policy.window <= Self.windowMax else {
+          throw Failure("a window of \(Self.age(policy.window)) would make one version of all that is written in that time, and keep none between; it is a day at most", code: 2)
+        }
         policy.limit = try limit.map(bytes) ?? policy.limit
         policy.isOn = keep ?? policy.isOn
+        if policy != before { try address.mustNameAll(of: vault, "the policy is one for all of the vault") }
         if dryRun { return try tellExpiring(under: policy, in: vault) }
         if policy != before {
           // Before it goes.
@@ -48,10 +52,12 @@ extension Versions {
       }
     }
 
+    private static let windowMax: UInt32 = 86_400
+
     private func tellExpiring(under policy: HistoryPolicy, in vault: ReachedVault) throws {
       let found = try weigh(policy, in: vault)
       if json { return try say(asJSON(found)) }
-      try say("\(found.nodes) versions and \(found.names) former names are too old, and would be forgotten at once")
+      try say("\(found.nodes) versions and \(found.names) former names would be forgotten at once")
       if let excess = found.excess { try say(words(excess, policy.limit, "would be forgotten, too")) }
     }
 

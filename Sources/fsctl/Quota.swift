@@ -27,7 +27,7 @@ struct QuotaCommand: ParsableCommand {
 
   struct Set: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Set limits; those that are not named stay what they are.",
+      commandName: "set", abstract: "Set limits; those that are not named stay what they are.",
       discussion: """
         Sizes are such as 500M, 10G, 1.5T (powers of 1024), counts such as 5000, 100k, 1M (thousands); `none` takes one limit away. One below what \
         is used already is allowed: then nothing can be added. For root and the vault's owner.
@@ -76,7 +76,7 @@ struct QuotaCommand: ParsableCommand {
 
   struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Show what somebody or something may hold, and holds; by default what binds you at PATH.",
+      commandName: "show", abstract: "Show what somebody or something may hold, and holds; by default what binds you at PATH.",
       discussion: "Without --user, --group, --tree or --vault: your own limit, those of your groups, of the directories that PATH is in, and the vault's.")
     @OptionGroup var subject: QuotaSubjectArguments
     @Flag(help: "Sizes in bytes.") var bytes = false
@@ -101,7 +101,7 @@ struct QuotaCommand: ParsableCommand {
   }
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the limits that are set, and how far they are used.")
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List the limits that are set, and how far they are used.")
     @OptionGroup var address: VaultAddress
     @Flag(help: "Sizes in bytes.") var bytes = false
     @Flag(help: "One JSON object a line, sizes in bytes.") var json = false
@@ -119,7 +119,7 @@ struct QuotaCommand: ParsableCommand {
   }
 
   struct Remove: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Take a limit away; nothing that it bound is touched. For root and the vault's owner.")
+    static let configuration = CommandConfiguration(commandName: "remove", abstract: "Take a limit away; nothing that it bound is touched. For root and the vault's owner.")
     @OptionGroup var subject: QuotaSubjectArguments
     @Flag(help: "Only say what it is.") var dryRun = false
 

@@ -38,7 +38,7 @@ struct ScrubCommand: ParsableCommand {
 
   func run() throws {
     let bytesPerSecond = try rate.map { text in
-      guard let rate = Amount.bytes(text), rate > 0 else { throw Failure("`\(printable(text.utf8))` is no rate; rates are such as 500k, 50M, 1G bytes a second", code: 2) }
+      guard let rate = Amount.bytes(text), rate >= ScrubRequest.rateMin else { throw Failure("`\(printable(text.utf8))` is no rate, or one that would take for ever; rates are such as 500k, 50M, 1G bytes a second, from 4k", code: 2) }
       return rate
     }
     Interruption.hear()

@@ -15,7 +15,7 @@ struct SnapshotCommand: ParsableCommand {
 
   struct Create: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Make a snapshot of now, of the directory PATH and all below it.",
+      commandName: "create", abstract: "Make a snapshot of now, of the directory PATH and all below it.",
       discussion: "The directory is what it shows, and what comes back. What it keeps is what all of the vault was at that moment: a snapshot of a small directory lets nothing go elsewhere, either.")
     @Argument(help: "Its name.") var name: String
     @OptionGroup var address: PlaceAddress
@@ -29,7 +29,7 @@ struct SnapshotCommand: ParsableCommand {
   }
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the snapshots, oldest first: when they were made, their names, and of which directories they are.")
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List the snapshots, oldest first: when they were made, their names, and of which directories they are.")
     @OptionGroup var address: VaultAddress
     @Flag(help: "One JSON object a snapshot.") var json = false
     func run() throws {
@@ -42,7 +42,7 @@ struct SnapshotCommand: ParsableCommand {
   }
 
   struct Show: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show one snapshot.")
+    static let configuration = CommandConfiguration(commandName: "show", abstract: "Show one snapshot.")
     @Argument(help: "Its name.") var name: String
     @OptionGroup var address: VaultAddress
     @Flag(help: "One JSON object.") var json = false
@@ -56,7 +56,7 @@ struct SnapshotCommand: ParsableCommand {
 
   struct Restore: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Bring the directory that a snapshot is of, or PATH in it, back to what it was then.",
+      commandName: "restore", abstract: "Bring the directory that a snapshot is of, or PATH in it, back to what it was then.",
       discussion: """
         What is there now goes to the trash, or becomes a version, as far as the policy keeps anything (`fsctl versions policy`). Without a PATH all that the snapshot is of comes back, whatever the working \
         directory is, which only says in which vault; `.` is the working directory alone.
@@ -64,7 +64,7 @@ struct SnapshotCommand: ParsableCommand {
     @Argument(help: "The snapshot's name.") var name: String
     @OptionGroup var address: PlaceAddress
     @OptionGroup var target: TargetOption
-    @Flag(help: "Only say which names would come back, change, or go: to the trash, unless what has the name has another one, too, or comes back under another.") var dryRun = false
+    @Flag(help: "Only say which names would come back, change, or go: to the trash, unless what has the name has another one, too, or comes back under another. Whether a limit refuses a directory is seen when it is done.") var dryRun = false
     @Flag(help: "One JSON object: what came back, and where; of --dry-run, one a name.") var json = false
 
     func run() throws {
@@ -78,8 +78,8 @@ struct SnapshotCommand: ParsableCommand {
     }
 
     private func place(in vault: ReachedVault, of snapshot: SnapshotReport) throws -> (VaultPath, RestoreRequest.Start?) {
-      // The working directory only says which vault is meant.
-      let given = address.path.flatMap { _ in vault.place }
+      // The working directory only says which vault is meant, and so does the mount point.
+      let given = address.path.flatMap { _ in vault.place == .root && snapshot.path != .root ? nil : vault.place }
       guard let directory = snapshot.path else {
         // All of it, wherever it was.
         if let given = given ?? snapshot.formerPath { return (given, .init(directory: snapshot.directory, depth: given.names.count)) }
@@ -98,7 +98,7 @@ struct SnapshotCommand: ParsableCommand {
   }
 
   struct Delete: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Delete a snapshot; what it shows is then kept as the policy says.")
+    static let configuration = CommandConfiguration(commandName: "delete", abstract: "Delete a snapshot; what it shows is then kept as the policy says.")
     @Argument(help: "Its name.") var name: String
     @OptionGroup var address: VaultAddress
     @Flag(help: "Only say which it would be.") var dryRun = false

@@ -8,7 +8,7 @@ import VaultFS
 
 struct Stats: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what a vault holds and what it costs, with what deduplication and compression spare.",
+    commandName: "stats", abstract: "Show what a vault holds and what it costs, with what deduplication and compression spare.",
     discussion: """
       logical is what the files hold; unique what is left of it when everything that is there more than once counts once; \
       compressed what that takes; stored all that the vault has on disk. Content that no file has any more stays in unique \

@@ -6,7 +6,7 @@ import VaultClient
 
 struct Sync: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Put everything that was written on disk, and return when it is there.",
+    commandName: "sync", abstract: "Put everything that was written on disk, and return when it is there.",
     discussion: "What was written before is safe from a power cut then. Without it, that is so five seconds after writing.")
 
   @OptionGroup var address: VaultAddress

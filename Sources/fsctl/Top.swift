@@ -7,7 +7,7 @@ import VaultClient
 
 struct Top: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what a mounted vault is doing: operations per second, how long they take, bytes read and written.",
+    commandName: "top", abstract: "Show what a mounted vault is doing: operations per second, how long they take, bytes read and written.",
     discussion: """
       Redraws in a terminal, each INTERVAL, until you end it with Ctrl-C; elsewhere it writes one sample after another. \
       What the kernel answers from its own caches never comes to the vault, and is not in these numbers. \

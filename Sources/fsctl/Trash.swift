@@ -8,13 +8,13 @@ import VaultFS
 
 struct Trash: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "See what was deleted, and take it back.",
+    commandName: "trash", abstract: "See what was deleted, and take it back.",
     discussion: "What was in a directory that was deleted comes back with it. `.vaultfs/trash/` at the root of a mount shows the same. Users see what is theirs.",
     subcommands: [List.self, Restore.self, Empty.self])
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "List what was deleted at PATH and below it, newest first: its number, when, and where it was, or `…` where you may not look.",
+      commandName: "list", abstract: "List what was deleted at PATH and below it, newest first: its number, when, and where it was, or `…` where you may not look.",
       discussion: "Without a PATH, what was deleted in the whole vault.")
     @OptionGroup var address: PlaceAddress
     @Option(help: ArgumentHelp("Only the newest so many.", valueName: "count")) var limit: Int?
@@ -42,7 +42,7 @@ struct Trash: ParsableCommand {
 
   struct Restore: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Take back what was deleted: to where it was, or elsewhere.",
+      commandName: "restore", abstract: "Take back what was deleted: to where it was, or elsewhere.",
       discussion: """
           fsctl trash restore 4711 ~/files       by its number in `fsctl trash list`
           fsctl trash restore ~/files/report     by where it was: what was deleted there last
@@ -85,16 +85,14 @@ struct Trash: ParsableCommand {
 
   struct Empty: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Forget all that was deleted in a vault, but for what a snapshot or a pin holds. For root and the vault's owner.",
+      commandName: "empty", abstract: "Forget all that was deleted in a vault, but for what a snapshot or a pin holds. For root and the vault's owner.",
       discussion: "It is all or nothing: what was deleted in one directory alone cannot be forgotten apart from the rest.")
     @OptionGroup var address: VaultAddress
     @Flag(help: "Only say how many it would be.") var dryRun = false
     @Flag(help: "One JSON object: how many files and directories (`items`).") var json = false
     func run() throws {
       try address.ask("trash empty") { vault in
-        if let path = address.path, let place = vault.place, place != .root {
-          throw Failure("\(path) is a path inside a vault, and all of the vault's trash would be emptied; give the vault's mount point if you mean that", code: 2)
-        }
+        try address.mustNameAll(of: vault, "all of the vault's trash would be emptied")
         Interruption.hear()
         let line = ProgressLine("emptying")
         defer { line.end() }

@@ -11,7 +11,7 @@ import VaultFS
 
 struct Versions: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "List, show, compare and take back the versions of a file.",
+    commandName: "versions", abstract: "List, show, compare and take back the versions of a file.",
     discussion: """
       Each closing of a file that was written makes a version; those within ten seconds are one. A version is named by its \
       number (`versions list`), or by any moment at which it stood: 2026-11-21, 2026-11-21T10:00, "2h ago", @1795828648. \
@@ -20,7 +20,7 @@ struct Versions: ParsableCommand {
     subcommands: [List.self, Show.self, Cat.self, Diff.self, Restore.self, Pin.self, Unpin.self, Prune.self, Policy.self])
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the versions of a file, the present one first; also of one that is gone.")
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List the versions of a file, the present one first; also of one that is gone.")
     @OptionGroup var file: FileAddress
     @Flag(help: "One JSON object a version.") var json = false
 
@@ -34,7 +34,7 @@ struct Versions: ParsableCommand {
   }
 
   struct Show: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show what is known of one version.")
+    static let configuration = CommandConfiguration(commandName: "show", abstract: "Show what is known of one version.")
     @OptionGroup var which: VersionArguments
     @Flag(help: "One JSON object.") var json = false
 
@@ -48,7 +48,7 @@ struct Versions: ParsableCommand {
   }
 
   struct Cat: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Write the content of a version to standard output.")
+    static let configuration = CommandConfiguration(commandName: "cat", abstract: "Write the content of a version to standard output.")
     @OptionGroup var which: VersionArguments
 
     func run() throws {
@@ -58,7 +58,7 @@ struct Versions: ParsableCommand {
   }
 
   struct Diff: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Compare two versions, or one with the present: as diff -u does, or in short where they are not text.", discussion: "It ends with 0 whether they differ or not; where they do not, it prints nothing.")
+    static let configuration = CommandConfiguration(commandName: "diff", abstract: "Compare two versions, or one with the present: as diff -u does, or in short where they are not text.", discussion: "It ends with 0 whether they differ or not; where they do not, it prints nothing.")
     @OptionGroup var which: VersionArguments
     @Argument(help: "The other version; by default the present one.") var other: String?
 
@@ -74,7 +74,7 @@ struct Versions: ParsableCommand {
         let labels = ["a\(path) (\(which.version))", "b\(path) (\(other ?? "now"))"]
         guard let difference = try folder.difference() else { return try run(folder, labels: labels) }
         if let first = difference.first {
-          try say("Binary files \(labels[0]) of \(human(difference.sizes[0])) and \(labels[1]) of \(human(difference.sizes[1])) differ, first at byte \(first)")
+          try say("Binary files \(labels[0]) of \(human(difference.sizes[0])) and \(labels[1]) of \(human(difference.sizes[1])) differ, first at offset \(first)")
         }
       }
     }
@@ -96,11 +96,11 @@ struct Versions: ParsableCommand {
 
   struct Restore: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Take back a version of a file, or a directory as it was, in place or elsewhere.",
+      commandName: "restore", abstract: "Take back a version of a file, or a directory as it was, in place or elsewhere.",
       discussion: "Content comes back by reference, whatever its size. What was there becomes a version, or goes to the trash, so this can be taken back, too, as far as the policy keeps anything (`fsctl versions policy`). A directory takes back whoever owns all that was in it and is; else root and the vault's owner.")
     @OptionGroup var which: VersionArguments
     @OptionGroup var target: TargetOption
-    @Flag(help: "Only say which names would come back, change, or go: to the trash, unless what has the name has another one, too, or comes back under another.") var dryRun = false
+    @Flag(help: "Only say which names would come back, change, or go: to the trash, unless what has the name has another one, too, or comes back under another. Whether a limit refuses a directory is seen when it is done.") var dryRun = false
     @Flag(help: "One JSON object: what came back, and where; of --dry-run, one a name.") var json = false
 
     func run() throws {
@@ -113,18 +113,18 @@ struct Versions: ParsableCommand {
   }
 
   struct Pin: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Keep a version whatever its age.", discussion: "It is found under the name that the file had when the version began, whatever is forgotten later.")
+    static let configuration = CommandConfiguration(commandName: "pin", abstract: "Keep a version whatever its age.", discussion: "It is found under the name that the file had when the version began, whatever is forgotten later.")
     @OptionGroup var which: VersionArguments
     func run() throws { try which.pin(true, "versions pin") }
   }
   struct Unpin: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Keep a version no longer than the policy says.")
+    static let configuration = CommandConfiguration(commandName: "unpin", abstract: "Keep a version no longer than the policy says.")
     @OptionGroup var which: VersionArguments
     func run() throws { try which.pin(false, "versions unpin") }
   }
 
   struct Prune: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Forget all versions of a file but the present one, and those that a pin or a snapshot holds.")
+    static let configuration = CommandConfiguration(commandName: "prune", abstract: "Forget all versions of a file but the present one, and those that a pin or a snapshot holds.")
     @OptionGroup var file: FileAddress
     @Flag(help: "Only say how many it would be.") var dryRun = false
     @Flag(help: "One JSON object: how many `versions` go, and how many former ones are `left`.") var json = false

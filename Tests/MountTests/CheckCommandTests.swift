@@ -51,7 +51,7 @@ extension MountTests {
         try home.unmount()
         for command in ["check", "check --repair", "check --compare-journal", "scrub"] { try succeed("\(fsctl) \(command) --vault \(home.vault)") }
         try fails("\(fsctl) check --vault \(home.directory)", saying: "not a vault")
-        for wrong in ["check a b", "scrub --rate x", "scrub --rate 0", "scrub --threads 0", "scrub --threads 1000", "check --vault ''"] { try fails("\(fsctl) \(wrong)", code: 2) }
+        for wrong in ["check a b", "scrub --rate x", "scrub --rate 0", "scrub --rate 1", "scrub --rate 4095", "scrub --threads 0", "scrub --threads 1000", "check --vault ''"] { try fails("\(fsctl) \(wrong)", code: 2) }
       }
     }
 

@@ -63,7 +63,7 @@ extension MountTests {
         // A policy is tried before it is set.
         let gone = try lines("\(fsctl) versions policy --no-keep --dry-run --json \(v)")[0]
         #expect(gone["nodes"] as? Int ?? 0 > 1 && gone["names"] as? Int ?? 0 > 0, "\(gone)")
-        #expect(try succeed("\(fsctl) versions policy \(v)").contains("everything   for a day") && succeed("\(fsctl) versions policy --dry-run \(v)") == "0 versions and 0 former names are too old, and would be forgotten at once\n")
+        #expect(try succeed("\(fsctl) versions policy \(v)").contains("everything   for a day") && succeed("\(fsctl) versions policy --dry-run \(v)") == "0 versions and 0 former names would be forgotten at once\n")
         try home.mount()
         #expect(try succeed("cat \(p)/d/f \(p)/g") == "one\n1\n")
       }
@@ -86,10 +86,13 @@ extension MountTests {
       try run { home in
         let p = home.point
         try succeed("mkdir \(p)/d; echo 1 > \(p)/d/f; \(fsctl) snapshot create s \(p)/d; rm -r \(p)/d; echo new > \(p)/other")
-        try fails("\(fsctl) snapshot restore s \(p)", saying: "another one than the directory that was at /d", "--to PATH")
-        #expect(try succeed("cat \(p)/other") == "new\n")
-        try succeed("\(fsctl) snapshot restore s \(p)/d")
-        #expect(try succeed("cat \(p)/d/f; cat \(p)/other") == "1\nnew\n")
+        // (The mount point says no more than which vault.)
+        for place in [p, "\(p)/d"] {
+          try succeed("\(fsctl) snapshot restore s \(place)")
+          #expect(try succeed("cat \(p)/d/f; cat \(p)/other") == "1\nnew\n")
+          try succeed("rm -r \(p)/d")
+        }
+        try succeed("\(fsctl) snapshot restore s --vault \(home.vault)")
         // It is of what was made of the directory, too.
         try succeed("echo 2 > \(p)/d/f; cd \(p); \(fsctl) snapshot restore s")
         #expect(try succeed("cat \(p)/d/f") == "1\n")
@@ -110,7 +113,7 @@ extension MountTests {
         // Wherever one stands: that only says which vault.
         try succeed("cd \(p)/other; \(fsctl) snapshot restore s")
         #expect(try succeed("cat \(p)/dir/sub/f \(p)/other/g; ls \(p)/dir") == "1\n2\nsub\n")
-        for place in ["\(p)/other", p] { try fails("\(fsctl) snapshot restore s \(place)", saying: "the snapshot `s` is of /dir; \(place) is outside of it") }
+        try fails("\(fsctl) snapshot restore s \(p)/other", saying: "the snapshot `s` is of /dir; \(p)/other is outside of it")
         // Its directory moves: all of it, a file in it.
         try succeed("mv \(p)/dir \(p)/other/moved")
         for place in ["", "\(p)/other/moved/sub/f"] {
@@ -195,6 +198,20 @@ extension MountTests {
         try succeed("mkdir \(bound) && mount --bind \(p)/doc \(bound)")
         defer { umount2(bound, Int32(MNT_DETACH)) }
         try fails("\(fsctl) versions list \(bound)/nodir/f", saying: "fsctl: \(bound)/nodir/f: nothing is known of its directory")
+      }
+    }
+
+    @Test func `what is mistyped, or meant for a part of a vault, changes nothing`() throws {
+      try run { home in
+        let p = home.point, before = try succeed("\(fsctl) versions policy \(p)")
+        try succeed("cd \(p); mkdir d; echo 1 > d/f; mkfifo fifo; ln -s f link; rm fifo link")
+        for command in ["gc", "sync", "check", "snapshot list", "versions policy", "top --once", "quota list"] {
+          try fails("\(fsctl) \(command) \(p)/nope", saying: "\(p)/nope does not exist", "its mount point, \(p)")
+        }
+        for place in ["d", "d/f"] { try fails("\(fsctl) versions policy --limit 1M \(p)/\(place)", code: 2, saying: "the policy is one for all of the vault", "mount point") }
+        try fails("\(fsctl) versions policy --window 1y \(p)", code: 2, saying: "a window of 365 days", "a day at most")
+        #expect(try succeed("\(fsctl) versions policy \(p)/d") == before)
+        #expect(try succeed("\(fsctl) trash list \(p) | cut -f 3,4 | sort") == "fifo\t/fifo\nsymlink\t/link\n")
       }
     }
 

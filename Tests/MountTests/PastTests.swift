@@ -92,8 +92,15 @@ struct PastTests {
       let moment = try succeed("""
         cd \(point); mkdir d; echo 1 > d/f; sleep 1.1; date +@%s; sleep 1.1; rm d/f; \(fsctl) versions prune d/f
         """).split(separator: "\n").first!
-      let ran = try shell("for i in 1 2 3 4 5 6; do timeout -s KILL 10 ls \(point)/.vaultfs/at/\(moment)/d & done; wait; timeout -s KILL 10 ls \(point)", seconds: 60)
-      #expect(ran.status == 0 && ran.output == "d\n", "\(ran)")
+      let then = "\(point)/.vaultfs/at/\(moment)/d"
+      let ran = try shell("for i in 1 2 3 4 5 6; do timeout -s KILL 10 ls \(then) & done; wait; timeout -s KILL 10 ls \(point)", seconds: 60)
+      #expect(ran.status == 0 && ran.output == String(repeating: "f\n", count: 6) + "d\n", "\(ran)")
+      // It is none that was not there: whoever copies, or deletes what a copy should not have, learns of it.
+      try fails("cat \(then)/f", saying: "No data available")
+      try fails("cp -r \(then) \(mounted.directory)/copy", saying: "No data available")
+      try succeed("echo mine > \(mounted.directory)/copy/f")
+      try fails("rsync -a --delete \(then)/ \(mounted.directory)/copy", code: 23, saying: "No data available")
+      #expect(try succeed("cat \(mounted.directory)/copy/f; ls \(then)/g 2> /dev/null || echo never") == "mine\nnever\n")
       try succeed("mkdir \(point)/links; cd \(point)/links; for i in $(seq 300); do ln -s x l$i; done; echo x > file")
       #expect(try succeed("ls \(point)/.vaultfs/versions/links") == "file\n")
     }

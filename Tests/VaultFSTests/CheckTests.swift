@@ -87,8 +87,7 @@ struct CheckTests {
       home.vault.keeper?.stop()
       try flipInPlace(home.path + "/metadata.db", at: size - 2000)
       let found = try home.vault.check()
-      #expect(found.kinds.contains(.databasePage), "\(found.text)")
-      #expect(found.findings.contains { $0.byte == UInt64((size - 1) / 4096 * 4096) })
+      #expect(found.findings.map(\.kind) == [.databasePage] && found.findings[0].byte == UInt64((size - 1) / 4096 * 4096), "\(found.text)")
       // Whether it can be closed cleanly is another matter.
       try? home.close()
       #expect(try Vault.repair(at: home.path).isClean)
@@ -181,6 +180,27 @@ struct CheckTests {
       // The same content heals all of it.
       for (name, content) in contents { try home.vault.makeFile(name + "2", content) }
       #expect(try home.vault.contents(of: try #require(try home.vault.find("c")).inode) == contents["c"])
+    }
+  }
+
+  @Test func `a chunk that is said to be in an archive, which holds none, is found and noted`() throws {
+    try Home.run { home in
+      let ward = try Ward(home), small = InodeNumber(ward["small"]), content = try home.vault.contents(of: small)
+      try home.optimise()
+      try home.close()
+      let name = try #require(try containers(home.path, .archive).first).split(separator: "/").last!, archive = try #require(UInt64(name.prefix { $0.isNumber }))
+      try alterDatabase(home.path) { db in
+        let number = try db.firstChunk(of: ward["small"])
+        try db.execute("UPDATE container SET chunks = chunks - 1 WHERE number = (SELECT container FROM chunk WHERE number = \(number))")
+        try db.execute("INSERT OR REPLACE INTO container VALUES (\(archive), 1, 0, 0, x'', 5000, 0); UPDATE chunk SET container = \(archive) WHERE number = \(number)")
+      }
+      let found = try Vault.check(at: home.path)
+      #expect(found.findings.filter { !$0.isNote }.map(\.kind) == [.chunkPlace], "\(found.text)")
+      let repaired = try Vault.repair(at: home.path)
+      #expect(repaired.isClean && repaired.after.damagedChunks == 1, "\(repaired.after.text)")
+      try home.open()
+      try home.vault.makeFile("again", content)
+      #expect(try home.vault.contents(of: small) == content)
     }
   }
 

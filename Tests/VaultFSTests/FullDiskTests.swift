@@ -6,8 +6,6 @@ import Testing
 @testable import VaultFS
 
 @Suite(.serialized) struct FullDiskTests {
-  private func isFull(_ error: any Error) -> Bool { if case VaultError.diskFull = error { true } else { false } }
-
   /// SQLite reports it as any other error of a disk, and a vault that met that would be read-only.
   @Test func `a quota that ends in the database is a full disk`() {
     let write: Int32 = 10 | 3 << 8, flush: Int32 = 10 | 4 << 8, open: Int32 = 14, page = PageChecksums.damagedPage

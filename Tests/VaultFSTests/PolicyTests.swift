@@ -7,6 +7,52 @@ import Testing
 @testable import VaultFS
 
 struct PolicyTests {
+  @Test func `a tree is looked at as of a moment of which everything is kept`() throws {
+    try Home.run { home in
+      let vault = home.vault
+      func pause() -> Int64 {
+        let end = Timestamp.now.seconds + 1
+        while Timestamp.now.seconds <= end { usleep(50_000) }
+        return end
+      }
+      try vault.make("first")
+      let snapshot = try vault.makeSnapshot([UInt8]("s")), first = pause()
+      try vault.make("second")
+      let second = pause()
+      try vault.make("third")
+      let third = pause(), moments = try [first, second, third].map { try vault.moment(atEndOf: $0) }
+      func kept(_ second: Int64, after days: Int64) throws -> KeptMoment? { try vault.keptMoment(atEndOf: second, now: third + days * 86_400) }
+      // Within the time of which all is kept; and of what has not changed since.
+      for (second, lsn) in zip([first, second, third], moments) { #expect(try kept(second, after: 0) == KeptMoment(lsn: lsn, second: second)) }
+      #expect(try kept(third, after: 1000) == KeptMoment(lsn: moments[2], second: third))
+      // Then what stood at the end of an hour, or the snapshot: the later one.
+      let hour = second / 3600 * 3600 - 1, isHour = try vault.moment(atEndOf: hour).value > snapshot.moment
+      #expect(try kept(second, after: 2) == KeptMoment(lsn: isHour ? vault.moment(atEndOf: hour) : LSN(snapshot.moment), second: isHour ? hour : snapshot.second))
+      #expect(try kept(second, after: 1000) == KeptMoment(lsn: LSN(snapshot.moment), second: snapshot.second))
+      #expect(try kept(first, after: 1000) == KeptMoment(lsn: moments[0], second: first), "the snapshot is that")
+      try vault.deleteSnapshot([UInt8]("s"))
+      #expect(try kept(second, after: 1000) == nil)
+      // What the limit let go of.
+      try vault.forget(through: moments[1])
+      #expect(try kept(first, after: 0) == nil && kept(second, after: 0)?.lsn == moments[1])
+      try home.reopen()
+      #expect(try home.vault.keptMoment(atEndOf: first, now: third) == nil && home.vault.keptMoment(atEndOf: second, now: third)?.lsn == moments[1])
+      try aboutNothing(home.vault, third)
+    }
+  }
+
+  /// What was not kept does not come back with the policy.
+  private func aboutNothing(_ vault: Vault, _ third: Int64) throws {
+    func kept(_ second: Int64) throws -> KeptMoment? { try vault.keptMoment(atEndOf: second, now: third) }
+    var policy = vault.historyPolicy
+    policy.isOn = false
+    try vault.setHistoryPolicy(policy)
+    #expect(try kept(third) == nil && kept(Timestamp.now.seconds)?.lsn == vault.present)
+    policy.isOn = true
+    try vault.setHistoryPolicy(policy)
+    #expect(try kept(third) == nil)
+  }
+
   @Test func `a user holds with pins no more than a limit allows`() throws {
     try Home.run { home in
       try home.vault.keepEverything()

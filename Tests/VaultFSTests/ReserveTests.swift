@@ -6,7 +6,6 @@ import Testing
 @testable import VaultFS
 
 @Suite(.serialized) struct ReserveTests {
-  private func isFull(_ error: any Error) -> Bool { if case VaultError.diskFull = error { true } else { false } }
   private func isThere(_ home: Home) -> Bool { FileManager.default.fileExists(atPath: home.path + "/" + Reserve.name) }
 
   /// Files until nothing more is taken.

@@ -55,6 +55,64 @@ struct RestoreTests {
     }
   }
 
+  @Test func `of content that changed while nobody had it open, the next opening tells, and those after it until one is used`() throws {
+    try Home.run { home in
+      let vault = home.vault, told = Mutex<[[Range<UInt64>]]>([])
+      try vault.keepEverything()
+      let size = Int(Limits.staleBytesMin) / 2, before = Random.bytes(2 * size, seed: 1), file = try vault.makeFile("file", before), tree = try vault.makeDirectory("tree")
+      let inside = try vault.makeFile("inside", in: tree, before)
+      try vault.syncAll()
+      let then = vault.present
+      unsafe vault.whenContentChanges = { _, ranges in told.withLock { $0.append(ranges) } }
+      func restored(_ change: () throws -> Void) throws -> [[Range<UInt64>]] {
+        try vault.syncAll()
+        told.withLock { $0 = [] }
+        try change()
+        return told.withLock { $0 }
+      }
+      func isStale(_ inode: InodeNumber) throws -> Bool {
+        let file = try vault.open(inode)
+        defer { vault.close(file) }
+        // (No program reads before its opening was answered.)
+        var one: [UInt8] = [0]; _ = try one.withUnsafeMutableBytes { try vault.read(file, at: 0, into: $0) }
+        return file.isStale
+      }
+      func overwrite(_ inode: InodeNumber, count: Int) throws { try vault.put(Random.bytes(count, seed: 2), at: 0, in: inode) }
+      // Little is told at once; the attributes always are.
+      try overwrite(file, count: 100)
+      #expect(try !restored { try vault.restore(file, from: file, at: then) }[0].isEmpty)
+      #expect(try !isStale(file))
+      try overwrite(file, count: 2 * size)
+      let other = vault.present
+      #expect(try restored { try vault.restore(file, from: file, at: then) } == [[]])
+      #expect(try restored { try vault.restore(file, from: file, at: other) } == [[]], "nobody has opened it between")
+      let first = try vault.open(file), second = try vault.open(file)
+      #expect(first.isStale && second.isStale)
+      #expect(try restored { try vault.restore(file, from: file, at: then) } == [[0..<UInt64(2 * size)]], "whoever has it open is told at once")
+      vault.close(first)
+      let third = try vault.open(file)
+      #expect(third.isStale, "nobody has used it")
+      var one: [UInt8] = [0]; _ = try one.withUnsafeMutableBytes { try vault.read(second, at: 0, into: $0) }
+      #expect(try !isStale(file))
+      for handle in [second, third] { vault.close(handle) }
+      // Where most of it stays, that is worth more than the time it takes.
+      let large = try vault.makeFile("large", before + before + before)
+      let grown = vault.present
+      try overwrite(large, count: 2 * size)
+      #expect(try !restored { try vault.restore(large, from: large, at: grown) }[0].isEmpty)
+      try vault.put([1], at: UInt64(6 * size), in: large)
+      #expect(try !restored { try vault.restore(large, from: large, at: grown) }[0].isEmpty, "what was behind the end is not as much as there could be")
+      try overwrite(inside, count: 2 * size)
+      #expect(try restored { try vault.restoreTree(tree, at: then) } == [[]])
+      #expect(try isStale(inside) && !isStale(inside))
+      try overwrite(inside, count: 2 * size)
+      let fourth = try vault.open(inside)
+      #expect(try restored { try vault.restoreTree(tree, at: then) } == [[0..<UInt64(2 * size)]])
+      vault.close(fourth)
+      #expect(try !isStale(inside) && vault.contents(of: inside) == before && vault.contents(of: file) == before)
+    }
+  }
+
   @Test func `what a restore replaces can be taken back, however young it is`() throws {
     try Home.run { home in
       let vault = home.vault, file = try vault.makeFile("file", [1])

@@ -281,6 +281,49 @@ struct ScrubTests {
     }
   }
 
+  @Test(arguments: [true, false])
+  func `a pack that was cut short is one finding, whoever looks, and what was behind is noted`(repairs: Bool) throws {
+    try Home.run { home in
+      let content = Random.bytes(3_000_000, seed: 37), file = try home.vault.makeFile("lost", content)
+      try home.vault.syncAll()
+      try home.close()
+      let pack = try #require(try containers(home.path, .pack).first), size = try stored(pack).count
+      #expect(truncate(pack, size / 2) == 0)
+      try home.open()
+      home.vault.keeper?.stop()
+      if repairs {
+        let found = try home.vault.check().findings.filter { !$0.isNote }
+        #expect(found.map(\.kind) == [.containerShort] && found[0].byte == UInt64(size / 2), "\(found)")
+        let repaired = try home.vault.repair()
+        #expect(repaired.after.isClean && (10..<40).contains(repaired.after.damagedChunks), "\(repaired.after.text)")
+      }
+      let scrub = try home.vault.scrub(eager())
+      #expect(scrub.findings.filter { !$0.isNote }.map(\.kind) == (repairs ? [] : [.containerShort]) && (scrub.marked > 10) == !repairs, "\(scrub.text)")
+      #expect(scrub.files == [DamagedFile(inode: file.value, path: "/lost")])
+      try home.vault.makeFile("again", content)
+      #expect(try home.vault.contents(of: file) == content)
+    }
+  }
+
+  @Test func `damage of a record of the journal is one finding, with what was in it`() throws {
+    try Home.run { home in
+      let content = Random.bytes(60_000, seed: 38), file = try home.vault.makeFile("lost", content)
+      try home.close()
+      let (segment, at) = try #require(try containers(home.path, .segment).compactMap { segment in
+        Data(try stored(segment)).range(of: Data(content[1000..<1064])).map { (segment, $0.lowerBound) }
+      }.first)
+      try flip(segment, at: at)
+      try home.open()
+      home.vault.keeper?.stop()
+      let scrub = try home.vault.scrub(eager())
+      #expect(scrub.findings.map(\.kind) == [.journalSegment] && scrub.marked == 1 && scrub.findings[0].detail.contains("1 chunk in it cannot be read"), "\(scrub.text)")
+      #expect(scrub.files == [DamagedFile(inode: file.value, path: "/lost")])
+      try home.vault.makeFile("again", content)
+      #expect(try home.vault.contents(of: file) == content)
+      home.wounds = [.journalSegment]
+    }
+  }
+
   @Test func `a scrub keeps to its rate`() throws {
     try Home.run { home in
       var random = Random(seed: 34)

@@ -6,6 +6,8 @@ import Glibc
 import Testing
 @testable import VaultFS
 
+func isFull(_ error: any Error) -> Bool { if case VaultError.diskFull = error { true } else { false } }
+
 struct SmallDisk {
   let home: Home
   private let place: String

@@ -6,6 +6,33 @@ import Testing
 @testable import VaultFS
 
 struct TreeRestoreTests {
+  @Test(arguments: [false, true]) func `what nothing is kept of takes nothing away that has its name now`(isMuch: Bool) throws {
+    try Home.run { home in
+      let vault = home.vault, tree = try vault.makeDirectory("tree")
+      try vault.keepEverything()
+      let pruned = try vault.makeFile("pruned", in: tree, [1]), other = try vault.makeFile("other", in: tree, [1])
+      try vault.syncAll()
+      let then = vault.present
+      for file in [pruned, other] { try vault.put([2, 2], at: 0, in: file) }
+      try vault.syncAll()
+      try vault.forget(pastOf: pruned, through: vault.present)
+      // Beyond that all of it is made anew.
+      if isMuch { for index in 0...TreeDifference.stepsMax { try vault.make("new-\(index)", in: tree) } }
+      let plan = RestorePlan()
+      var options = RestoreOptions()
+      options.plan = plan
+      try vault.restoreTree(tree, at: then, options)
+      #expect(isMuch || plan.changes.map(\.path) == [[UInt8]("other")])
+      let done = try vault.restoreTree(tree, at: then)
+      #expect(done.missing == 1 && done.stayed == 1 && done.missingNames == [[UInt8]("pruned")])
+      #expect(try vault.find("pruned", in: tree)?.inode == pruned && vault.contents(of: pruned) == [2, 2])
+      #expect(try vault.find("other", in: tree).map { try vault.contents(of: $0.inode) } == [1])
+      #expect(try vault.list(tree, after: 0, count: 10, withInfo: false).count == 2)
+      let again = try vault.restoreTree(tree, at: then)
+      #expect(again.isUnchanged || isMuch)
+    }
+  }
+
   @Test func `of what has several names, each is told to change`() throws {
     try Home.run { home in
       let vault = home.vault, tree = try vault.makeDirectory("t"), places = try ["a", "b"].map { try vault.makeDirectory($0, in: tree) }

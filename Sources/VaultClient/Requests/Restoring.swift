@@ -36,36 +36,47 @@ public struct RestoreRequest: VaultRequest {
   }
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<RestoreChange>) throws -> RestoreAnswer {
-    let vault = host.vault, moment = try moment.moment(in: vault), plan = isDry ? RestorePlan() : nil
+    let vault = host.vault, plan = isDry ? RestorePlan() : nil
     let restored = try peer.restoring(answer) { options in
       var options = options
       (options.plan, options.isCopy) = (plan, target != nil && target != path)
-      return try restore(at: moment, vault, peer, options)
+      return try restore(in: vault, for: peer, options)
     }
     for change in plan?.changes ?? [] { try answer.item(change) }
     return RestoreAnswer(path: target ?? path, restored: restored, isPlanComplete: plan?.isComplete)
   }
 
-  private func restore(at moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions) throws -> Restored {
-    let rights = RestoreRights(peer), options = rights.binding(options)
-    if let directory = try wasDirectory(at: moment, vault, peer) {
-      return try vault.inTurn(options) { options in
-        if let target { return try peer.revive(directory, at: moment, to: target, in: vault, options, rights) }
-        return try inPlace(directory, moment, vault, peer, options, rights)
+  private func restore(in vault: Vault, for peer: Peer, _ options: RestoreOptions) throws -> Restored {
+    let rights = RestoreRights(peer), options = rights.binding(options), moment = try moment.moment(in: vault)
+    if let kept = try self.moment.treeMoment(in: vault), let directory = try wasDirectory(at: kept.moment, vault, peer) {
+      var restored = try vault.inTurn(options) { options in
+        if let target { return try peer.revive(directory, at: kept.moment, to: target, in: vault, options, rights) }
+        return try inPlace(directory, kept.moment, vault, peer, options, rights)
       }
+      restored.asOf = kept.asOf
+      return restored
     }
     if let now = try? peer.find(path, in: vault, followingLast: false), now.mode & S_IFMT == S_IFDIR, (try? fileVersion(at: moment, vault, peer)) == nil {
       throw ServiceError(.notFound, "\(path) was no directory then, or what it was is not kept any more, and nothing was changed; `.vaultfs/at/TIME` at the root of the mount shows what was where")
     }
-    let version = try fileVersion(at: moment, vault, peer), inode = InodeNumber(version.inode), id = LSN(version.id)
+    let version: FileVersion
+    do { version = try fileVersion(at: moment, vault, peer) } catch let error as ServiceError where error.code == .isADirectory {
+      throw ServiceError(.notFound, "\(path) was no directory at that moment, or what it was is not kept any more; `fsctl trash list` shows what was deleted, and when")
+    }
+    let inode = InodeNumber(version.inode), id = LSN(version.id)
     let now = target == nil ? try? peer.find(path, in: vault, followingLast: false) : nil
     if !peer.isAdministrator, version.user != peer.user { return try restoreOthers(inode, id, now, vault, peer, options, rights) }
     if let target { return try peer.revive(inode, at: id, to: target, in: vault, options, rights) }
     guard let now else { return try peer.revive(inode, at: id, to: path, in: vault, options, rights) }
     guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
     try peer.mustOwn(now.user, path)
-    do throws(VaultError) { try vault.restore(now.inode, from: inode, at: id, options) } catch { throw rights.failure(error, path, vault) }
-    return Restored(nodes: 1)
+    return try become(inode, id, now, vault, options, rights)
+  }
+
+  private func become(_ inode: InodeNumber, _ id: LSN, _ now: NodeInfo, _ vault: Vault, _ options: RestoreOptions, _ rights: RestoreRights) throws -> Restored {
+    var restored = Restored(nodes: 1)
+    do throws(VaultError) { restored.isUnchanged = try !vault.restore(now.inode, from: inode, at: id, options) } catch { throw rights.failure(error, path, vault) }
+    return restored
   }
 
   /// A version of another's that this peer may read: elsewhere it comes back as their own, as cp(1) makes one; in place as the content of
@@ -81,8 +92,7 @@ public struct RestoreRequest: VaultRequest {
     guard let now, now.mode & S_IFMT == S_IFREG, peer.mayWrite(try vault.protection(of: now.inode)) else { throw ServiceError(.notPermitted, "\(path): \(RestoreRights.others)") }
     // It is whose it is, with what it has.
     (options.isContentOnly, options.mayReturn, options.mayReplace) = (true, nil, { peer.mayWrite($1) })
-    do throws(VaultError) { try vault.restore(now.inode, from: inode, at: id, options) } catch { throw rights.failure(error, path, vault) }
-    return Restored(nodes: 1)
+    return try become(inode, id, now, vault, options, rights)
   }
 
   /// Others wait while so many names of a directory are replaced: some 20 microseconds for each.

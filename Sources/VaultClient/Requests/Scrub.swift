@@ -17,6 +17,8 @@ public struct ScrubRequest: ClosedVaultRequest {
     (self.bytesPerSecond, self.threads, self.isGentle, self.startsAnew, self.decodes) = (bytesPerSecond, threads, isGentle, startsAnew, decodes)
   }
   public static let threadsMax = 32
+  /// Bytes a second; with less it would not end.
+  public static let rateMin: UInt64 = 4096
 
   public enum Item: Codable, Sendable {
     case found(Finding)
@@ -62,7 +64,7 @@ public struct ScrubRequest: ClosedVaultRequest {
   private var options: ScrubOptions {
     get throws {
       guard (1...Self.threadsMax).contains(threads) else { throw ServiceError(.invalidArgument, "a scrub has from 1 to \(Self.threadsMax) threads") }
-      guard bytesPerSecond != 0 else { throw ServiceError(.invalidArgument, "at no bytes a second a scrub never ends") }
+      guard bytesPerSecond ?? Self.rateMin >= Self.rateMin else { throw ServiceError(.invalidArgument, "at less than \(Self.rateMin) bytes a second a scrub does not end") }
       var options = ScrubOptions()
       (options.bytesPerSecond, options.threads, options.isGentle, options.startsAnew, options.decodes) = (bytesPerSecond, threads, isGentle, startsAnew, decodes)
       return options

@@ -22,11 +22,23 @@ public enum MomentAddress: Codable, Sendable {
       guard number > 0, number <= present.value else { throw ServiceError(.notFound, "there is no version \(number); `fsctl versions list PATH` shows which there are") }
       return LSN(number)
     case .second(let second):
-      let now = Timestamp.now.seconds
-      guard second <= now else { throw ServiceError(.invalidArgument, "\(When.text(of: second)) is in the future; now it is \(When.text(of: now))") }
-      guard second >= vault.configuration.created else { throw ServiceError(.notFound, "\(When.text(of: second)) is before the vault was made (\(When.text(of: vault.configuration.created)))") }
+      try check(second, in: vault)
       return try vault.moment(atEndOf: second)
     }
+  }
+
+  /// The moment that a tree is looked at as of: the last up to this one of which everything is kept.
+  /// - Returns: also when that was, where it is another one; nil where nothing is kept that is as old.
+  func treeMoment(in vault: Vault) throws -> (moment: LSN, asOf: Int64?)? {
+    guard case .second(let second) = self else { return (try moment(in: vault), nil) }
+    try check(second, in: vault)
+    return try vault.keptMoment(atEndOf: second).map { ($0.lsn, $0.second == second ? nil : $0.second) }
+  }
+
+  private func check(_ second: Int64, in vault: Vault) throws {
+    let now = Timestamp.now.seconds
+    guard second <= now else { throw ServiceError(.invalidArgument, "\(When.text(of: second)) is in the future; now it is \(When.text(of: now))") }
+    guard second >= vault.configuration.created else { throw ServiceError(.notFound, "\(When.text(of: second)) is before the vault was made (\(When.text(of: vault.configuration.created)))") }
   }
 
   /// - Parameter moment: what this is in the vault.
@@ -54,7 +66,6 @@ extension Peer {
     if path.names.first == Vault.pastName { throw ServiceError(.notSupported, "\(path): the hidden directory shows what was; name the path that the file has or had, without it") }
     let (parent, isThere) = try directory(of: path, in: vault)
     guard maySearch(try vault.lastProtection(of: parent)) else { throw ServiceError(.notPermitted, "\(path): you may not search its directory") }
-    if isThere, try vault.info(parent).mode & S_IFMT != S_IFDIR { throw ServiceError(.notADirectory, "\(path): what it is in is a file; name that one") }
     let now = isThere ? try vault.lookup(name, in: parent) : nil
     if let now {
       guard mayRead(try vault.protection(of: now.inode)) else { throw ServiceError(.notPermitted, "\(path): you may not read it") }
@@ -69,20 +80,26 @@ extension Peer {
       if try vault.goneDirectory(named: name, in: parent, for: viewer) != nil {
         throw ServiceError(.isADirectory, "\(path) was a directory; versions are of files. `.vaultfs/at/TIME` at the root of the mount shows it as it was; `fsctl versions restore` takes it back as of a moment, `fsctl trash list` shows what was deleted")
       }
-      throw ServiceError(.notFound, "\(path): nothing is known of a file of that name, nor was there anything else then, as far as the past is kept")
+      throw ServiceError(.notFound, "\(path): nothing is known of a file of that name, as far as the past is kept; `fsctl trash list` shows what was deleted")
     }
   }
 
   /// The directory that a path's last name is, or was, in: where none is there, the one that was there last.
   private func directory(of path: VaultPath, in vault: Vault) throws -> (inode: InodeNumber, isThere: Bool) {
     let way = path.parent
-    let (inode, leads) = try furthest(way, in: vault)
-    var at = inode
+    var (at, leads) = try furthest(way, in: vault), isFile = false
+    if leads > 0, try vault.info(at).mode & S_IFMT != S_IFDIR {
+      // It may have the name of a directory that was.
+      (at, isFile) = (try find(way.first(leads - 1), in: vault).inode, true)
+      leads -= 1
+    }
     if leads == way.names.count { return (at, true) }
     for name in way.names[leads...] {
       guard maySearch(try vault.lastProtection(of: at)) else { throw ServiceError(.notPermitted, "\(path): you may not search a directory on the way there") }
-      guard let gone = try vault.goneDirectory(named: name, in: at, for: viewer) else { throw ServiceError(.notFound, "\(path): nothing is known of its directory") }
-      at = gone.inode
+      let found = try vault.goneDirectory(named: name, in: at, for: viewer)
+      if found == nil, isFile { throw ServiceError(.notADirectory, "\(path): what it is in is a file; name that one") }
+      guard let gone = found else { throw ServiceError(.notFound, "\(path): nothing is known of its directory; `fsctl trash list` shows what was deleted") }
+      (at, isFile) = (gone.inode, false)
     }
     // Renamed, or in one that is: what is in it now is there.
     return (at, try vault.isThere(at))

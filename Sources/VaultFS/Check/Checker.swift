@@ -49,16 +49,21 @@ enum Checker {
     let copy: ViewCopy
     do { copy = try ViewCopy(of: work) } catch let error as VaultError {
       guard case .databaseDamaged(let detail) = error else { throw error }
-      // What the pages did not tell: nothing more can be asked of it.
-      return work.found(Finding(.databaseStructure, file: Vault.databaseName, "the database cannot be read: \(detail)"))
+      return cannotRead(detail, work)
     }
     work.note { $0.operation = copy.state.applied.value }
     do { try look(copy, work) } catch let error as VaultError {
       guard case .databaseDamaged(let detail) = error else { throw error }
-      return work.found(Finding(.databaseStructure, file: Vault.databaseName, "the database cannot be read: \(detail)"))
+      return cannotRead(detail, work)
     }
     addPaths(copy, work)
     work.note { $0.isComplete = work.isWhole }
+  }
+
+  /// Nothing more can be asked of it. Where a page is told to be damaged, that is why.
+  private static func cannotRead(_ detail: String, _ work: CheckWork) {
+    if work.report.counts[Finding.Kind.databasePage.rawValue] ?? 0 > 0 { return }
+    work.found(Finding(.databaseStructure, file: Vault.databaseName, "the database cannot be read: \(detail)"))
   }
 
   private static func look(_ copy: ViewCopy, _ work: CheckWork) throws {

@@ -54,6 +54,7 @@ public struct Finding: Codable, Hashable, Sendable {
     case containerChunks = "container-chunks"
     case containerFrames = "container-frames"
     case containerMissing = "container-missing"
+    case containerShort = "container-short"
     case containerNumber = "container-number"
     case baseKept = "base-kept"
     case baseNoted = "base-noted"
@@ -132,7 +133,7 @@ extension Finding {
     /// Of the view alone.
     case count = "it is counted again"
     case mark = "the chunk is noted as damaged, so that the same content written again heals it"
-    case markAll = "the chunks that were in it are noted as damaged, so that the same content written again heals them"
+    case markAll = "the chunks that were there are noted as damaged, so that the same content written again heals them"
     case keep = "the container is left alone from now on"
     case none = "nothing: put the file back from a copy of the vault"
     case unneeded = "nothing: what of it is needed can be read, or is told by itself"
@@ -149,7 +150,7 @@ extension Finding.Kind {
       .pastInterval, .pastOverlap, .pastRecord, .pastOwner, .pastChunk, .pastHeld, .pastTrash, .pastMoment, .journalPosition, .journalEpoch, .quotaTree,
       .databasePage, .databaseStructure, .viewStale: .rebuild
     case .counterNodes, .counterLogical, .counterChunks, .counterUnique, .usageTree, .usageOwner, .containerChunks, .containerFrames, .containerNumber: .count
-    case .containerMissing: .markAll
+    case .containerMissing, .containerShort: .markAll
     case .chunkPlace, .chunkFrame, .chunkNamed, .frameBase, .chunkContent: .mark
     case .baseKept, .baseNoted, .frameDamaged: .keep
     case .packWhole, .frameSuperfluous: .unneeded

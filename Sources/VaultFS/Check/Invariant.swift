@@ -17,7 +17,7 @@ enum Invariants {
     LinkHomes.self, UsageTrees.self, UsageOwners.self, QuotaTrees.self,
     ChunkNumbers.self,
     CounterNodes.self, CounterLogical.self, CounterChunks.self, CounterUnique.self,
-    ContainerChunks.self, ContainerFrames.self, ContainerMissing.self, ContainerNumbers.self,
+    ContainerChunks.self, ContainerFrames.self, ContainerMissing.self, ContainerShort.self, ContainerNumbers.self,
     PastInterval.self, PastOverlap.self, PastRecord.self, PastOwner.self, PastChunk.self, PastHeld.self, PastTrash.self, PastMoment.self,
   ] }
 }

@@ -29,6 +29,8 @@ public enum Limits {
   static let recordBytesMax = 4 << 20
   /// Content drained in one go that is at most this long travels in the journal itself: one barrier makes it durable.
   static let inlineBytesMax = 128 << 10
+  /// Where less than this of a file changed, bytes, the kernel is told at once to let go of it: two milliseconds.
+  static let staleBytesMin: UInt64 = 16 << 20
   /// Extents shorter than this are crumbs; this many in a row are written again as one.
   static let crumbBytes = 16 << 10
   static let crumbsMax = 8
@@ -62,9 +64,9 @@ public enum Limits {
 
   /// The view is committed after this many operations, or this long after the first of them.
   static let commitOperations = 2000
-  /// So much of the database in memory beyond what it keeps there anyway waits for a commit: it is to fit into what is kept back of a full disk.
-  static let commitBytes: UInt64 = 4 << 20
   static let commitDelay: Duration = .milliseconds(200)
+  /// And where so much of the database waits in memory beyond what it keeps there anyway: it is to fit into what is kept back of a full disk.
+  static let commitBytes: UInt64 = 4 << 20
   /// A file still being written is saved this long after its first unsaved byte.
   static let draftDelay: Duration = .milliseconds(900)
   /// Free space of the volume that is left alone: deleting, replaying and checkpointing need some to work with, bytes.

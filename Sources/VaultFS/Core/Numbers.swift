@@ -62,6 +62,8 @@ struct FramePlace: Hashable, Sendable {
   var container: ContainerNumber
   var offset: UInt64
   var length: UInt32
+  /// Where it ends, if that can be anywhere.
+  var end: UInt64 { offset.addingReportingOverflow(UInt64(length)).overflow ? .max : offset + UInt64(length) }
 }
 
 /// Where a chunk's bytes are: a frame in a container, and the chunk's place in the decoded frame.

@@ -7,6 +7,8 @@ import Printable
 public enum VaultError: Error, Sendable {
   // What a program asked for cannot be.
   case notFound
+  /// It was there, and what it was then is not kept.
+  case notKept
   case alreadyExists
   case notADirectory
   case isADirectory
@@ -59,6 +61,7 @@ extension VaultError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .notFound: "no such file or directory"
+    case .notKept: "what it was then is not kept any more"
     case .alreadyExists: "it exists already"
     case .notADirectory: "not a directory"
     case .isADirectory: "it is a directory"

@@ -1,6 +1,12 @@
 // What the vault remembers of what was: which versions are told apart, and for how long they are kept.
 
 /// Set by an operation of the journal, so that a replay remembers the same. Ages are seconds.
+/// A moment of which everything is kept: what stood after an operation, at the end of a second since 1970.
+public struct KeptMoment: Sendable, Hashable {
+  public let lsn: LSN
+  public let second: Int64
+}
+
 public struct HistoryPolicy: Hashable, Sendable, Codable {
   /// Whether anything is kept that no snapshot needs.
   public var isOn = true

@@ -108,6 +108,7 @@ extension Metadata {
       try beginStaging(node)
       touch(parent)
     case .setHistory(let policy):
+      if policy.isOn, !state.history.isOn { state.forgotten = lsn }
       state.history = policy
       // The past may be more than it allows.
       state.lapses &+= 1

@@ -102,6 +102,21 @@ extension Metadata {
     return Expiring(nodes: try count(Self.forgettingNodes), names: try count(Self.forgettingNames))
   }
 
+  /// The last moment up to the end of `second` of which everything is kept, as far as the policy goes; nil where there is none.
+  func keptMoment(atEndOf second: Int64, now: Int64) throws(VaultError) -> KeptMoment? {
+    let policy = state.history, moment = try lsn(atEndOf: second), whole = now - Int64(policy.all)
+    if moment == state.applied || policy.isOn && second >= whole && moment >= state.forgotten { return KeptMoment(lsn: moment, second: second) }
+    let kept = policy.isOn ? policy.momentsKept(at: now, from: try database.integer("SELECT min(second) FROM moment") ?? 0) : []
+    // Nothing may have changed until the next one.
+    if policy.isOn, moment >= state.forgotten, try lsn(atEndOf: kept.filter { $0 >= second }.min() ?? whole) == moment { return KeptMoment(lsn: moment, second: second) }
+    var last = try kept.filter { $0 <= second }.max().map { second throws(VaultError) in KeptMoment(lsn: try lsn(atEndOf: second), second: second) }
+    if let found = last, found.lsn < state.forgotten { last = nil }
+    let select = try database.prepare("SELECT lsn, second FROM snapshot WHERE lsn <= ? ORDER BY lsn DESC LIMIT 1")
+    select.bind(1, moment.value)
+    guard try select.step(), case let snapshot = LSN(select.unsigned(0)), snapshot > last?.lsn ?? .zero else { return last }
+    return KeptMoment(lsn: snapshot, second: snapshot == moment ? second : select.integer(1))
+  }
+
   /// The operation up to which not everything is kept.
   private func horizon(_ policy: HistoryPolicy, _ now: Int64) throws(VaultError) -> LSN {
     policy.isOn ? try lsn(atEndOf: now - Int64(policy.all)) : state.applied

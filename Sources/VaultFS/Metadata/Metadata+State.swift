@@ -59,6 +59,7 @@ extension Metadata {
     Field("expired", nil, { UInt64(bitPattern: $0.expired) }, { $0.expired = Int64(bitPattern: $1) }),
     Field("history_limit", numberEnd, { $0.history.limit }, { $0.history.limit = $1 }),
     Field("history_bytes", numberEnd, { $0.historyBytes }, { $0.historyBytes = $1 }),
+    Field("forgotten", numberEnd, { $0.forgotten.value }, { $0.forgotten = LSN($1) }),
     Field("nodes", numberEnd, { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
     // Clones can make a sum that wraps.
     Field("logical_bytes", nil, { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),

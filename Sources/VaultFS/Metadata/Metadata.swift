@@ -60,6 +60,9 @@ final class Metadata {
     var collected: UInt64 = 0
     /// Plain bytes that only the past referred to, when the last collection looked.
     var historyBytes: UInt64 = 0
+    /// What ended with this operation or before was let go of, but for what snapshots and pins hold: for the limit of history, or
+    /// because nothing was kept at all.
+    var forgotten = LSN.zero
     /// Directories in which trees are put together that are being taken back (rows of `staging`).
     var staging: Set<InodeNumber> = []
     var accounts = Accounts()

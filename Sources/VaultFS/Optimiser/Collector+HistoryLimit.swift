@@ -155,7 +155,7 @@ extension Vault {
   public func excess(over limit: UInt64, while mayGoOn: @escaping () -> Bool = { true },
                      tell: @escaping (_ what: String, _ done: UInt64, _ total: UInt64?) -> Void = { _, _, _ in }) throws(VaultError) -> HistoryExcess? {
     try working.withLock { () throws(VaultError) in
-      let collector = Collector(self, mayGoOn: mayGoOn, isQuiet: { false })
+      let collector = Collector(self, mayGoOn: mayGoOn) { [self] in isQuiet }
       collector.tell = tell
       return try collector.excess(over: limit)
     }
@@ -163,6 +163,7 @@ extension Vault {
 
   /// Forgets what ended with the operation `horizon` or before, but for what snapshots and pins hold.
   func forget(through horizon: LSN) throws(VaultError) {
+    try changeView { metadata in metadata.state.forgotten = max(metadata.state.forgotten, horizon) }
     try eachPastOfNodes { nodes throws(VaultError) in
       try perform(.forget(nodes: nodes, through: horizon))
       return !metadata.isMoreToForget

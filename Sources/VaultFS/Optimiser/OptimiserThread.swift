@@ -62,7 +62,7 @@ final class OptimiserThread: @unchecked Sendable {
     Priority.giveWay()
     let goesOn = { [self] in !isStopping.load(ordering: .relaxed) }
     let optimiser = Optimiser(vault) { [self] in goesOn() && isQuiet() }
-    let collector = Collector(vault, mayGoOn: goesOn) { [self] in isQuiet() && vault.isUnread }
+    let collector = Collector(vault, mayGoOn: goesOn) { [self] in vault.isQuiet }
     do throws(VaultError) { try vault.removeAbandoned(while: goesOn) } catch { say(error) }
     while true {
       let (quiet, collection, expiry) = lock.withLock {

@@ -1,7 +1,7 @@
 // The thread that looks after a vault: saves files still being written, commits the view, syncs what is unsynced,
 // checkpoints the database, watches the disk's space, and tells the optimiser when nobody needs the computer. While there is
-// nothing to do it wakes only to see whether something of the past has come of age, or there is room for a reserve that is missing: an idle vault costs no processor time to
-// speak of, and no disk traffic.
+// nothing to do it wakes only to see whether something of the past has come of age, or there is room for a reserve that is
+// missing: an idle vault costs no processor time to speak of, and no disk traffic.
 
 import CGlibc
 import Glibc
@@ -28,13 +28,16 @@ final class Keeper: @unchecked Sendable {
   private var collectionDue: UInt64 = 0
   /// On the monotonic clock. A test may not wait for it.
   let expiryDue: Atomic<UInt64>
-  private lazy var optimiser = OptimiserThread(vault) { [unowned self] in !hasWork.load(ordering: .relaxed) }
+  private lazy var optimiser = OptimiserThread(vault) { [unowned self] in isAtRest }
 
   init(_ vault: Vault) {
     self.vault = vault
     changed = Condition(lock)
     expiryDue = Atomic(monotonicNanoseconds() + UInt64(Limits.firstExpiryDelay.components.seconds) * 1_000_000_000)
   }
+
+  /// Nothing has changed for a while, and everything is on disk.
+  var isAtRest: Bool { !hasWork.load(ordering: .relaxed) }
 
   /// A vault that was mounted read-only needs no keeper: there is nothing to save, and nothing may be written.
   func start() {
@@ -178,8 +181,5 @@ final class Keeper: @unchecked Sendable {
 
 extension Vault {
   /// Pages in the database's log.
-  var logPages: Int {
-    var info = stat()
-    return unsafe lstat("\(path)/\(Vault.databaseName)-wal", &info) == 0 ? Int(info.st_size) / 4096 : 0
-  }
+  var logPages: Int { Self.databaseLogBytes(path) / 4096 }
 }

@@ -120,7 +120,7 @@ extension Vault {
   /// Most of the database's log reaches the disk while nobody waits for it.
   private func syncLog() throws(VaultError) {
     try lock.withLock { () throws(VaultError) in try commit() }
-    let name = "\(path)/\(Self.databaseName)-wal"
+    let name = "\(path)/\(Self.databaseLogName)"
     guard let log = try? PlainFile.open(name, O_RDONLY, place: name) else { return }
     defer { Glibc.close(log) }
     // Told once, and to this descriptor only.

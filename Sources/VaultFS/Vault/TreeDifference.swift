@@ -26,6 +26,8 @@ struct TreeDifference {
   var absent: [Int: [DirectoryEntry]] = [:]
   /// Names that were not there, likewise.
   var extra: [Int: [[UInt8]]] = [:]
+  /// Names in what is taken back that led to something then of which nothing is kept: whatever has them now stays.
+  fileprivate(set) var staying: [[UInt8]] = []
   /// Nodes that stay, by what they go on from; and with it where they are.
   private(set) var kept: [InodeNumber: InodeNumber] = [:]
   private(set) var places: [InodeNumber: Change] = [:]
@@ -106,8 +108,9 @@ extension Vault {
     for entry in try allEntriesAt(pair.source, moment) {
       let now = present.removeValue(forKey: entry.name)
       guard entry.info != nil else {
-        found.done.miss(entry.name)
-        if now != nil { found.exceed(entry.name, in: number) }
+        // Whatever has that name now may be all that is left of it.
+        found.done.miss(entry.name, stays: now != nil)
+        if now != nil, isWhole { found.staying.append(entry.name) }
         continue
       }
       guard !isWhole, let now, found.pairs(now.inode, with: entry.inode), let own = try standing(of: now.inode, asOf: entry.inode, at: moment) else {

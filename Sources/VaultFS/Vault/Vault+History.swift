@@ -51,6 +51,14 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try metadata.lsn(atEndOf: second) }
   }
 
+  /// The last moment up to the end of a second of which everything is kept. Of what is older than the policy keeps all of, what stood
+  /// between two such moments is kept here and there only: a tree as of then would have holes that nobody could tell from what was not there.
+  /// - Parameter now: seconds since 1970; nil: by the journal's clock.
+  /// - Returns: nil where nothing is kept that is as old.
+  public func keptMoment(atEndOf second: Int64, now: Int64? = nil) throws(VaultError) -> KeptMoment? {
+    try lock.withLock { () throws(VaultError) in try metadata.keptMoment(atEndOf: second, now: now ?? Int64(journal.now() / 1_000_000_000)) }
+  }
+
   /// Whether what a node was then is over: else what changes soon may belong to it.
   public func hasEnded(_ inode: InodeNumber, at moment: LSN) throws(VaultError) -> Bool {
     try lock.withLock { () throws(VaultError) in try metadata.nodeIfThere(inode).map { $0.since > moment } ?? true }
@@ -197,7 +205,7 @@ extension Vault {
                              tell: @escaping (_ what: String, _ done: UInt64, _ total: UInt64?) -> Void = { _, _, _ in }) throws(VaultError) -> Collection {
     if !isDry { try expire() }
     return try working.withLock { () throws(VaultError) in
-      let collector = Collector(self, mayGoOn: mayGoOn, isQuiet: { false })
+      let collector = Collector(self, mayGoOn: mayGoOn) { [self] in isQuiet }
       collector.tell = tell
       var done = isDry ? try collector.run(isDry: true) : try collector.runWithinLimit()
       done.lately = lock.withLock { givenBack }.flatMap { lately in

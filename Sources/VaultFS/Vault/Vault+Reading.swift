@@ -11,9 +11,14 @@ public final class OpenFile: @unchecked Sendable {
   let draft: Draft
   /// A program's: to it the loss of unsaved bytes is told.
   let isHandle: Bool
-  init(_ node: Node, _ draft: Draft, isHandle: Bool = false) {
-    (inode, self.node, self.draft, self.isHandle) = (node.inode, node, draft, isHandle)
+  /// Whoever is served must drop what they have cached of its content before they use this.
+  public let isStale: Bool
+  /// It was used: so they have.
+  private let isUsed = Atomic<Bool>(false)
+  init(_ node: Node, _ draft: Draft, isHandle: Bool = false, isStale: Bool = false) {
+    (inode, self.node, self.draft, self.isHandle, self.isStale) = (node.inode, node, draft, isHandle, isStale)
   }
+  fileprivate var isFirstUse: Bool { !isUsed.exchange(true, ordering: .relaxed) }
 }
 
 /// When a read changes the access time, by the words of mount(8).
@@ -57,7 +62,7 @@ extension Vault {
       let draft = node.draft ?? Draft()
       node.draft = draft
       if !isRetained { node.openCount += 1 }
-      return OpenFile(node, draft, isHandle: true)
+      return OpenFile(node, draft, isHandle: true, isStale: stale.contains(inode))
     }
   }
 
@@ -131,14 +136,25 @@ extension Vault {
       guard orphans.contains(inode), node.openCount == 0 else { return }
       try perform(.drop(inode))
       orphans.remove(inode)
+      stale.remove(inode)
     }
   }
 
-  /// Nobody has read anything for a moment.
-  var isUnread: Bool {
-    // Somebody may read between the two looks: it is later than now, then.
-    let last = lastRead.load(ordering: .relaxed), now = monotonicNanoseconds()
-    return now > last && now - last > 200_000_000
+  /// What works by itself gives way to whoever uses the vault. Cheap; called with every request.
+  public func noteUse() { lastUse.store(monotonicNanoseconds(), ordering: .relaxed) }
+
+  /// A handle is read from or written to: that it was to be opened without what was cached has arrived. (Its opening does not tell
+  /// that, nor its closing: the answer may be on its way, or may have reached nobody.)
+  func noteUse(of file: OpenFile) {
+    noteUse()
+    if file.isStale, file.isFirstUse { lock.withLock { _ = stale.remove(file.inode) } }
+  }
+
+  /// Nobody has read or looked at anything for a moment, nor changed anything for longer.
+  var isQuiet: Bool {
+    // Somebody may do so between the two looks: it is later than now, then.
+    let last = lastUse.load(ordering: .relaxed), now = monotonicNanoseconds()
+    return now > last && now - last > 200_000_000 && (isReadOnly || keeper?.isAtRest != false)
   }
 
   /// Where some bytes of a read come from.
@@ -155,7 +171,7 @@ extension Vault {
   /// Fills `buffer` from `offset` on.
   /// - Returns: bytes read; fewer than asked only at the end of the file.
   public func read(_ file: OpenFile, at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(VaultError) -> Int {
-    lastRead.store(monotonicNanoseconds(), ordering: .relaxed)
+    noteUse(of: file)
     return try file.draft.lock.reading { () throws(VaultError) in
       let count = try unsafe readSaved(file.node, at: offset, into: buffer, size: \.currentSize, isAccess: true)
       unsafe file.draft.overlay(UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count]), at: offset)

@@ -51,7 +51,7 @@ extension Vault {
       throw error
     }
     try settingAside()
-    for name in [databaseName + "-wal", databaseName + "-shm", checkpointName] where disk.exists(name) { try disk.remove(name) }
+    for name in [databaseLogName, databaseName + "-shm", checkpointName] where disk.exists(name) { try disk.remove(name) }
     for suffix in suffixes.dropFirst() where disk.exists(newName + suffix) { try disk.remove(newName + suffix) }
     try disk.rename(newName, to: databaseName)
     try disk.syncDirectory(".")

@@ -5,6 +5,8 @@ import Glibc
 
 extension Vault {
   static let databaseName = "metadata.db"
+  /// Its log, which SQLite names.
+  static let databaseLogName = databaseName + "-wal"
   /// There while the database's log is being copied into the database.
   static let checkpointName = "checkpointing"
 
@@ -157,9 +159,11 @@ extension Vault {
     return false
   }
 
-  static func hasDatabaseLog(_ path: String) -> Bool {
+  static func hasDatabaseLog(_ path: String) -> Bool { databaseLogBytes(path) > 0 }
+
+  static func databaseLogBytes(_ path: String) -> Int {
     var info = stat()
-    return unsafe lstat("\(path)/\(databaseName)-wal", &info) == 0 && info.st_size > 0
+    return unsafe lstat("\(path)/\(databaseLogName)", &info) == 0 ? Int(info.st_size) : 0
   }
 
   static func discardDatabaseLog(_ disk: any Disk) throws(VaultError) {

@@ -13,13 +13,31 @@ public struct Restored: Sendable, Hashable, Codable {
   /// Names that were there then and lead to nothing that is kept: how many, and some of them.
   public var missing: UInt64 = 0
   public var missingNames: [[UInt8]] = []
+  /// Of these names, how many lead to what they lead to now: it was left where it is.
+  public var stayed: UInt64 = 0
+  /// It was that already.
+  public var isUnchanged = false
+  /// It is as it was at the end of this second since 1970, the last before the one that was meant of which everything is kept; nil: it is
+  /// as of that.
+  public var asOf: Int64?
   public init(nodes: UInt64 = 0) { self.nodes = nodes }
 
   private static let namesMax = 10
-  mutating func miss(_ name: [UInt8]) {
+  mutating func miss(_ name: [UInt8], stays: Bool = false) {
     missing += 1
+    if stays { stayed += 1 }
     if missingNames.count < Self.namesMax { missingNames.append(name) }
   }
+}
+
+/// Where a file's content changed.
+struct ContentChange {
+  var ranges: [Range<UInt64>] = []
+  /// The file's before, bytes.
+  let size: UInt64
+  init(_ ranges: [Range<UInt64>] = [], of size: UInt64 = 0) { (self.ranges, self.size) = (ranges, size) }
+  /// Of these, how many were there before.
+  var bytes: UInt64 { ranges.reduce(0) { $0 + min($1.upperBound, size) - min($1.lowerBound, size) } }
 }
 
 /// How something is taken back.
@@ -90,11 +108,13 @@ extension Vault {
   }
 
   /// A file becomes what it, or another one, was at a moment: content, attributes, mode and owner.
-  public func restore(_ inode: InodeNumber, from source: InodeNumber, at moment: LSN, _ options: RestoreOptions = RestoreOptions()) throws(VaultError) {
+  /// - Returns: whether it was anything else.
+  @discardableResult
+  public func restore(_ inode: InodeNumber, from source: InodeNumber, at moment: LSN, _ options: RestoreOptions = RestoreOptions()) throws(VaultError) -> Bool {
     try checkSpace()
     let file = try open(inode)
-    defer { close(file) }
-    var changed: [Range<UInt64>] = []
+    defer { release(inode) }
+    var changed = ContentChange(), isDone = false
     try withinQuotas { () throws(VaultError) in try quiescent(file) { () throws(VaultError) in
       try lock.withLock { () throws(VaultError) in
         guard let past = try metadata.node(source, at: moment) else { throw .notFound }
@@ -111,14 +131,26 @@ extension Vault {
         if try metadata.isSame(file.node, past) { return }
         try checkQuotas(for: file.node, becoming: past, options.owner)
         if let plan = options.plan { return plan.add(.changes, isDirectory: false) }
-        changed = try metadata.differences(between: file.node, and: past)
+        let change = ContentChange(try metadata.differences(between: file.node, and: past), of: file.node.size)
         var set = attributes(of: past, options)
         // Whoever may write to a file may not say when that was.
         if options.isContentOnly { (set.accessed, set.modified) = (nil, set.changed) }
         try perform(.restore(inode, from: source, moment: moment, attributes: set))
+        isDone = true
+        changed = toTellNow(change, of: file.node, ours: 1)
       }
     } }
-    unsafe whenContentChanges?(inode, changed)
+    unsafe whenContentChanges?(inode, changed.ranges)
+    return isDone
+  }
+
+  /// Of content that changed, what must be told at once (`whenContentChanges`). `lock` is held.
+  /// - Parameter ours: how often we have the file open.
+  func toTellNow(_ change: ContentChange, of node: Node, ours: Int) -> ContentChange {
+    // The next opening drops all that is cached of it.
+    guard node.openCount == ours, change.bytes >= Limits.staleBytesMin, change.bytes >= change.size / 2 else { return change }
+    stale.insert(node.inode)
+    return ContentChange()
   }
 
   func attributes(of past: Node, _ options: RestoreOptions) -> AttributeSet {

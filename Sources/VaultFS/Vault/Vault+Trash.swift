@@ -67,7 +67,7 @@ extension Vault {
   /// - Returns: nil where that is so, or more is to be found than in one hold of the lock.
   private func told(_ row: TrashRow, of user: UInt32?, _ tellsPaths: Bool, _ whereabouts: inout Whereabouts, _ unknown: inout Deletion?) throws(VaultError) -> TrashItem?? {
     let moment = LSN(row.died.value &- 1)
-    guard let node = try metadata.node(row.inode, at: moment), user == nil || node.user == user else { return .some(nil) }
+    guard let node = try metadata.node(row.inode, at: moment), user == nil || node.user == user, try !hasAgain(row) else { return .some(nil) }
     var place: [UInt8]?
     switch try whereabouts.kind(of: row.inode, in: row.parent, deletedBy: row.died) {
     case nil: return nil
@@ -90,7 +90,7 @@ extension Vault {
   /// - Returns: how many nodes; and how many are left, and told by `trash` still.
   /// - Parameter goOn: called now and then, with how many were found, and how many of them forgotten; ends it by throwing.
   public func emptyTrash(isDry: Bool = false, goOn: (_ found: Int, _ forgotten: Int) throws(VaultError) -> Void = { _, _ in }) throws(VaultError) -> (forgotten: Int, held: Int) {
-    if isReadOnly, !isDry { throw .readOnly(reason: "it was mounted read-only") }
+    if isReadOnly, !isDry { throw .readOnly(reason: mountedReadOnly) }
     var gone: Set<InodeNumber> = [], named: Set<InodeNumber> = [], held = 0, walk = TrashWalk(metadata, before: .max, tellsPaths: false)
     while !walk.isDone {
       try lock.withLock { () throws(VaultError) in
@@ -128,6 +128,7 @@ extension Vault {
   /// - Returns: false where more is to be found than in one hold of the lock.
   private func findGone(_ row: TrashRow, _ whereabouts: inout Whereabouts, _ gone: inout Set<InodeNumber>, _ named: inout Set<InodeNumber>) throws(VaultError) -> Bool {
     if gone.contains(row.inode) { return true }
+    if try hasAgain(row) { return true }
     let isNamed = try metadata.isNamed(row.inode)
     // What was taken back, and deleted again as what it had become, would be told again once that is forgotten.
     if !isNamed, try metadata.wasTakenBack(row.inode, after: row.died) {
@@ -141,6 +142,13 @@ extension Vault {
     case (false, _): gone.insert(row.inode)
     }
     return true
+  }
+
+  /// Whether what lost a name, and had another, has that one again. `lock` is held.
+  private func hasAgain(_ row: TrashRow) throws(VaultError) -> Bool {
+    // (What is damaged there hides nothing of the trash.)
+    guard try metadata.isNamed(row.inode), let directory = try? metadata.living(row.parent) else { return false }
+    return (try? metadata.entry(row.name, in: directory))?.inode == row.inode
   }
 
   /// When a deleted node was still whole (DeletedTree.swift).

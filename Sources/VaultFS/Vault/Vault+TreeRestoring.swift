@@ -70,7 +70,10 @@ extension Vault {
       plans = max(plans, Self.plansMax)
       return nil
     }
-    if difference.isEmpty { return difference.done }
+    if difference.isEmpty {
+      difference.done.isUnchanged = true
+      return difference.done
+    }
     let name = Self.stagingName()
     do throws(VaultError) {
       let place = try reviveOne(source, moment, name, directory, options, isFree: true, watch: watch, isPlace: true, isStaging: true)
@@ -103,6 +106,7 @@ extension Vault {
     for name in made.missingNames { done.miss(name) }
     done.nodes += made.nodes
     done.missing = kept.missing + made.missing
+    done.stayed = kept.stayed + made.stayed
     return done
   }
 
@@ -151,7 +155,7 @@ extension Vault {
     let open = try openFiles(Array(difference.changed.keys))
     defer { for file in open { release(file.inode) } }
     if open.count > Self.openFilesMax { return nil }
-    var differences: [InodeNumber: [Range<UInt64>]] = [:], isDone: Bool? = false
+    var differences: [InodeNumber: ContentChange] = [:], isDone: Bool? = false
     let plan = difference
     try askSeen(watch, below: plan.pairs[0].directory, staging.revival.options)
     try withinQuotas { () throws(VaultError) in try allQuiescent(open[...]) { () throws(VaultError) in try lock.withLock { () throws(VaultError) in
@@ -164,11 +168,15 @@ extension Vault {
       let steps = try steps(plan, staging, at: moment, &differences)
       if let weights { try checkQuotas(weights, in: plan.pairs[0].directory) }
       try perform(.together(steps))
+      let ours = Set(open.map(\.inode))
+      for (inode, change) in differences {
+        if let node = try? metadata.node(inode) { differences[inode] = toTellNow(change, of: node, ours: ours.contains(inode) ? 1 : 0) }
+      }
       // From now on, what gave way is what nobody is charged for.
       try noteGoing(weights ?? [], in: plan.pairs[0].directory)
       isDone = true
     } } }
-    for (inode, ranges) in differences { unsafe whenContentChanges?(inode, ranges) }
+    for (inode, change) in differences { unsafe whenContentChanges?(inode, change.ranges) }
     return isDone
   }
 
@@ -184,14 +192,14 @@ extension Vault {
   }
 
   /// `lock` is held.
-  private func steps(_ difference: TreeDifference, _ staging: Staging, at moment: LSN, _ differences: inout [InodeNumber: [Range<UInt64>]]) throws(VaultError) -> [Operation] {
+  private func steps(_ difference: TreeDifference, _ staging: Staging, at moment: LSN, _ differences: inout [InodeNumber: ContentChange]) throws(VaultError) -> [Operation] {
     let time = Self.now()
     var steps: [Operation] = [], last: [Operation] = []
     for (inode, change) in difference.changed.sorted(by: { $0.key < $1.key }) {
       let node = try metadata.node(inode)
       guard let past = try metadata.node(change.source, at: moment) else { throw .notFound }
       try staging.revival.options.checkReturn(past, metadata, now: node)
-      if node.isRegular { differences[inode] = try metadata.differences(between: node, and: past) }
+      if node.isRegular { differences[inode] = ContentChange(try metadata.differences(between: node, and: past), of: node.size) }
       let set = attributes(of: past, staging.revival.options)
       // First: what it is before anything of this becomes its version.
       steps.append(.restore(inode, from: change.source, moment: moment, attributes: set))
@@ -201,6 +209,9 @@ extension Vault {
       let directory = difference.pairs[number].directory
       if difference.isWhole, let part = staging.parts[number] {
         steps.append(.setAside(from: directory, to: aside, but: part, time: time))
+        for name in difference.staying where try metadata.entry(name, in: directory) != nil {
+          steps.append(.rename(parent: aside, name: name, newParent: directory, newName: name, drops: false, time: time))
+        }
         continue
       }
       for name in difference.extra[number] ?? [] where try metadata.entry(name, in: directory) != nil {

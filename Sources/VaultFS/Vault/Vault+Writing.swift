@@ -11,6 +11,7 @@ extension Vault {
                     isMember: (UInt32) -> Bool = { _ in true }) throws(VaultError) {
     guard unsafe !bytes.isEmpty else { return }
     guard offset <= Limits.fileBytesMax - UInt64(bytes.count) else { throw .fileTooLarge }
+    noteUse(of: file)
     try checkSpace()
     let draft = file.draft
     var modeChanged = false

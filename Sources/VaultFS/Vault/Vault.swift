@@ -53,8 +53,10 @@ public final class Vault: @unchecked Sendable {
   /// What is charged to subjects with limits for what is put together, or gave way, while a tree is taken back in place: limits are
   /// asked without it.
   var stagedUsage: [QuotaSubject: Usage] = [:]
-  /// When something was read last, by the monotonic clock.
-  let lastRead = Atomic<UInt64>(0)
+  /// When something was read or looked at last, by the monotonic clock.
+  let lastUse = Atomic<UInt64>(0)
+  /// Files of which whoever is served may have content cached that is no more: nobody had them open when it changed.
+  var stale: Set<InodeNumber> = []
   var growthSums = GrowthSums()
   /// Nodes without a name that somebody may still hold.
   var orphans: Set<InodeNumber> = []
@@ -77,12 +79,14 @@ public final class Vault: @unchecked Sendable {
   var expirySeconds: Int64 = 0
   /// The volume that holds the vault has less than the reserve left: only what frees space goes on.
   let diskIsFull = Atomic<Bool>(false)
+  /// Set when the vault is opened, before anybody uses it.
   var keeper: Keeper?
   /// Called where a change of content took privileges from a node's mode: whoever remembers the mode must forget it.
   /// Set before the vault is used; holds no lock when it is called.
   public nonisolated(unsafe) var whenModeChanges: (@Sendable (InodeNumber) -> Void)?
   /// Called where a file's content changed and the kernel did not do it: pages it has cached of these bytes are stale, and
-  /// its attributes, whatever bytes there are. As `whenModeChanges`.
+  /// its attributes, whatever bytes there are. As `whenModeChanges`. Of much that nobody has open, the next opening says it
+  /// (`OpenFile.isStale`): the kernel lets go of page after page, and whoever changed it need not wait for that.
   public nonisolated(unsafe) var whenContentChanges: (@Sendable (InodeNumber, [Range<UInt64>]) -> Void)?
   /// The same of a name in a directory: what it stands for, or that it is there, changed.
   public nonisolated(unsafe) var whenNameChanges: (@Sendable ([UInt8], InodeNumber) -> Void)?
@@ -165,8 +169,10 @@ public final class Vault: @unchecked Sendable {
     if let failure { throw .readOnly(reason: failure) }
     // A lookup may have met the error that ended the open transaction.
     do throws(VaultError) { try metadata.database.checkWhole() } catch { throw fail(error) }
-    if isReadOnly { throw .readOnly(reason: "\(path) was mounted so; unmount it, and mount it without --read-only") }
+    if isReadOnly { throw .readOnly(reason: mountedReadOnly) }
   }
+
+  var mountedReadOnly: String { "\(path) was mounted so; unmount it, and mount it without --read-only" }
 
   /// Refuses what needs space where the disk has only the reserve left.
   func checkSpace() throws(VaultError) {

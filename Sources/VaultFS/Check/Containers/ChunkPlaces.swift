@@ -41,8 +41,8 @@ enum ChunkPlaces {
       guard let now = try vault.metadata.storedChunk(chunk.number), !now.isNowhere, let trouble = try PlaceReader(vault.containers).trouble(with: now) else { return nil }
       return (now, trouble)
     }
-    // What is missing as a whole is told once (ContainerMissing).
-    guard let (now, trouble) = found, trouble.kind != .containerMissing else { return }
+    // What is missing with others is told once (ContainerMissing, ContainerShort).
+    guard let (now, trouble) = found, ![.containerMissing, .containerShort].contains(trouble.kind) else { return }
     let frame = now.place.frame, kind = vault.containers.kind(frame.container)
     work.found(Finding(trouble.kind, chunk: now.id, file: kind.map { ContainerStore.path(frame.container, $0) }, byte: frame.offset, table: "chunk", key: [now.number], trouble.detail))
   }

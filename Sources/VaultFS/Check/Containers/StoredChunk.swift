@@ -48,8 +48,8 @@ final class PlaceReader {
     defer { withExtendedLifetime(buffer) {} }
     let file = try containers.file(place.container)
     var found: FrameHeader?
-    if place.offset <= UInt64(Int64.max) - UInt64(place.length), let header = try PackScanner.header(of: file, at: place.offset, buffer),
-      header.totalLength == Int(place.length), place.offset + UInt64(place.length) <= (try file.size()) { found = header }
+    if place.end <= UInt64(Int64.max), let header = try PackScanner.header(of: file, at: place.offset, buffer),
+      header.totalLength == Int(place.length), place.end <= (try file.size()) { found = header }
     last = (place, found)
     return found
   }
@@ -63,6 +63,9 @@ final class PlaceReader {
       return PlaceTrouble(kind: kind == nil ? .containerMissing : .chunkPlace, detail: "chunk \(chunk.id) is in container \(frame.container.value), which \(what)")
     }
     guard let header = try header(at: frame) else {
+      if let size = containers.size(of: frame.container), frame.end > size {
+        return PlaceTrouble(kind: .containerShort, detail: "chunk \(chunk.id) is behind the end of container \(frame.container.value)")
+      }
       return PlaceTrouble(kind: .chunkFrame, detail: "no whole frame of \(frame.length) bytes begins there, and chunk \(chunk.id) is in it")
     }
     var at: UInt32 = 0

@@ -4,7 +4,7 @@ enum ContainerChunks: Invariant {
   static let kind = Finding.Kind.containerChunks
 
   static func look(_ copy: ViewCopy, _ work: CheckWork) throws {
-    try copy.database.execute("CREATE TABLE use AS SELECT container AS number, count(*) AS chunks FROM chunk GROUP BY container; CREATE UNIQUE INDEX use_number ON use (number)")
+    try copy.database.execute("CREATE TABLE use AS SELECT container AS number, count(*) AS chunks, max(frame + frame_length) AS end FROM chunk GROUP BY container; CREATE UNIQUE INDEX use_number ON use (number)")
     try copy.each(
       """
       SELECT u.number, u.chunks, ifnull(c.chunks, 0) AS counted FROM use AS u LEFT JOIN container AS c ON c.number = u.number WHERE counted <> u.chunks

@@ -75,20 +75,23 @@ struct Repairer {
 
   private static let chunksPerHold: UInt64 = 1000
 
-  /// All chunks of a container that is not there.
+  /// All chunks of a container that is not there, or of what is missing of it.
   private mutating func markAll(_ finding: Finding) throws(VaultError) {
     guard let container = finding.row?.key.first.map({ ContainerNumber($0) }), finding.row?.table == "container" else { return }
     var next: UInt64? = 0, count = 0
     while let first = next {
       try vault.changeView { metadata throws(VaultError) in
-        guard vault.containers.kind(container) == nil else { return next = nil }
+        let size = vault.containers.kind(container) == nil ? 0 : vault.containers.size(of: container)
+        guard let size else { return next = nil }
         let chunks = try metadata.chunks(in: container, from: first, count: Self.chunksPerHold)
-        for chunk in chunks { try metadata.markDamaged(chunk) }
-        count += chunks.count
+        for chunk in chunks where chunk.place.frame.end > size {
+          try metadata.markDamaged(chunk)
+          count += 1
+        }
         next = chunks.last.map { $0.number + 1 }
       }
     }
-    if count > 0 { did(finding, "\(count) chunks that were in it are noted as damaged; the same content written again heals them") }
+    if count > 0 { did(finding, "\(count) chunks that were there are noted as damaged; the same content written again heals them") }
   }
 
   private mutating func keep(_ finding: Finding) throws(VaultError) {

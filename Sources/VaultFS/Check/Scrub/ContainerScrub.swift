@@ -29,9 +29,18 @@ final class ScrubShared: Sendable {
   struct State {
     var read = ScrubCounts()
     var findings: [Finding] = []
-    /// Of damaged frames, and of containers that are missing (as if all of one were a frame), by where they are: which finding
-    /// tells of it, and how many chunks that are needed cannot be read because of it.
+    /// Of damaged frames, and of longer stretches (as if each were a frame of no length at its beginning), by where they are: which
+    /// finding tells of it, and how many chunks that are needed cannot be read because of it.
     var wounds: [FramePlace: Wound] = [:]
+    /// Of a container, what is missing or cannot be read: more than a frame.
+    var stretches: [ContainerNumber: [Range<UInt64>]] = [:]
+
+    /// The wound in which a frame lies.
+    func wound(of frame: FramePlace) -> FramePlace? {
+      if wounds[frame] != nil { return frame }
+      let stretch = stretches[frame.container]?.first { frame.offset < $0.upperBound && $0.lowerBound < frame.end }
+      return stretch.map { FramePlace(container: frame.container, offset: $0.lowerBound, length: 0) }
+    }
     /// Containers in which something was not as it should be: all chunks that are read from there are looked at one by one.
     var doubtful: Set<ContainerNumber> = []
   }
@@ -47,6 +56,7 @@ final class ScrubShared: Sendable {
     pace = Pace(options.bytesPerSecond, options.cancellation)
   }
 
+  /// - Parameter wound: the frame that it is of.
   func found(_ finding: Finding, in container: ContainerNumber? = nil, wound: FramePlace? = nil, of chunks: [FrameChunk] = []) {
     state.withLock { state in
       if let container { state.doubtful.insert(container) }
@@ -55,18 +65,22 @@ final class ScrubShared: Sendable {
       state.findings.append(finding)
     }
   }
+
+  /// Of a whole stretch of a container: whatever is read from there, nothing more is told of it.
+  func found(_ finding: Finding, in container: ContainerNumber, stretch: Range<UInt64>) {
+    state.withLock { $0.stretches[container, default: []].append(stretch) }
+    found(finding, in: container, wound: FramePlace(container: container, offset: stretch.lowerBound, length: 0))
+  }
   func isDoubtful(_ container: ContainerNumber) -> Bool { state.withLock { $0.doubtful.contains(container) } }
   func doubt(_ container: ContainerNumber) { state.withLock { _ = $0.doubtful.insert(container) } }
-
-  static func whole(_ container: ContainerNumber) -> FramePlace { FramePlace(container: container, offset: 0, length: 0) }
 
   /// A chunk cannot be read.
   /// - Parameter finding: told where nothing is told of its frame yet.
   func lost(in frame: FramePlace, _ finding: Finding) {
     let isNew = state.withLock { state in
-      let wound = state.wounds[frame] == nil ? Self.whole(frame.container) : frame
+      guard let wound = state.wound(of: frame) else { return true }
       state.wounds[wound]?.lost += 1
-      return state.wounds[wound] == nil
+      return false
     }
     guard isNew else { return }
     found(finding, wound: frame)
@@ -78,8 +92,10 @@ final class ScrubShared: Sendable {
     state.withLock { state in
       var all = state.findings
       for wound in state.wounds.values {
-        if wound.lost == 0, all[wound.finding].kind == .frameDamaged { all[wound.finding].kind = .frameSuperfluous }
-        all[wound.finding].detail += wound.lost == 0 ? "; nothing is read from it" : "; \(wound.lost) chunk\(wound.lost == 1 ? "" : "s") in it cannot be read"
+        if wound.lost > 0 { all[wound.finding].detail += "; \(wound.lost) chunk\(wound.lost == 1 ? "" : "s") in it cannot be read" } else if all[wound.finding].kind == .frameDamaged {
+          all[wound.finding].kind = .frameSuperfluous
+          all[wound.finding].detail += "; nothing is read from it"
+        }
       }
       return all
     }
@@ -181,8 +197,7 @@ final class ContainerScrub {
       if shared.cancellation.isCancelled { throw .closed }
       switch step {
       case .damage(let finding, let range, _):
-        shared.doubt(number)
-        shared.found(finding, in: number)
+        shared.found(finding, in: number, stretch: UInt64(range.lowerBound)..<UInt64(range.upperBound))
         done(bytes: range.count)
       case .record(let record, let body, let at):
         let read = min(record.paddedLength, segment.count - at)

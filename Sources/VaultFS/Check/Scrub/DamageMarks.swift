@@ -42,19 +42,32 @@ final class DamageMarks {
 
   /// Doubts containers that are not there, or end before something that is read from them: nobody could read what is missing.
   private func doubtWhatIsShort() throws(VaultError) {
-    var sizes: [ContainerNumber: UInt64] = [:]
-    func size(_ number: ContainerNumber) -> UInt64 {
-      if let known = sizes[number] { return known }
-      let found = (try? vault.containers.file(number).size()) ?? 0
-      // One that the optimiser took away is met again when its chunks are looked at.
-      if vault.containers.kind(number) == nil, vault.lock.withLock({ vault.metadata.state.containers.isRead(number) }) {
-        shared.found(Finding(.containerMissing, table: "container", key: [number.value], "container \(number.value) is missing"), in: number, wound: ScrubShared.whole(number))
+    var ends: [ContainerNumber: UInt64] = [:]
+    try eachBatch { rows throws(VaultError) in
+      for chunk in rows where !chunk.isNowhere && chunk.place.frame.end > ends[chunk.place.frame.container] ?? 0 {
+        let number = chunk.place.frame.container, size = vault.containers.size(of: number) ?? 0
+        ends[number] = size
+        if chunk.place.frame.end <= size { continue }
+        // Of each container once.
+        ends[number] = .max
+        try tellMissing(chunk, number, size)
       }
-      sizes[number] = found
-      return found
     }
-    try eachBatch { rows in
-      for frame in rows.lazy.filter({ !$0.isNowhere }).map(\.place.frame) where frame.offset + UInt64(frame.length) > size(frame.container) { shared.doubt(frame.container) }
+  }
+
+  private func tellMissing(_ chunk: StoredChunk, _ number: ContainerNumber, _ size: UInt64) throws(VaultError) {
+    // What the optimiser took away, or made an archive of, nothing is read from any more.
+    guard vault.lock.withLock({ (try? vault.metadata.storedChunk(chunk.number))??.place == chunk.place }) else { return }
+    switch vault.containers.kind(number) {
+    case nil: shared.found(Finding(.containerMissing, table: "container", key: [number.value], "container \(number.value) is missing"), in: number, stretch: 0..<UInt64.max)
+    case .archive: shared.doubt(number)
+    case .pack, .segment:
+      shared.found(ContainerShort.finding(number, size, count: nil, vault.containers), in: number, stretch: size..<UInt64.max)
+      if vault.isReadOnly { return }
+      try vault.changeView { metadata in
+        let noted = metadata.state.containers.frames(in: number)
+        if noted > size { metadata.state.containers.addFrames(Int(clamping: size) - Int(clamping: noted), to: number) }
+      }
     }
   }
 
