@@ -159,7 +159,7 @@ struct PastView: Sendable {
     case .moments:
       let now = VaultFS.Timestamp.now.seconds
       guard let second = When.second(of: String(decoding: name, as: UTF8.self), now: now), second <= now else { return nil }
-      return try vault.keptMoment(atEndOf: second).map { .past(.root, $0.lsn) }
+      return try vault.keptMoment(upTo: try vault.moment(atEndOf: second)).map { .past(.root, $0.lsn) }
     case .directory(let inode):
       if try isThere(inode), let live = try vault.lookup(name, in: inode), let place = Self.versions(live, name, inode) { return place }
       if try !vault.versions(named: name, in: inode, for: caller.viewer).isEmpty { return .versions(FilePlace(parent: inode, name: name)) }

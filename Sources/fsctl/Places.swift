@@ -104,7 +104,7 @@ extension Restored {
   fileprivate var lost: String? {
     guard missing > 0 else { return nil }
     let names = missingNames.map { "`\(printable($0))`" } + (missing > missingNames.count ? ["…"] : [])
-    let stayed = stayed == 0 ? "" : stayed == missing ? "; what has \(missing == 1 ? "that name" : "those names") now was left there" : "; what has \(stayed) of those names now was left there"
+    let stayed = stayed == 0 ? "" : stayed == missing ? "; what has \(missing == 1 ? "that name" : "those names") now was left there" : "; what has \(stayed) of those names now was left there, and what has the others, if anything, is in the trash"
     return "\(missing) of the names in it, of which nothing is kept any more: \(names.joined(separator: ", "))\(stayed)"
   }
 }

@@ -21,36 +21,52 @@ struct PolicyTests {
       let second = pause()
       try vault.make("third")
       let third = pause(), moments = try [first, second, third].map { try vault.moment(atEndOf: $0) }
-      func kept(_ second: Int64, after days: Int64) throws -> KeptMoment? { try vault.keptMoment(atEndOf: second, now: third + days * 86_400) }
+      func kept(_ moment: LSN, after days: Int64) throws -> KeptMoment? { try home.vault.keptMoment(upTo: moment, now: third + days * 86_400) }
       // Within the time of which all is kept; and of what has not changed since.
-      for (second, lsn) in zip([first, second, third], moments) { #expect(try kept(second, after: 0) == KeptMoment(lsn: lsn, second: second)) }
-      #expect(try kept(third, after: 1000) == KeptMoment(lsn: moments[2], second: third))
+      for moment in moments { #expect(try kept(moment, after: 0) == KeptMoment(lsn: moment)) }
+      #expect(try kept(moments[2], after: 1000) == KeptMoment(lsn: moments[2]))
       // Then what stood at the end of an hour, or the snapshot: the later one.
       let hour = second / 3600 * 3600 - 1, isHour = try vault.moment(atEndOf: hour).value > snapshot.moment
-      #expect(try kept(second, after: 2) == KeptMoment(lsn: isHour ? vault.moment(atEndOf: hour) : LSN(snapshot.moment), second: isHour ? hour : snapshot.second))
-      #expect(try kept(second, after: 1000) == KeptMoment(lsn: LSN(snapshot.moment), second: snapshot.second))
-      #expect(try kept(first, after: 1000) == KeptMoment(lsn: moments[0], second: first), "the snapshot is that")
+      #expect(try kept(moments[1], after: 2) == KeptMoment(lsn: isHour ? vault.moment(atEndOf: hour) : LSN(snapshot.moment), second: isHour ? hour : snapshot.second))
+      #expect(try kept(moments[1], after: 1000) == KeptMoment(lsn: LSN(snapshot.moment), second: snapshot.second))
+      #expect(try kept(moments[0], after: 1000) == KeptMoment(lsn: moments[0]), "the snapshot is that")
       try vault.deleteSnapshot([UInt8]("s"))
-      #expect(try kept(second, after: 1000) == nil)
-      // What the limit let go of.
-      try vault.forget(through: moments[1])
-      #expect(try kept(first, after: 0) == nil && kept(second, after: 0)?.lsn == moments[1])
-      try home.reopen()
-      #expect(try home.vault.keptMoment(atEndOf: first, now: third) == nil && home.vault.keptMoment(atEndOf: second, now: third)?.lsn == moments[1])
-      try aboutNothing(home.vault, third)
+      #expect(try kept(moments[1], after: 1000) == nil)
+      // What a shorter policy may have let go of, a longer one does not bring back; what came later is kept by that.
+      var policy = vault.historyPolicy
+      (policy.all, policy.hourly, policy.daily, policy.weekly) = (1, 0, 0, 0)
+      try vault.setHistoryPolicy(policy)
+      policy = HistoryPolicy()
+      _ = pause()
+      try vault.setHistoryPolicy(policy)
+      let longer = vault.present
+      _ = pause()
+      try vault.make("fourth")
+      #expect(try kept(moments[1], after: 0) == nil && kept(longer, after: 0) == KeptMoment(lsn: longer))
+      // What the limit let go of; also where the database is made anew.
+      let fifth = try vault.make("fifth").inode
+      let last = vault.present
+      try vault.unlink([UInt8]("fifth"), in: .root)
+      try vault.forget(through: last)
+      #expect(try kept(longer, after: 0) == nil && kept(last, after: 0) == KeptMoment(lsn: last) && fifth.value > 0)
+      try home.close()
+      try Vault.rebuild(at: home.path) { _ in }
+      try home.open()
+      #expect(try kept(longer, after: 0) == nil && kept(moments[1], after: 0) == nil && kept(last, after: 0) == KeptMoment(lsn: last))
+      try aboutNothing(home.vault, last)
     }
   }
 
   /// What was not kept does not come back with the policy.
-  private func aboutNothing(_ vault: Vault, _ third: Int64) throws {
-    func kept(_ second: Int64) throws -> KeptMoment? { try vault.keptMoment(atEndOf: second, now: third) }
+  private func aboutNothing(_ vault: Vault, _ moment: LSN) throws {
     var policy = vault.historyPolicy
     policy.isOn = false
     try vault.setHistoryPolicy(policy)
-    #expect(try kept(third) == nil && kept(Timestamp.now.seconds)?.lsn == vault.present)
+    #expect(try vault.keptMoment(upTo: moment) == nil && vault.keptMoment(upTo: vault.present)?.lsn == vault.present)
     policy.isOn = true
     try vault.setHistoryPolicy(policy)
-    #expect(try kept(third) == nil)
+    try vault.make("later")
+    #expect(try vault.keptMoment(upTo: moment) == nil)
   }
 
   @Test func `a user holds with pins no more than a limit allows`() throws {

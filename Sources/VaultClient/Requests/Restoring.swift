@@ -48,7 +48,9 @@ public struct RestoreRequest: VaultRequest {
 
   private func restore(in vault: Vault, for peer: Peer, _ options: RestoreOptions) throws -> Restored {
     let rights = RestoreRights(peer), options = rights.binding(options), moment = try moment.moment(in: vault)
-    if let kept = try self.moment.treeMoment(in: vault), let directory = try wasDirectory(at: kept.moment, vault, peer) {
+    // (What was a file then may have been a directory before.)
+    let isFile = try node(at: moment, vault, peer).map { $0.mode & S_IFMT == S_IFREG } ?? false
+    if !isFile, let kept = try self.moment.treeMoment(in: vault), let directory = try wasDirectory(at: kept.moment, vault, peer) {
       var restored = try vault.inTurn(options) { options in
         if let target { return try peer.revive(directory, at: kept.moment, to: target, in: vault, options, rights) }
         return try inPlace(directory, kept.moment, vault, peer, options, rights)

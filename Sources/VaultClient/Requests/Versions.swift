@@ -22,23 +22,20 @@ public enum MomentAddress: Codable, Sendable {
       guard number > 0, number <= present.value else { throw ServiceError(.notFound, "there is no version \(number); `fsctl versions list PATH` shows which there are") }
       return LSN(number)
     case .second(let second):
-      try check(second, in: vault)
+      let now = Timestamp.now.seconds
+      guard second <= now else { throw ServiceError(.invalidArgument, "\(When.text(of: second)) is in the future; now it is \(When.text(of: now))") }
+      guard second >= vault.configuration.created else { throw ServiceError(.notFound, "\(When.text(of: second)) is before the vault was made (\(When.text(of: vault.configuration.created)))") }
       return try vault.moment(atEndOf: second)
     }
   }
 
-  /// The moment that a tree is looked at as of: the last up to this one of which everything is kept.
+  /// The moment that a tree is looked at as of: the last up to this one of which everything is kept. (Of an operation that a snapshot
+  /// names it is.)
   /// - Returns: also when that was, where it is another one; nil where nothing is kept that is as old.
   func treeMoment(in vault: Vault) throws -> (moment: LSN, asOf: Int64?)? {
-    guard case .second(let second) = self else { return (try moment(in: vault), nil) }
-    try check(second, in: vault)
-    return try vault.keptMoment(atEndOf: second).map { ($0.lsn, $0.second == second ? nil : $0.second) }
-  }
-
-  private func check(_ second: Int64, in vault: Vault) throws {
-    let now = Timestamp.now.seconds
-    guard second <= now else { throw ServiceError(.invalidArgument, "\(When.text(of: second)) is in the future; now it is \(When.text(of: now))") }
-    guard second >= vault.configuration.created else { throw ServiceError(.notFound, "\(When.text(of: second)) is before the vault was made (\(When.text(of: vault.configuration.created)))") }
+    let moment = try moment(in: vault)
+    if case .operation = self { return (moment, nil) }
+    return try vault.keptMoment(upTo: moment).map { ($0.lsn, $0.second) }
   }
 
   /// - Parameter moment: what this is in the vault.

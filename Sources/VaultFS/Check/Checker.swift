@@ -62,13 +62,16 @@ enum Checker {
 
   /// Nothing more can be asked of it. Where a page is told to be damaged, that is why.
   private static func cannotRead(_ detail: String, _ work: CheckWork) {
-    if work.report.counts[Finding.Kind.databasePage.rawValue] ?? 0 > 0 { return }
+    if hasDamagedPage(work) { return }
     work.found(Finding(.databaseStructure, file: Vault.databaseName, "the database cannot be read: \(detail)"))
   }
 
+  private static func hasDamagedPage(_ work: CheckWork) -> Bool { work.report.counts[Finding.Kind.databasePage.rawValue] ?? 0 > 0 }
+
   private static func look(_ copy: ViewCopy, _ work: CheckWork) throws {
     try work.begin("database", share: 0.05)
-    try DatabaseStructure.look(copy, work)
+    // (A damaged page is why, where there is one.)
+    if !hasDamagedPage(work) { try DatabaseStructure.look(copy, work) }
     try work.begin("nodes", share: 0.1)
     try Shape.make(in: copy, work)
     for invariant in Invariants.ofTables {

@@ -102,7 +102,7 @@ enum Operation: Hashable {
   /// Operations that are one: none of them, or all. Of those kinds alone that put a tree back (`Kind.parts`).
   case together([Operation])
   /// What nobody needs of the past of these nodes, and ended with the operation `through` or before, is forgotten, whatever
-  /// the policy says; but for what snapshots and pins hold.
+  /// the policy says; but for what snapshots and pins hold. Of no nodes: that of all is to follow.
   case forget(nodes: Range<UInt64>, through: LSN)
   /// What a node counts becomes what is there: links, entries, bytes; and its parent the directory that holds it (Check/Repair).
   case mend(InodeNumber)

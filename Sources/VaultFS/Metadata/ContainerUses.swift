@@ -106,6 +106,7 @@ struct ContainerUses {
     for (number, use) in uses where use.chunks == 0 && number != .none && !hasFrames(number) { forget(number) }
   }
   /// Those that something is read from.
+  var withFrames: [ContainerNumber] { uses.filter { $0.value.frames > 0 && $0.key != .none }.keys.sorted() }
   var inUse: [ContainerNumber] { uses.filter { $0.value.chunks > 0 && $0.key != .none }.keys.sorted() }
   /// It is gone.
   mutating func forget(_ number: ContainerNumber) {

@@ -1,10 +1,12 @@
 // What the vault remembers of what was: which versions are told apart, and for how long they are kept.
 
 /// Set by an operation of the journal, so that a replay remembers the same. Ages are seconds.
-/// A moment of which everything is kept: what stood after an operation, at the end of a second since 1970.
+/// A moment of which everything is kept.
 public struct KeptMoment: Sendable, Hashable {
   public let lsn: LSN
-  public let second: Int64
+  /// At the end of which second since 1970 that was, where it is not the moment that was asked for.
+  public let second: Int64?
+  init(lsn: LSN, second: Int64? = nil) { (self.lsn, self.second) = (lsn, second) }
 }
 
 public struct HistoryPolicy: Hashable, Sendable, Codable {
@@ -33,6 +35,11 @@ public struct HistoryPolicy: Hashable, Sendable, Codable {
   var numbers: [UInt32] {
     get { [isOn ? 1 : 0, window, all, hourly, daily, weekly] }
     set { (isOn, window, all, hourly, daily, weekly) = (newValue[0] != 0, newValue[1], newValue[2], newValue[3], newValue[4], newValue[5]) }
+  }
+
+  /// How far back all is kept, what stood at the end of hours, of days, of weeks, at the least.
+  var reaches: [UInt32] {
+    [all, hourly, daily, weekly].reduce(into: []) { $0.append(max($0.last ?? 0, $1)) }
   }
 
   /// The seconds at whose end something is kept though not everything is: `now` back to the oldest, unordered.

@@ -108,7 +108,7 @@ extension Metadata {
       try beginStaging(node)
       touch(parent)
     case .setHistory(let policy):
-      if policy.isOn, !state.history.isOn { state.forgotten = lsn }
+      try noteChange(to: policy, lsn)
       state.history = policy
       // The past may be more than it allows.
       state.lapses &+= 1
@@ -123,7 +123,9 @@ extension Metadata {
       try moveEntries(from: try directory(source), to: try directory(target), time, lsn)
     case .setAside(let source, let target, let besides, let time):
       try setAside(from: try directory(source), to: try directory(target), but: try directory(besides), time, lsn)
-    case .forget(let nodes, let through): try forgetAll(nodes, through: through)
+    case .forget(let nodes, let through):
+      // Of no nodes: of all of them is to follow.
+      if nodes.isEmpty { state.forgotten = max(state.forgotten, min(through, lsn)) } else { try forgetAll(nodes, through: through) }
     case .mend(let inode):
       try mend(inode)
     case .detach(let parent, let cookie):

@@ -102,19 +102,43 @@ extension Metadata {
     return Expiring(nodes: try count(Self.forgettingNodes), names: try count(Self.forgettingNames))
   }
 
-  /// The last moment up to the end of `second` of which everything is kept, as far as the policy goes; nil where there is none.
-  func keptMoment(atEndOf second: Int64, now: Int64) throws(VaultError) -> KeptMoment? {
-    let policy = state.history, moment = try lsn(atEndOf: second), whole = now - Int64(policy.all)
-    if moment == state.applied || policy.isOn && second >= whole && moment >= state.forgotten { return KeptMoment(lsn: moment, second: second) }
-    let kept = policy.isOn ? policy.momentsKept(at: now, from: try database.integer("SELECT min(second) FROM moment") ?? 0) : []
-    // Nothing may have changed until the next one.
-    if policy.isOn, moment >= state.forgotten, try lsn(atEndOf: kept.filter { $0 >= second }.min() ?? whole) == moment { return KeptMoment(lsn: moment, second: second) }
-    var last = try kept.filter { $0 <= second }.max().map { second throws(VaultError) in KeptMoment(lsn: try lsn(atEndOf: second), second: second) }
-    if let found = last, found.lsn < state.forgotten { last = nil }
+  /// The last moment up to `moment` of which everything is kept; nil where there is none.
+  func keptMoment(upTo moment: LSN, now: Int64) throws(VaultError) -> KeptMoment? {
+    let policy = state.history
+    if moment >= state.applied { return KeptMoment(lsn: moment) }
+    var last: KeptMoment?
+    if policy.isOn {
+      if isWhole(moment), moment >= (try horizon(policy, now)) { return KeptMoment(lsn: moment) }
+      let kept = policy.momentsKept(at: now, from: try database.integer("SELECT min(second) FROM moment") ?? 0).sorted()
+      var index = 0, end = kept.count
+      while index < end {
+        let middle = (index + end) / 2
+        if try lsn(atEndOf: kept[middle]) <= moment { index = middle + 1 } else { end = middle }
+      }
+      while index > 0, last == nil {
+        index -= 1
+        let lsn = try lsn(atEndOf: kept[index])
+        if isWhole(lsn) { last = KeptMoment(lsn: lsn, second: kept[index]) } else if lsn < state.forgotten { break }
+      }
+    }
     let select = try database.prepare("SELECT lsn, second FROM snapshot WHERE lsn <= ? ORDER BY lsn DESC LIMIT 1")
     select.bind(1, moment.value)
-    guard try select.step(), case let snapshot = LSN(select.unsigned(0)), snapshot > last?.lsn ?? .zero else { return last }
-    return KeptMoment(lsn: snapshot, second: snapshot == moment ? second : select.integer(1))
+    if try select.step(), case let snapshot = LSN(select.unsigned(0)), snapshot > last?.lsn ?? .zero { last = KeptMoment(lsn: snapshot, second: select.integer(1)) }
+    return last.map { $0.lsn == moment ? KeptMoment(lsn: moment) : $0 }
+  }
+
+  /// Whether everything is kept of a moment that the policy keeps.
+  private func isWhole(_ lsn: LSN) -> Bool { lsn >= state.forgotten && !state.doubted.contains(lsn.value) }
+
+  /// A policy that keeps more than the one before it brings nothing back: of which moments that had let something go.
+  func noteChange(to policy: HistoryPolicy, _ lsn: LSN) throws(VaultError) {
+    guard policy.isOn else { return }
+    if !state.history.isOn { return state.forgotten = lsn }
+    let longer = zip(state.history.reaches, policy.reaches).filter { $0 < $1 }
+    guard let shortest = longer.map(\.0).min(), let longest = longer.map(\.1).max() else { return }
+    let first = try self.lsn(atEndOf: state.second - Int64(longest)).value, end = try self.lsn(atEndOf: state.second - Int64(shortest)).value
+    guard first < end else { return }
+    state.doubted = state.doubted.isEmpty ? first..<end : min(first, state.doubted.lowerBound)..<max(end, state.doubted.upperBound)
   }
 
   /// The operation up to which not everything is kept.

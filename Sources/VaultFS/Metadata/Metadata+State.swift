@@ -60,6 +60,9 @@ extension Metadata {
     Field("history_limit", numberEnd, { $0.history.limit }, { $0.history.limit = $1 }),
     Field("history_bytes", numberEnd, { $0.historyBytes }, { $0.historyBytes = $1 }),
     Field("forgotten", numberEnd, { $0.forgotten.value }, { $0.forgotten = LSN($1) }),
+    // (In whatever order they come.)
+    Field("doubted_from", numberEnd, { $0.doubted.lowerBound }, { $0.doubted = $1..<max($1, $0.doubted.upperBound) }),
+    Field("doubted_to", numberEnd, { $0.doubted.upperBound }, { $0.doubted = min($0.doubted.lowerBound, $1)..<$1 }),
     Field("nodes", numberEnd, { UInt64(bitPattern: $0.counters.nodes) }, { $0.counters.nodes = Int64(bitPattern: $1) }),
     // Clones can make a sum that wraps.
     Field("logical_bytes", nil, { UInt64(bitPattern: $0.counters.logicalBytes) }, { $0.counters.logicalBytes = Int64(bitPattern: $1) }),

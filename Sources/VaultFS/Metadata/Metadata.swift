@@ -63,6 +63,8 @@ final class Metadata {
     /// What ended with this operation or before was let go of, but for what snapshots and pins hold: for the limit of history, or
     /// because nothing was kept at all.
     var forgotten = LSN.zero
+    /// Of some of these moments a former policy had let something go that the present one keeps.
+    var doubted: Range<UInt64> = 0..<0
     /// Directories in which trees are put together that are being taken back (rows of `staging`).
     var staging: Set<InodeNumber> = []
     var accounts = Accounts()

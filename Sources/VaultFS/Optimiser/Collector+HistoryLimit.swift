@@ -163,7 +163,7 @@ extension Vault {
 
   /// Forgets what ended with the operation `horizon` or before, but for what snapshots and pins hold.
   func forget(through horizon: LSN) throws(VaultError) {
-    try changeView { metadata in metadata.state.forgotten = max(metadata.state.forgotten, horizon) }
+    try lock.withLock { () throws(VaultError) in _ = try perform(.forget(nodes: 1..<1, through: horizon)) }
     try eachPastOfNodes { nodes throws(VaultError) in
       try perform(.forget(nodes: nodes, through: horizon))
       return !metadata.isMoreToForget

@@ -57,7 +57,12 @@ extension Vault {
     try askAll(below: directory, options)
     let difference = try difference(of: directory, from: source, at: moment, isWhole: isWhole, options)
     try askReturning(difference, at: moment, options)
-    if difference.isLarge { plan.endEarly() }
+    var done = difference.done
+    if difference.isLarge {
+      plan.endEarly()
+      // What is in directories that are made anew goes with those.
+      done.stayed = 0
+    }
     let touched = Set(difference.touched), directories = Set(difference.pairs.map(\.directory)), changed = Dictionary(grouping: difference.changed.keys) { difference.changed[$0]!.pair }
     for (number, pair) in difference.pairs.enumerated() where touched.contains(number) || changed[number] != nil {
       guard let path = difference.path(of: number) else {
@@ -81,7 +86,7 @@ extension Vault {
         if let path = difference.path(of: name.pair) { plan.add(.changes, path.name(name.entry.name), isDirectory: false) } else { plan.endEarly() }
       }
     }
-    return difference.done
+    return done
   }
 }
 

@@ -40,6 +40,7 @@ struct TreeDifference {
   /// What is one operation, others wait for; and it is one record of the journal, of so many bytes of names at most.
   static let stepsMax = 5000, nameBytesMax = 1 << 20
   private(set) var steps = 0, nameBytes = 0
+  private var stayingBytes = 0
   var isLarge: Bool { steps > Self.stepsMax || nameBytes > Self.nameBytesMax }
   var isEmpty: Bool { changed.isEmpty && absent.isEmpty && extra.isEmpty }
 
@@ -47,6 +48,14 @@ struct TreeDifference {
   var touched: [Int] { isWhole ? [0] : Set(absent.keys).union(extra.keys).sorted() }
   /// Names that change in the directory at this place.
   func names(_ number: Int) -> [[UInt8]] { (absent[number] ?? []).map(\.name) + (extra[number] ?? []) }
+
+  /// Notes a name that stays though all is made anew, as many as others should wait for.
+  fileprivate mutating func mayStay(_ name: [UInt8]) -> Bool {
+    guard staying.count < Self.stepsMax, stayingBytes + 2 * name.count <= Self.nameBytesMax else { return false }
+    staying.append(name)
+    stayingBytes += 2 * name.count
+    return true
+  }
 
   fileprivate mutating func miss(_ entry: DirectoryEntry, in number: Int) {
     absent[number, default: []].append(entry)
@@ -109,8 +118,8 @@ extension Vault {
       let now = present.removeValue(forKey: entry.name)
       guard entry.info != nil else {
         // Whatever has that name now may be all that is left of it.
-        found.done.miss(entry.name, stays: now != nil)
-        if now != nil, isWhole { found.staying.append(entry.name) }
+        let stays = now != nil && (!isWhole || found.mayStay(entry.name))
+        found.done.miss(entry.name, stays: stays)
         continue
       }
       guard !isWhole, let now, found.pairs(now.inode, with: entry.inode), let own = try standing(of: now.inode, asOf: entry.inode, at: moment) else {

@@ -51,12 +51,12 @@ extension Vault {
     try lock.withLock { () throws(VaultError) in try metadata.lsn(atEndOf: second) }
   }
 
-  /// The last moment up to the end of a second of which everything is kept. Of what is older than the policy keeps all of, what stood
+  /// The last moment up to another of which everything is kept. Of what is older than the policy keeps all of, what stood
   /// between two such moments is kept here and there only: a tree as of then would have holes that nobody could tell from what was not there.
   /// - Parameter now: seconds since 1970; nil: by the journal's clock.
   /// - Returns: nil where nothing is kept that is as old.
-  public func keptMoment(atEndOf second: Int64, now: Int64? = nil) throws(VaultError) -> KeptMoment? {
-    try lock.withLock { () throws(VaultError) in try metadata.keptMoment(atEndOf: second, now: now ?? Int64(journal.now() / 1_000_000_000)) }
+  public func keptMoment(upTo moment: LSN, now: Int64? = nil) throws(VaultError) -> KeptMoment? {
+    try lock.withLock { () throws(VaultError) in try metadata.keptMoment(upTo: moment, now: now ?? Int64(journal.now() / 1_000_000_000)) }
   }
 
   /// Whether what a node was then is over: else what changes soon may belong to it.

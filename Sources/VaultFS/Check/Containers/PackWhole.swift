@@ -7,7 +7,8 @@
 enum PackWhole {
   static func look(_ work: CheckWork) throws {
     let containers = work.vault.containers, packs = containers.numbers(.pack)
-    for (index, number) in packs.enumerated() {
+    let short = Set(work.report.findings.filter { $0.kind == .containerShort }.compactMap { $0.row?.key.first })
+    for (index, number) in packs.enumerated() where !short.contains(number.value) {
       try work.proceed(Double(index) / Double(packs.count))
       guard let trouble = trouble(with: number, work.vault) else {
         noteIfSuperfluous(number, work)

@@ -187,7 +187,8 @@ final class ContainerScrub {
     let segment = try Segment(number, in: vault.containers, vault: vault.configuration.id)
     defer { withExtendedLifetime(segment) {} }
     guard let header = segment.header else {
-      if segment.count > SegmentHeader.length { shared.found(Finding(.journalSegment, file: segment.file.path, byte: 0, "the segment's header is damaged"), in: number) }
+      // (The last one may have been begun just now.)
+      if segment.count > SegmentHeader.length || number != vault.containers.journal.last { shared.found(Finding(.journalSegment, file: segment.file.path, byte: 0, "the segment's header is damaged"), in: number) }
       return
     }
     if segment.isRepaired { shared.found(Finding(.journalSegment, file: segment.file.path, byte: 0, SegmentHeader.repairedWords), in: number) }
