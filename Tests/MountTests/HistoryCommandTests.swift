@@ -66,7 +66,7 @@ struct HistoryCommandTests {
   @Test func `what the kernel has of much that was taken back is read by nobody, whoever has it open or opens it next`() throws {
     try run { mounted in
       let file = "\(mounted.point)/file", tree = "\(mounted.point)/tree", kept = mounted.directory
-      try succeed("yes short | head -c 3000000 > \(kept)/short; yes longer | head -c 5000000 > \(kept)/longer; mkdir \(tree)")
+      try succeed("yes short | head -c 20000000 > \(kept)/short; yes longer | head -c 50000000 > \(kept)/longer; mkdir \(tree)")
       try succeed("for which in short longer; do cat \(kept)/$which > \(file); done; cp \(kept)/short \(tree)/in; \(fsctl) snapshot create then --vault \(mounted.vault)")
       let ids = try succeed("\(fsctl) versions list \(file) | awk '$3 != \"0\" {print $1}'").split(separator: "\n").map(String.init)
       try #require(ids.count == 2)
@@ -76,7 +76,7 @@ struct HistoryCommandTests {
       try restore(ids[1])
       try succeed("cmp \(file) \(kept)/short")
       for id in [ids[0], ids[1], ids[0]] { try restore(id) }
-      try succeed("truncate -s 4999999 \(file); truncate -s 5000000 \(file); head -c 4999999 \(kept)/longer | cmp -n 4999999 - \(file)")
+      try succeed("truncate -s 49999999 \(file); truncate -s 50000000 \(file); head -c 49999999 \(kept)/longer | cmp -n 49999999 - \(file)")
       try restore(ids[0])
       // Two openings, of which the first is closed before the other reads.
       try restore(ids[1])
