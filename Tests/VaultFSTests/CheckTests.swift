@@ -88,6 +88,15 @@ struct CheckTests {
       try flipInPlace(home.path + "/metadata.db", at: size - 2000)
       let found = try home.vault.check()
       #expect(found.findings.map(\.kind) == [.databasePage] && found.findings[0].byte == UInt64((size - 1) / 4096 * 4096), "\(found.text)")
+      // Whatever else trips over one, it is one finding.
+      try flipInPlace(home.path + "/metadata.db", at: size - 2000)
+      for page in 1..<size / 4096 {
+        try flipInPlace(home.path + "/metadata.db", at: page * 4096)
+        let found = try home.vault.check()
+        #expect(found.findings.map(\.kind) == [.databasePage] && found.findings[0].byte == UInt64(page * 4096), "page \(page): \(found.text)")
+        try flipInPlace(home.path + "/metadata.db", at: page * 4096)
+      }
+      try flipInPlace(home.path + "/metadata.db", at: size - 2000)
       // Whether it can be closed cleanly is another matter.
       try? home.close()
       #expect(try Vault.repair(at: home.path).isClean)

@@ -54,6 +54,36 @@ struct JournalEndTests {
     }
   }
 
+  @Test func `whoever only looks leaves no segment behind`() throws {
+    try Home.run { home in
+      try home.vault.make("one")
+      try home.reopen()
+      // (Older ones become archives.)
+      func count() throws -> Int { try containers(home.path, .segment).count + containers(home.path, .archive).count }
+      let segments = try count()
+      var sizes: [Int] = []
+      for powerCut in [false, true, false, true, false] {
+        if powerCut { try home.kill(isPowerCut: true) } else { try home.reopen() }
+        #expect(try count() == segments)
+        sizes.append(try stored(try #require(try containers(home.path, .segment).last)).count)
+      }
+      #expect(sizes.allSatisfy { $0 <= SegmentHeader.length + RecordHeader.length }, "\(sizes)")
+      try home.vault.make("two")
+      try home.reopen()
+      #expect(try count() == segments + 1)
+      #expect(try home.vault.find("one") != nil && home.vault.find("two") != nil)
+      #expect(try home.vault.check(.deep).isClean)
+      try home.close()
+      // One that is not whole is no place to go on in.
+      let last = try #require(try containers(home.path, .segment).last)
+      try flip(last, at: 20)
+      try home.open()
+      try home.vault.make("three")
+      #expect(try stored(last).count <= SegmentHeader.length + RecordHeader.length && count() == segments + 2)
+      home.wounds = [.journalSegment]
+    }
+  }
+
   @Test func `an operation of a kind that a newer program knows is named, and nothing is cut off`() throws {
     try Home.run { home in
       let (copy, segment) = try killed(home, makes: ["one"]), all = try stored(segment)

@@ -46,6 +46,8 @@ struct ContainerUses {
   mutating func addFrames(_ bytes: Int, to number: ContainerNumber) {
     setFrames(UInt64(clamping: Int64(clamping: frames(in: number)) + Int64(bytes)), in: number)
   }
+  /// What was behind the end of a file that was cut short is not there.
+  mutating func limitFrames(in number: ContainerNumber, to size: UInt64) { if frames(in: number) > size { setFrames(size, in: number) } }
   mutating func setFrames(_ bytes: UInt64, in number: ContainerNumber) {
     let old = frames(in: number)
     if bytes == old { return }

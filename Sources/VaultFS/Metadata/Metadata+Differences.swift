@@ -3,6 +3,16 @@
 //
 // What must stay true: bytes outside of what is found read the same in both files. More may be found than differs.
 
+/// Where a file's content changed.
+struct ContentChange {
+  var ranges: [Range<UInt64>] = []
+  /// The file's before, bytes.
+  let size: UInt64
+  init(_ ranges: [Range<UInt64>] = [], of size: UInt64 = 0) { (self.ranges, self.size) = (ranges, size) }
+  /// Of these, how many were there before.
+  var bytes: UInt64 { ranges.reduce(0) { $0 + min($1.upperBound, size) - min($1.lowerBound, size) } }
+}
+
 extension Metadata {
   private static let windowBytes: UInt64 = 64 << 20
   /// Longer files, and those with more differences, differ everywhere.

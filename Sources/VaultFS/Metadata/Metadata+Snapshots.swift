@@ -109,7 +109,7 @@ extension Metadata {
     var last: KeptMoment?
     if policy.isOn {
       if isWhole(moment), moment >= (try horizon(policy, now)) { return KeptMoment(lsn: moment) }
-      let kept = policy.momentsKept(at: now, from: try database.integer("SELECT min(second) FROM moment") ?? 0).sorted()
+      let kept = policy.momentsKept(at: now, from: try firstSecond()).sorted()
       var index = 0, end = kept.count
       while index < end {
         let middle = (index + end) / 2
@@ -121,10 +121,17 @@ extension Metadata {
         if isWhole(lsn) { last = KeptMoment(lsn: lsn, second: kept[index]) } else if lsn < state.forgotten { break }
       }
     }
-    let select = try database.prepare("SELECT lsn, second FROM snapshot WHERE lsn <= ? ORDER BY lsn DESC LIMIT 1")
+    let select = statements.snapshotUpTo
     select.bind(1, moment.value)
+    defer { select.reset() }
     if try select.step(), case let snapshot = LSN(select.unsigned(0)), snapshot > last?.lsn ?? .zero { last = KeptMoment(lsn: snapshot, second: select.integer(1)) }
     return last.map { $0.lsn == moment ? KeptMoment(lsn: moment) : $0 }
+  }
+
+  /// The first of which it is known which operations were before.
+  private func firstSecond() throws(VaultError) -> Int64 {
+    defer { statements.firstMoment.reset() }
+    return try statements.firstMoment.step() ? statements.firstMoment.integer(0) : 0
   }
 
   /// Whether everything is kept of a moment that the policy keeps.
@@ -188,7 +195,7 @@ extension Metadata {
     try database.execute("CREATE TEMP TABLE IF NOT EXISTS kept (lsn INTEGER PRIMARY KEY); DELETE FROM kept; INSERT INTO kept SELECT DISTINCT lsn FROM snapshot")
     guard let policy, policy.isOn else { return }
     let insert = try database.prepare("INSERT OR IGNORE INTO kept VALUES (?)")
-    for second in policy.momentsKept(at: now, from: try database.integer("SELECT min(second) FROM moment") ?? 0) {
+    for second in policy.momentsKept(at: now, from: try firstSecond()) {
       insert.bind(1, try lsn(atEndOf: second).value)
       try insert.run()
     }

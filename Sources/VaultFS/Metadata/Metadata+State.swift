@@ -125,7 +125,7 @@ struct Statements {
   let selectXattr, listXattrs, countXattrs, writeXattr, deleteXattr, deleteXattrs: Statement
   let selectPage, nthLastPage, listPages, writePage, deletePages: Statement
   let selectPastPage, listPastPages, selectHeldPage, listHeldPages, holdPages, deleteHeldPages, keepPages, keepXattr, selectPastXattr, listPastXattrs, deleteNewPages, deleteNewXattrs, backdatePages, backdateXattrs: Statement
-  let insertMoment, selectMoment, insertPastNode, selectPastNode, selectLastPast, insertPastEntry, selectPastEntries, listPastEntries, insertTrash: Statement
+  let insertMoment, selectMoment, firstMoment, snapshotUpTo, insertPastNode, selectPastNode, selectLastPast, insertPastEntry, selectPastEntries, listPastEntries, insertTrash: Statement
   let insertSnapshot, deleteSnapshot, insertPin, deletePin: Statement
   let selectChunk, findChunk, insertChunk, deleteChunk, moveChunk, writeContainer, deleteContainer: Statement
   let insertOrphan, deleteOrphan, insertStaging, deleteStaging, insertOrigin, deleteOrigin, bridgeOrigin, selectOrigin, selectLastDeletion, selectFormerName, writeState, insertEpoch, selectEpoch: Statement
@@ -189,6 +189,8 @@ struct Statements {
     deleteNewXattrs = try db.prepare("DELETE FROM xattr WHERE inode = ? AND since >= ?")
     insertMoment = try db.prepare("INSERT OR IGNORE INTO moment (second, lsn) VALUES (?, ?)")
     selectMoment = try db.prepare("SELECT lsn FROM moment WHERE second > ? ORDER BY second LIMIT 1")
+    firstMoment = try db.prepare("SELECT min(second) FROM moment")
+    snapshotUpTo = try db.prepare("SELECT lsn, second FROM snapshot WHERE lsn <= ? ORDER BY lsn DESC LIMIT 1")
     insertPastNode = try db.prepare("INSERT INTO past_node (inode, died, born, record) VALUES (?, ?, ?, ?)")
     selectPastNode = try db.prepare("SELECT born, died, record FROM past_node WHERE inode = ? AND died > ? ORDER BY died LIMIT 1")
     selectLastPast = try db.prepare("SELECT died FROM past_node WHERE inode = ? ORDER BY died DESC LIMIT 1")

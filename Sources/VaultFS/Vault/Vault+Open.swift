@@ -60,7 +60,7 @@ extension Vault {
     var end = recovered.end
     // Where nothing was left to read, the view knows how late it was.
     end.stamp = max(end.stamp, metadata.state.stamp)
-    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: end,
+    let journal = try Journal(containers: containers, vault: configuration.id, after: end,
                               unsynced: try containers.files(recovered.unsyncedSegments))
     let packs = PackWriter(containers: containers, vault: configuration.id, unsynced: recovered.unsyncedPacks)
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,

@@ -30,16 +30,6 @@ public struct Restored: Sendable, Hashable, Codable {
   }
 }
 
-/// Where a file's content changed.
-struct ContentChange {
-  var ranges: [Range<UInt64>] = []
-  /// The file's before, bytes.
-  let size: UInt64
-  init(_ ranges: [Range<UInt64>] = [], of size: UInt64 = 0) { (self.ranges, self.size) = (ranges, size) }
-  /// Of these, how many were there before.
-  var bytes: UInt64 { ranges.reduce(0) { $0 + min($1.upperBound, size) - min($1.lowerBound, size) } }
-}
-
 /// How something is taken back.
 public struct RestoreOptions: Sendable {
   /// false: files come without the set-user-ID and set-group-ID bits they had.

@@ -14,7 +14,13 @@ enum ContainerMissing: Invariant {
       // The optimiser may have moved what was in it meanwhile.
       guard work.vault.containers.kind(number) == nil,
         work.vault.lock.withLock({ work.vault.containers.kind(number) == nil && work.vault.metadata.state.containers.isRead(number) }) else { return }
-      work.found(Finding(kind, table: "container", key: [number.value], "container \(number.value) is missing; \(row.integer(1)) chunks are read from it"))
+      work.found(finding(number, count: row.unsigned(1)))
     }
+  }
+
+  /// - Parameter count: chunks that are read from it; nil: it is told apart.
+  static func finding(_ number: ContainerNumber, count: UInt64?) -> Finding {
+    let chunks = count.map { "; \($0) chunk\($0 == 1 ? " is" : "s are") read from it" } ?? ""
+    return Finding(kind, table: "container", key: [number.value], "container \(number.value) is missing\(chunks)")
   }
 }

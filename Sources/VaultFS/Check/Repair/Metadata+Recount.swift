@@ -60,7 +60,8 @@ extension Metadata {
       if containers.kind(number) == nil { state.containers.forget(number) }
     }
     try recountFrames(containers)
-    limitFrames(containers)
+    // Where nothing is read from what is left of it, too.
+    for number in state.containers.withFrames { if let size = containers.size(of: number) { state.containers.limitFrames(in: number, to: size) } }
     if let last = (numbers + Array(found.keys)).max() { containers.raiseNext(to: last.value + 1) }
   }
 
@@ -70,14 +71,6 @@ extension Metadata {
     while try frames.step() {
       let number = ContainerNumber(frames.unsigned(0)), read = frames.unsigned(1), noted = state.containers.frames(in: number)
       if noted < read || noted > (try? containers.file(number).size()) ?? .max { state.containers.addFrames(Int(clamping: read) - Int(clamping: noted), to: number) }
-    }
-  }
-
-  /// Where nothing is read from what is left of it, too.
-  private func limitFrames(_ containers: ContainerStore) {
-    for number in state.containers.withFrames {
-      guard let size = containers.size(of: number), case let noted = state.containers.frames(in: number), noted > size else { continue }
-      state.containers.addFrames(Int(clamping: size) - Int(clamping: noted), to: number)
     }
   }
 

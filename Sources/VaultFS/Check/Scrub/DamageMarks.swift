@@ -59,15 +59,12 @@ final class DamageMarks {
     // What the optimiser took away, or made an archive of, nothing is read from any more.
     guard vault.lock.withLock({ (try? vault.metadata.storedChunk(chunk.number))??.place == chunk.place }) else { return }
     switch vault.containers.kind(number) {
-    case nil: shared.found(Finding(.containerMissing, table: "container", key: [number.value], "container \(number.value) is missing"), in: number, stretch: 0..<UInt64.max)
+    case nil: shared.found(ContainerMissing.finding(number, count: nil), in: number, stretch: 0..<UInt64.max)
     case .archive: shared.doubt(number)
     case .pack, .segment:
       shared.found(ContainerShort.finding(number, size, count: nil, vault.containers), in: number, stretch: size..<UInt64.max)
       if vault.isReadOnly { return }
-      try vault.changeView { metadata in
-        let noted = metadata.state.containers.frames(in: number)
-        if noted > size { metadata.state.containers.addFrames(Int(clamping: size) - Int(clamping: noted), to: number) }
-      }
+      try vault.changeView { $0.state.containers.limitFrames(in: number, to: size) }
     }
   }
 
