@@ -32,8 +32,8 @@ public struct Peer: Sendable {
 
   public func isMember(of group: UInt32) -> Bool { groups.contains(group) }
 
-  /// What was forgotten, and by whom, is in the vault's log.
-  func note(_ words: String, in vault: Vault) { vault.note("\(words), by user \(user)") }
+  /// What was forgotten, and by whom, is in the vault's log. (Of a vault that is not mounted, who asks is who would read that.)
+  func note(_ words: String, in vault: Vault) { if process != getpid() { vault.note("\(words), by user \(user)") } }
 
   private func may(_ rights: Protection.Rights, _ protection: Protection) -> Bool { viewer.may(rights, protection) }
 }

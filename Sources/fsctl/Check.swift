@@ -61,7 +61,7 @@ struct Check: ParsableCommand {
     let last = answer.last, count = last.counts.values.reduce(0, +)
     if !last.isComplete, count == 0 { return "the check of \(folder) did not come to its end; run it again" }
     if last.isClean {
-      return "\(folder) is sound, but for \(Findings.count(last.damagedChunks, "chunk")) known to be damaged: `fsctl scrub` names the files; copy them in again, or put the vault's files back from a copy"
+      return "\(folder) is sound, but for \(Findings.count(last.damagedChunks, "chunk")) known to be damaged: `fsctl scrub` names the files; copy them in again, or put the vault's damaged files back from a copy of it, and scrub again"
     }
     let what = "\(folder) is not sound: \(Findings.count(count, "finding"))"
     if !repairs { return "\(what); \(canRepair ? "`fsctl check --repair` puts right what can be" : "no repair can put that right: put the files that it names back from a copy of the vault")" }

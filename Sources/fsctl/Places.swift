@@ -71,10 +71,10 @@ struct TargetOption: ParsableArguments {
     let answer = try ask(request, in: vault) { _ in }
     let nodes = answer.restored.nodes, name = vault.name(of: answer.path)
     tellMoment(of: answer.restored)
-    if json { try say(asJSON(RestoreLine(answer))) } else if answer.restored.lost == nil {
+    if json { try say(asJSON(RestoreLine(answer))) } else if answer.restored.missing == 0 {
       try say(answer.restored.isUnchanged ? "nothing changed: \(name) is what it was" : "\(name) is back\(nodes > 1 ? ": \(nodes) files and directories" : "")")
     }
-    if let lost = answer.restored.lost { throw Failure("\(name) is back, but for \(lost)") }
+    if let lost = answer.restored.lost() { throw Failure("\(name) is back, but for \(lost)") }
   }
 
   private func tellMoment(of restored: Restored) {
@@ -93,18 +93,18 @@ struct TargetOption: ParsableArguments {
     }
     let name = vault.name(of: answer.path)
     tellMoment(of: answer.restored)
-    if !json { if changes.isEmpty { try say("nothing would change: \(name) is what it was") } else { try rows.end() } }
+    if !json { if changes.isEmpty { try say(answer.restored.missing == 0 ? "nothing would change: \(name) is what it was" : "nothing would change") } else { try rows.end() } }
     if answer.isPlanComplete == false { complain("there is more: so much has changed that all of \(name) would be made anew") }
-    if let lost = answer.restored.lost { complain("\(name) would come back but for \(lost)") }
+    if let lost = answer.restored.lost(isPlanned: true) { throw Failure("\(name) would come back but for \(lost)") }
   }
 }
 
 extension Restored {
   /// What does not come back, in words; nil where all does.
-  fileprivate var lost: String? {
+  fileprivate func lost(isPlanned: Bool = false) -> String? {
     guard missing > 0 else { return nil }
     let names = missingNames.map { "`\(printable($0))`" } + (missing > missingNames.count ? ["…"] : [])
-    let stayed = stayed == 0 ? "" : stayed == missing ? "; what has \(missing == 1 ? "that name" : "those names") now was left there" : "; what has \(stayed) of those names now was left there, and what has the others, if anything, is in the trash"
+    let stayed = stayed == 0 ? "" : stayed == missing ? "; what has \(missing == 1 ? "that name" : "those names") now \(isPlanned ? "stays" : "was left") there" : "; what has \(stayed) of those names now \(isPlanned ? "stays" : "was left") there, and what has the others, if anything, \(isPlanned ? "goes to" : "is in") the trash"
     return "\(missing) of the names in it, of which nothing is kept any more: \(names.joined(separator: ", "))\(stayed)"
   }
 }

@@ -12,7 +12,7 @@ struct ScrubCommand: ParsableCommand {
     commandName: "scrub", abstract: "Read and verify every stored byte, while the vault is in use or not.",
     discussion: """
       Names each file that holds something damaged. What is damaged is noted: reading it gives an I/O error, and the same content, written again, \
-      heals it. A scrub that was interrupted (Ctrl-C, or the end of the mount) goes on where it was the next time. It gives way to everything else \
+      heals it; so does the vault's file, put back from a copy of the vault while nobody has it mounted, and another scrub. A scrub that was interrupted (Ctrl-C, or the end of the mount) goes on where it was the next time. It gives way to everything else \
       on the computer unless --fast is given.
 
       With --checksums nothing is decoded: the checksums of what is stored are looked at, which finds what a disk did to it, as fast as it can be \
@@ -58,6 +58,7 @@ struct ScrubCommand: ParsableCommand {
       try say(Findings.text(findings, nil, withRepair: true, isNew: !files.isEmpty))
       for file in files { try say("damaged: \(Self.name(file))") }
       if answer.marked > 0 { try say("noted as damaged: \(Findings.count(answer.marked, "chunk"))") }
+      if answer.healed > 0 { try say("whole again: \(Findings.count(answer.healed, "chunk"))") }
       let speed = answer.seconds > 0.01 && !answer.isResumed ? ", \(human(UInt64(Double(answer.bytes) / answer.seconds)))/s" : ""
       try say("\(folder): \(human(answer.bytes)) read\(speed), \(answer.frames) frames and \(answer.chunks) chunks \(checksums ? "looked at" : "verified")\(answer.isResumed ? ", with those of the scrub that was interrupted" : "")")
     }
@@ -65,7 +66,7 @@ struct ScrubCommand: ParsableCommand {
     guard answer.isComplete else { throw Failure("the scrub of \(folder) did not come to its end; run it again\(checksums ? "" : ", it goes on from there")") }
     let what = "\(folder) holds damage: \(Findings.count(findings.count, "finding")), \(Findings.count(files.count, "damaged file"))"
     if files.isEmpty { throw Failure("\(what); `fsctl check` looks at all that is no content") }
-    throw Failure("\(what); write what is damaged anew from a copy (content that comes again heals every version that has it) or take back an earlier version, and see `fsctl check`")
+    throw Failure("\(what); write what is damaged anew from a copy (content that comes again heals every version that has it), or put the vault's damaged files back from a copy of it and scrub again, or take back an earlier version, and see `fsctl check`")
   }
 
   static func name(_ file: DamagedFile) -> String {
@@ -84,13 +85,14 @@ private struct ScrubLine: Encodable {
   var frames: UInt64
   var chunks: UInt64
   var marked: Int
+  var healed: Int
   var seconds: Double
   var findings: [FindingLine]
   var files: [DamagedFile]
 
   init(_ folder: Path, _ answer: ScrubRequest.Answer, _ findings: [Finding], _ files: [DamagedFile]) {
     (vault, isClean, isComplete, isResumed) = ("\(folder)", answer.isClean, answer.isComplete, answer.isResumed)
-    (bytes, frames, chunks, marked, seconds) = (answer.bytes, answer.frames, answer.chunks, answer.marked, answer.seconds)
+    (bytes, frames, chunks, marked, healed, seconds) = (answer.bytes, answer.frames, answer.chunks, answer.marked, answer.healed, answer.seconds)
     (self.findings, self.files) = (findings.map(FindingLine.init), files)
   }
 }

@@ -71,7 +71,7 @@ struct Trash: ParsableCommand {
           throw Enough()
         }))
       } catch is Enough {}
-      guard let newest else { throw Failure("nothing in the trash was at \(what); `fsctl trash list` shows what there is. What was in a directory that was deleted comes back with it, or by `fsctl versions restore`") }
+      guard let newest else { throw Failure("nothing in the trash was at \(what); `fsctl trash list` shows what there is. What was in a directory that was deleted comes back with it, or by `fsctl versions restore PATH VERSION --to ELSEWHERE`") }
       return newest.id
     }
 
@@ -98,7 +98,7 @@ struct Trash: ParsableCommand {
         defer { line.end() }
         let answer = try vault.service.ask(EmptyTrashRequest(isDry: dryRun), line.receiver(interrupted: "interrupted; what was forgotten by then is") { _ in })
         line.end()
-        let held = answer.held.map { $0 > 0 ? "; \($0) left: snapshots or pins hold them, or they have another name" : "" } ?? ""
+        let held = answer.held.map { $0 > 0 ? "; \($0) left: snapshots or pins hold them (`fsctl snapshot restore`, `fsctl versions restore`), or they have another name" : "" } ?? ""
         try say(json ? asJSON(answer) : "\(answer.items == 1 ? "1 file or directory" : "\(answer.items) files and directories") \(dryRun ? "would be forgotten" : "forgotten")\(held)")
       }
     }

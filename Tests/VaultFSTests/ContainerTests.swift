@@ -259,7 +259,7 @@ struct ContainerTests {
     let disk = try FailingDisk(path), containers = try ContainerStore(disk: disk)
     let metadata = try Metadata(database: try Database(path: path + "/metadata.db"), nameKey: configuration.nameKey)
     containers.raiseNext(to: metadata.state.nextContainer)
-    let journal = try Journal(containers: containers, vault: configuration.id,
+    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), 
                               after: JournalReader.End(lastLSN: metadata.state.applied, durable: metadata.state.applied, stamp: 0))
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,
                       packs: PackWriter(containers: containers, vault: configuration.id),

@@ -58,29 +58,87 @@ struct JournalEndTests {
     try Home.run { home in
       try home.vault.make("one")
       try home.reopen()
+      home.vault.keeper?.stop()
       // (Older ones become archives.)
-      func count() throws -> Int { try containers(home.path, .segment).count + containers(home.path, .archive).count }
-      let segments = try count()
-      var sizes: [Int] = []
-      for powerCut in [false, true, false, true, false] {
-        if powerCut { try home.kill(isPowerCut: true) } else { try home.reopen() }
-        #expect(try count() == segments)
-        sizes.append(try stored(try #require(try containers(home.path, .segment).last)).count)
+      func journal() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: home.path + "/journal").map { String($0.prefix { $0 != "." }) }.sorted() }
+      let before = try journal().dropLast()
+      for _ in 0..<3 {
+        try home.close()
+        let after = try journal()
+        #expect(after == Array(before))
+        try home.open()
+        home.vault.keeper?.stop()
       }
-      #expect(sizes.allSatisfy { $0 <= SegmentHeader.length + RecordHeader.length }, "\(sizes)")
-      try home.vault.make("two")
-      try home.reopen()
-      #expect(try count() == segments + 1)
-      #expect(try home.vault.find("one") != nil && home.vault.find("two") != nil)
-      #expect(try home.vault.check(.deep).isClean)
+      home.restartKeeper()
+    }
+  }
+
+  @Test(arguments: ["written", "rotated", "marked", "killed"]) func `a segment stays where something stands in it, or the last end was none`(how: String) throws {
+    try Home.run { home in
+      try home.vault.make("one")
+      if how == "killed" { try home.kill(isPowerCut: false) } else { try home.reopen() }
+      home.vault.keeper?.stop()
+      let segment = try #require(try containers(home.path, .segment).last)
+      if ["written", "rotated"].contains(how) { try home.vault.make("two") }
+      if how == "rotated" { try home.vault.lock.withLock { () throws in try home.vault.rotate() } }
+      if how == "marked" { try home.vault.mark() }
       try home.close()
-      // One that is not whole is no place to go on in.
-      let last = try #require(try containers(home.path, .segment).last)
-      try flip(last, at: 20)
+      let kinds = try records(segment).map(\.header.kind)
+      #expect(kinds.last == (how == "rotated" ? .operation : .mark))
+      // After a power cut, the database lost, all of it is there again.
+      try FileManager.default.removeItem(atPath: home.path + "/metadata.db")
+      try "another boot".write(toFile: home.path + "/boot", atomically: false, encoding: .utf8)
+      try Vault.rebuild(at: home.path) { _ in }
       try home.open()
-      try home.vault.make("three")
-      #expect(try stored(last).count <= SegmentHeader.length + RecordHeader.length && count() == segments + 2)
-      home.wounds = [.journalSegment]
+      let found = try ["one", "two"].map { name in try home.vault.find(name) != nil }
+      #expect(found == [true, ["written", "rotated"].contains(how)])
+    }
+  }
+
+  @Test func `where the journal ends in an archive, that is kept and becomes a segment again`() throws {
+    try Home.run { home in
+      for name in ["one", "two"] { try home.vault.make(name) }
+      try home.optimise()
+      try home.reopen()
+      try home.optimise()
+      try home.close()
+      let path = try #require(try VaultFSTests.containers(home.path, .archive).last), number = try #require(UInt64(path.split(separator: "/").last!.prefix { $0 != "." }, radix: 16)), archive = try stored(path)
+      let disk = try RealDisk(path: home.path), containers = try ContainerStore(disk: disk), id = try Vault.readConfiguration(home.path).id
+      let segment = try Segment(ContainerNumber(number), in: containers, vault: id)
+      let operation = try #require(unsafe segment.record(at: SegmentHeader.length)), end = SegmentHeader.length + operation.0.paddedLength
+      let kept = unsafe Array(segment.bytes[..<end])
+      let said = try JournalReader(containers: containers, vault: id, path: home.path).cut(.init(segment: ContainerNumber(number), offset: UInt64(end), what: "a test", last: operation.0.lsn))
+      #expect(said.contains(".ops.0.cut") && said.contains(".log.\(end).cut"), "\(said)")
+      let place = path.replacingOccurrences(of: ".ops", with: ".log")
+      #expect(try stored(place) == kept && stored(path + ".0.cut") == archive && !FileManager.default.fileExists(atPath: path))
+      #expect(containers.kind(ContainerNumber(number)) == .segment)
+      // Another cut there takes nothing from what is kept of this one.
+      let first = try stored("\(place).\(end).cut")
+      try store(kept + [1, 2, 3, 4, 5, 6, 7, 8], place)
+      _ = try JournalReader(containers: try ContainerStore(disk: disk), vault: id, path: home.path).cut(.init(segment: ContainerNumber(number), offset: UInt64(end), what: "a test", last: operation.0.lsn))
+      #expect(try stored("\(place).\(end).cut") == first && stored("\(place).\(end)-2.cut") == [1, 2, 3, 4, 5, 6, 7, 8] && stored(place) == kept)
+      home.remove()
+    }
+  }
+
+  @Test func `what was given up stays so, also in a copy of a segment that is put back`() throws {
+    try Home.run { home in
+      let (copy, segment) = try killed(home, makes: ["one", "two", "three"])
+      let whole = try stored(segment), place = try #require(try records(segment).suffix(2).first).offset
+      try flip(segment, at: place + RecordHeader.length + 3)
+      try "another boot".write(toFile: copy + "/boot", atomically: false, encoding: .utf8)
+      try opening(copy) { vault throws in _ = try vault.make("four") }
+      try store(whole, segment)
+      func look() throws {
+        try opening(copy) { vault throws in
+          let found = try ["one", "two", "three", "four"].map { name in try vault.find(name) != nil }
+          #expect(found == [true, false, false, true])
+        }
+      }
+      try look()
+      try FileManager.default.removeItem(atPath: copy + "/metadata.db")
+      try Vault.rebuild(at: copy) { _ in }
+      try look()
     }
   }
 

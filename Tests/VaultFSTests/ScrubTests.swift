@@ -316,6 +316,39 @@ struct ScrubTests {
     }
   }
 
+  @Test(arguments: ["flipped", "gone", "journal"]) func `what was noted as damaged is whole again when its file is put back and scrubbed`(how: String) throws {
+    try Home.run { home in
+      let content = Random.bytes(how == "journal" ? 40_000 : 3_000_000, seed: 39), file = try home.vault.makeFile("lost", content)
+      try home.vault.syncAll()
+      try home.close()
+      let path: String, place: Int
+      if how == "journal" {
+        (path, place) = try #require(try containers(home.path, .segment).compactMap { segment in
+          Data(try stored(segment)).range(of: Data(content[1000..<1064])).map { (segment, $0.lowerBound) }
+        }.first)
+      } else { (path, place) = (try #require(try containers(home.path, .pack).first), 5000) }
+      let whole = try stored(path)
+      if how == "gone" { try FileManager.default.removeItem(atPath: path) } else { try flip(path, at: place) }
+      try home.open()
+      home.vault.keeper?.stop()
+      if how == "gone" { #expect(try home.vault.repair().after.damagedChunks > 10) } else { #expect(try home.vault.scrub(eager()).marked > 0) }
+      #expect(throws: VaultError.self) { try home.vault.contents(of: file) }
+      #expect(try home.vault.scrub(eager()).healed == 0)
+      try home.close()
+      try store(whole, path)
+      try home.open()
+      home.vault.keeper?.stop()
+      var checksums = eager()
+      checksums.decodes = false
+      #expect(try home.vault.scrub(checksums).healed == 0)
+      let scrub = try home.vault.scrub(eager())
+      #expect(scrub.isClean && scrub.healed > 0 && scrub.files.isEmpty, "\(scrub.text)")
+      #expect(try home.vault.contents(of: file) == content)
+      let check = try home.vault.check(.deep)
+      #expect(check.isClean && check.damagedChunks == 0 && check.findings.isEmpty, "\(check.text)")
+    }
+  }
+
   @Test func `damage of a record of the journal is one finding, with what was in it`() throws {
     try Home.run { home in
       let content = Random.bytes(60_000, seed: 38), file = try home.vault.makeFile("lost", content)

@@ -33,6 +33,7 @@ public struct ScrubRequest: ClosedVaultRequest {
     public var chunks: UInt64
     /// Chunks that were noted as damaged by this scrub.
     public var marked: Int
+    public var healed: Int
     public var seconds: Double
     public var isResumed: Bool
     public var isComplete: Bool
@@ -57,7 +58,7 @@ public struct ScrubRequest: ClosedVaultRequest {
     }
     for finding in report.findings { try answer.item(.found(finding)) }
     for file in report.files { try answer.item(.file(file)) }
-    return Answer(bytes: report.bytes, frames: report.frames, chunks: report.chunks, marked: report.marked, seconds: report.seconds,
+    return Answer(bytes: report.bytes, frames: report.frames, chunks: report.chunks, marked: report.marked, healed: report.healed, seconds: report.seconds,
                   isResumed: report.isResumed, isComplete: report.isComplete, isClean: report.isClean)
   }
 

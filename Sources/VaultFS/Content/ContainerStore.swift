@@ -80,8 +80,15 @@ final class ContainerStore: Sendable {
     return path(number, kind) == "\(kind.directory)/\(name)" ? number : nil
   }
 
-  /// The name under which what was cut off a journal's file is kept.
-  static func cutName(_ path: String, at offset: UInt64) -> String { "\(path).\(offset).cut" }
+  /// The name under which what was cut off a journal's file is kept: one that nothing has.
+  func freeCutName(_ path: String, at offset: UInt64) -> String {
+    var name = "\(path).\(offset).cut", number = 1
+    while disk.exists(name) {
+      number += 1
+      name = "\(path).\(offset)-\(number).cut"
+    }
+    return name
+  }
   private static func cutNumber(of name: String, _ kind: Kind) -> ContainerNumber? {
     guard name.hasSuffix(".cut"), let dot = name.firstIndex(of: ".") else { return nil }
     return number(of: name[..<dot] + kind.suffix, kind)
@@ -112,7 +119,7 @@ final class ContainerStore: Sendable {
       return state.kinds.removeValue(forKey: number)
     }
     guard let kind else { return nil }
-    let place = Self.cutName(Self.path(number, kind), at: 0)
+    let place = freeCutName(Self.path(number, kind), at: 0)
     try disk.rename(Self.path(number, kind), to: place)
     return place
   }

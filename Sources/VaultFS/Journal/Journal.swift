@@ -27,26 +27,20 @@ final class Journal {
   private var unsynced: [any DiskFile] = []
   /// The last LSN known to be on disk; what every new record attests.
   var durable: LSN
-  /// What some record says of that.
-  private var attested: LSN
   /// Bytes appended since the last time someone asked.
   private(set) var bytesUnsynced: UInt64 = 0
 
-  /// Starts a new segment after `end`. (An old one is never appended to again once the process that wrote it ended, but for one in
-  /// which no operation stands yet: whoever only looks leaves no file behind.)
+  /// Starts a new segment after `end`. (An old one is never appended to again once the process that wrote it ended.)
   /// - Parameter unsynced: older segments that may hold operations after `end.durable` which no flush has covered.
-  init(containers: ContainerStore, vault: NodeID, after end: JournalReader.End, unsynced: [any DiskFile] = []) throws(VaultError) {
+  init(containers: ContainerStore, vault: NodeID, number: ContainerNumber, after end: JournalReader.End, unsynced: [any DiskFile] = []) throws(VaultError) {
     self.containers = containers
     self.vault = vault
     lastLSN = end.lastLSN
     stamp = end.stamp
-    let empty = try Self.emptySegment(containers, vault, lastLSN.next), file: any DiskFile
-    attested = min(max(end.durable, empty?.attested ?? .zero), end.lastLSN)
-    durable = attested
-    if let empty { (segment, file, seed, self.end) = (empty.number, empty.file, empty.seed, empty.end) } else {
-      segment = containers.takeNumber()
-      (file, seed, self.end) = try Self.start(containers, vault, segment, lastLSN.next)
-    }
+    segment = number
+    durable = min(end.durable, end.lastLSN)
+    let file: any DiskFile
+    (file, seed, self.end) = try Self.start(containers, vault, number, lastLSN.next)
     self.file = file
     self.unsynced = unsynced + [file]
   }
@@ -54,47 +48,20 @@ final class Journal {
   /// A journal that is damaged, and that nothing is added to. What is shown of it ends with `last`.
   init(closed containers: ContainerStore, vault: NodeID, after last: LSN) {
     (self.containers, self.vault, lastLSN, durable, stamp) = (containers, vault, last, last, 0)
-    (segment, seed, end, attested) = (.none, 0, 0, last)
+    (segment, seed, end) = (.none, 0, 0)
   }
 
-  private struct EmptySegment {
-    var number: ContainerNumber
-    var file: any DiskFile
-    var seed: UInt32
-    var end = UInt64(SegmentHeader.length)
-    var attested = LSN.zero
-  }
-
-  /// The last segment, where it is whole and has at most a mark, and operation `first` would be the first in it.
-  private static func emptySegment(_ containers: ContainerStore, _ vault: NodeID, _ first: LSN) throws(VaultError) -> EmptySegment? {
-    guard let number = containers.journal.last, containers.kind(number) == .segment, try containers.file(number).size() <= UInt64(SegmentHeader.length + RecordHeader.length),
-      case let segment = try Segment(number, in: containers, vault: vault), let header = segment.header, !segment.isRepaired, header.firstLSN == first else { return nil }
-    defer { withExtendedLifetime(segment) {} }
-    var empty = EmptySegment(number: number, file: try containers.disk.open(ContainerStore.path(number, .segment), .update), seed: header.seed)
-    if segment.count > SegmentHeader.length {
-      guard let (mark, _) = unsafe segment.record(at: SegmentHeader.length), mark.kind == .mark else { return nil }
-      (empty.end, empty.attested) = (UInt64(segment.count), mark.durable)
-    }
-    // Whoever wrote it may have been killed before it was durable.
-    try makeDurable(empty.file, containers)
-    containers.add(number, .segment, empty.file)
-    return empty
-  }
-
-  /// Durable by name before anything may refer to it: the view's position does, even where no operation follows.
-  private static func makeDurable(_ file: any DiskFile, _ containers: ContainerStore) throws(VaultError) {
-    try file.sync()
-    try containers.disk.syncDirectory("journal")
-  }
-
-  private static func start(_ containers: ContainerStore, _ vault: NodeID, _ number: ContainerNumber, _ first: LSN) throws(VaultError) -> (any DiskFile, seed: UInt32, end: UInt64) {
+  private static func start(_ containers: ContainerStore, _ vault: NodeID, _ number: ContainerNumber, _ first: LSN)
+    throws(VaultError) -> (any DiskFile, UInt32, UInt64) {
     var generator = SystemRandomNumberGenerator()
     let header = SegmentHeader(vault: vault, salt: generator.next(), firstLSN: first, device: 0, incarnation: 0)
     let path = ContainerStore.path(number, .segment)
     let file = try containers.disk.open(path, .create)
     do throws(VaultError) {
       try writeAll(header.encoded(), to: file, at: 0)
-      try makeDurable(file, containers)
+      // Durable by name before anything may refer to it: the view's position does, even where no operation follows.
+      try file.sync()
+      try containers.disk.syncDirectory("journal")
     } catch {
       try? containers.disk.remove(path)
       throw error
@@ -103,6 +70,8 @@ final class Journal {
     return (file, header.seed, UInt64(SegmentHeader.length))
   }
 
+  /// Whether nothing stands in the segment that is being written.
+  var isEmpty: Bool { end == UInt64(SegmentHeader.length) }
   var isFull: Bool { end >= Limits.segmentBytes }
 
   /// Goes on in a new segment; the old one never changes again.
@@ -146,9 +115,8 @@ final class Journal {
     return (lsn, places)
   }
 
-  /// Attests in the log what is durable, unless a record does: the witness that a later damage of the tail is damage.
+  /// Attests in the log what is durable: the witness that a later damage of the tail is damage.
   func mark() throws(VaultError) {
-    if attested == durable { return }
     buffer.removeAll()
     unsafe RecordHeader(kind: .mark, bodyLength: 0, lsn: lastLSN, stamp: stamp, durable: durable).encode(into: &buffer, body: [], seed: seed)
     try write()
@@ -162,7 +130,6 @@ final class Journal {
       throw error
     }
     end += UInt64(buffer.count)
-    attested = durable
     bytesUnsynced += UInt64(buffer.count)
   }
 

@@ -56,9 +56,13 @@ struct JournalReader {
     var end = End.start
     end.lastLSN = lsn
     let segments = containers.journal.filter { $0 >= first }
+    var following: Segment?
     for (index, number) in segments.enumerated() {
-      let segment = try Segment(number, in: containers, vault: vault), later = segments[(index + 1)...]
-      var place = Place(segment: segment, at: Int(number == first ? offset : 0), later: later, afterPowerCut: afterPowerCut)
+      let segment: Segment, later = segments[(index + 1)...]
+      if let following { segment = following } else { segment = try Segment(number, in: containers, vault: vault) }
+      following = nil
+      if let next = later.first { following = try Segment(next, in: containers, vault: vault) }
+      var place = Place(segment: segment, at: Int(number == first ? offset : 0), later: later, following: following?.header?.firstLSN, afterPowerCut: afterPowerCut)
       guard let what = try read(&place, &end, but: refused, visitor) else { continue }
       let next = end.lastLSN.next, missing = next == refused ? next.next : next
       // What was attested was done.
@@ -66,8 +70,7 @@ struct JournalReader {
         throw .journalDamaged(detail: "operation \(next.value) at byte \(place.at) of \(path)/\(segment.file.path), which was done once, cannot be done")
       }
       // An unfinished write may be followed by the segment of the next opening, which goes on right after it.
-      if let following = later.first, let header = try Segment(following, in: containers, vault: vault).header, header.firstLSN <= next,
-        !segment.attests(next, from: place.at) { continue }
+      if place.isGivenUp(next) { continue }
       if try wasThere(missing, at: place) {
         throw .journalDamaged(detail: "\(what) at byte \(place.at) of \(path)/\(segment.file.path)\(afterPowerCut ? "" : Self.howToInsist(path))")
       }
@@ -86,7 +89,12 @@ struct JournalReader {
     let segment: Segment
     var at: Int
     let later: ArraySlice<ContainerNumber>
+    /// The operation with which the next segment begins, where that can be known.
+    let following: LSN?
     let afterPowerCut: Bool
+
+    /// Whether the next segment was begun without operation `lsn`, which stands here or would: then it was given up.
+    func isGivenUp(_ lsn: LSN) -> Bool { following.map { $0 <= lsn } == true && !segment.attests(lsn, from: at) }
   }
 
   /// Whether something shows that operation `lsn`, which cannot be read at `place`, was in the journal for good.
@@ -108,8 +116,7 @@ struct JournalReader {
   /// Where the journal goes on behind a damaged record; nil where that was an operation, or may be what was never acknowledged.
   private func goesOn(after last: LSN, at place: Place) throws(VaultError) -> Int? {
     // Where the next segment begins here, this was given up before that one was begun.
-    if let following = place.later.first, let header = try Segment(following, in: containers, vault: vault).header, header.firstLSN <= last.next,
-      !place.segment.attests(last.next, from: place.at) { return nil }
+    if place.isGivenUp(last.next) { return nil }
     guard let next = place.segment.goesOn(with: last.next, behind: place.at) else { return nil }
     if place.afterPowerCut, try !wasThere(last.next, at: place) { return nil }
     return next
@@ -151,6 +158,8 @@ struct JournalReader {
         place.at = next
         continue
       }
+      // Also in a copy that was put back.
+      if record.lsn > end.lastLSN, place.isGivenUp(record.lsn) { return nil }
       end.durable = max(end.durable, record.durable)
       end.stamp = max(end.stamp, record.stamp)
       switch record.kind {

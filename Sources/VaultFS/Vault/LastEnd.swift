@@ -9,6 +9,8 @@ import Glibc
 struct LastEnd {
   static let fileName = "boot"
 
+  /// Nothing was left undone.
+  let isClean: Bool
   /// The computer stopped meanwhile.
   let isPowerCut: Bool
   /// The database's log may be ahead of the journal. (Where the cut came in a checkpoint it is not: it is durable then,
@@ -21,6 +23,7 @@ struct LastEnd {
     let lastBoot = try Self.read(disk)
     // A clean end leaves neither: a log without `boot` is from an opening whose first write a power cut took away.
     isPowerCut = lastBoot.map { [thisBoot] in $0 != thisBoot } ?? Vault.hasDatabaseLog(path)
+    isClean = lastBoot == nil && !isPowerCut
     distrustsLog = isPowerCut && !disk.exists(Vault.checkpointName)
   }
 

@@ -62,7 +62,7 @@ extension Vault {
     var generator = SystemRandomNumberGenerator()
     let configuration = VaultConfiguration(id: .random(), name: name, nameKey: (generator.next(), generator.next()), created: now().seconds)
     let containers = try ContainerStore(disk: disk)
-    let journal = try Journal(containers: containers, vault: configuration.id, after: .start)
+    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: .start)
     let root = NewNode(inode: .root, mode: S_IFDIR | mode, user: getuid(), group: getgid(), device: 0, target: [], xattrs: [])
     _ = try journal.append(.epoch(key: generator.next()))
     _ = try journal.append(.create(root, parent: .none, name: [], time: now()))

@@ -22,7 +22,7 @@ extension Vault {
     let remedy = isReadOnly ? "Mount the vault for writing and run `fsctl scrub` on it, then copy the file in again" : "Copy the file in again"
     report("""
       cannot read bytes \(range.lowerBound) to \(range.upperBound) of \(name) in the vault \(path): \(error). \(remedy), \
-      or put what is damaged or missing in the vault back from a copy of it; all else can be read
+      or put what is damaged or missing in the vault back from a copy of it, and run `fsctl scrub`; all else can be read
       """, as: "\(inode.value) \(range.lowerBound) \(error)", isDamage: true)
   }
 

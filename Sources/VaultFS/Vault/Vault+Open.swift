@@ -60,11 +60,12 @@ extension Vault {
     var end = recovered.end
     // Where nothing was left to read, the view knows how late it was.
     end.stamp = max(end.stamp, metadata.state.stamp)
-    let journal = try Journal(containers: containers, vault: configuration.id, after: end,
+    let journal = try Journal(containers: containers, vault: configuration.id, number: containers.takeNumber(), after: end,
                               unsynced: try containers.files(recovered.unsyncedSegments))
     let packs = PackWriter(containers: containers, vault: configuration.id, unsynced: recovered.unsyncedPacks)
     let vault = Vault(configuration: configuration, path: path, metadata: metadata, journal: journal, containers: containers,
                       packs: packs, owner: owner, isReadOnly: readOnly, log: log)
+    if lastEnd.isClean, recovered.end.torn == nil, recovered.end.lastLSN == recovered.position.applied { vault.formerPosition = recovered.position }
     do throws(VaultError) {
       try vault.lock.withLock { () throws(VaultError) in
         try metadata.begin()
@@ -131,11 +132,24 @@ extension Vault {
     do throws(VaultError) { try syncAll() } catch { lost = error }
     // Nothing that is read depends on the footer: a full disk may do without.
     do throws(VaultError) { try packs.seal() } catch { if case .diskFull = error {} else { throw error } }
+    let isTraceless = try takeBackPosition()
     try checkpoint()
-    try mark()
+    if isTraceless { try? containers.remove(journal.segment) } else { try mark() }
     if let lost { throw lost }
     if containers.disk.exists(LastEnd.fileName) { try containers.disk.remove(LastEnd.fileName) }
     letGo()
+  }
+
+  /// Whoever only looks leaves no segment behind: the view goes on where it did before, and the mark that a clean end left there attests
+  /// all of it. (One with a mark stays: what was collected relies on that.)
+  /// - Returns: whether nothing refers to the segment any more once that is durable.
+  private func takeBackPosition() throws(VaultError) -> Bool {
+    try lock.withLock { () throws(VaultError) in
+      guard let formerPosition, journal.isEmpty, journal.lastLSN == formerPosition.applied else { return false }
+      try metadata.begin()
+      (metadata.state.segment, metadata.state.segmentOffset) = (formerPosition.segment, formerPosition.offset)
+      return true
+    }
   }
 
   /// Whoever owns it next finds nothing in use: the database's own locks go first.

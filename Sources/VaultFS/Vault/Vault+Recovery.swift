@@ -13,6 +13,8 @@ extension Vault {
   /// The view, where the journal ends, and what no flush of the last owner may have covered.
   struct Recovered {
     var metadata: Metadata
+    /// Where the view went on.
+    var position: ViewPosition
     var end: JournalReader.End
     var unsyncedSegments: [ContainerNumber] = []
     var unsyncedPacks: [any DiskFile] = []
@@ -40,7 +42,7 @@ extension Vault {
     for note in end.notes { say(note) }
     if let losses = try replay.losses(in: path) { say(losses) }
     // The view's position moves with every commit; what a flush has covered ends earlier, if nobody flushed since.
-    return Recovered(metadata: metadata, end: end,
+    return Recovered(metadata: metadata, position: ViewPosition(state), end: end,
                      unsyncedSegments: containers.numbers(.segment).filter { $0 >= min(state.flushedSegment, state.segment) },
                      unsyncedPacks: try containers.files(containers.numbers(.pack).filter { $0 >= min(state.flushedPack, state.pack) }))
   }
@@ -67,7 +69,7 @@ extension Vault {
     }
     var end = JournalReader.End.start
     end.lastLSN = metadata.state.applied
-    return Recovered(metadata: metadata, end: end)
+    return Recovered(metadata: metadata, position: ViewPosition(metadata.state), end: end)
   }
 
   private static func replay(_ replay: Replay, _ path: String, _ configuration: VaultConfiguration, _ containers: ContainerStore,
@@ -86,8 +88,7 @@ extension Vault {
       }
       throw .journalBehind(vault: path, journal: last.value, database: state.applied.value)
     }
-    let position = ViewPosition(segment: state.segment, offset: state.segmentOffset, applied: state.applied)
-    if let last = try position.disproof(in: containers, configuration) {
+    if let last = try ViewPosition(state).disproof(in: containers, configuration) {
       throw .databaseDamaged(detail: "\(path)/\(databaseName): its state `applied` is \(state.applied.value), and the last operation of the journal before its place there is \(last.value)")
     }
     try replay.learnPacks(from: state.pack, at: state.packOffset)
@@ -99,6 +100,8 @@ extension Vault {
   struct ViewPosition {
     /// Where it goes on, and the operation before that.
     let segment: ContainerNumber, offset: UInt64, applied: LSN
+    init(segment: ContainerNumber, offset: UInt64, applied: LSN) { (self.segment, self.offset, self.applied) = (segment, offset, applied) }
+    init(_ state: Metadata.State) { self.init(segment: state.segment, offset: state.segmentOffset, applied: state.applied) }
 
     /// The operation before that place in truth, where `applied` is another one and all of the segment up to there is whole: then no
     /// file of the journal was cut short, and the number is wrong. (An archive has other places.)

@@ -67,6 +67,8 @@ public final class Vault: @unchecked Sendable {
   var loss: String?
   /// The first damage that was met since then.
   var damage: String?
+  /// Where the view went on in the journal before it was opened, after a clean end. Set before the vault is used.
+  var formerPosition: ViewPosition?
   /// Its journal is damaged: it is shown, and nothing is written, not even at its end. Set before the vault is used.
   var isClosedForDamage = false
   var hasEpoch = false

@@ -99,11 +99,14 @@ extension Vault {
       if let words = OwnerLock.owner(of: path) {
         throw .directoryInUse(path: path, detail: "it belongs to \(owner) and is in use (\(printable(words.utf8))); run this as \(owner)")
       }
-      let asRoot = geteuid() == 0 ? "" : " as root"
-      throw .directoryInUse(path: path, detail: "it belongs to \(owner); run this as \(owner), or give the vault to yourself\(asRoot), with `chown -R \(geteuid()) \(shellQuoted(path))`")
+      let asRoot = geteuid() == 0 ? "" : " as root", how = geteuid() == 0 ? " (runuser(1))" : ""
+      throw .directoryInUse(path: path, detail: "it belongs to \(owner); run this as \(owner)\(how), or, for good, give the vault to yourself\(asRoot), with `chown -R \(geteuid()) \(shellQuoted(path))`")
     }
     guard hasFile else {
-      if !looksLikeVault { throw .notAVault(path: path, detail: "it has no file `\(VaultConfiguration.fileName)`") }
+      if !looksLikeVault {
+        let isEmpty = (try? disk.list("."))?.isEmpty == true
+        throw .notAVault(path: path, detail: isEmpty ? "it is an empty directory, and nothing is mounted on it (`vaultfs mount VAULT DIR` mounts a vault)" : "it has no file `\(VaultConfiguration.fileName)`")
+      }
       throw .formatUnknown(path: path, detail: "its configuration, the file `\(VaultConfiguration.fileName)`, is missing. If `vaultfs init` was ended there before it was done, run it again; else restore that file from a copy of the vault")
     }
     let buffer = Buffer(capacity: 4096)

@@ -41,18 +41,22 @@ final class ScrubShared: Sendable {
       let stretch = stretches[frame.container]?.first { frame.offset < $0.upperBound && $0.lowerBound < frame.end }
       return stretch.map { FramePlace(container: frame.container, offset: $0.lowerBound, length: 0) }
     }
+    /// Sound frames with chunks that were noted as damaged before.
+    var again: [(header: FrameHeader, place: FramePlace)] = []
     /// Containers in which something was not as it should be: all chunks that are read from there are looked at one by one.
     var doubtful: Set<ContainerNumber> = []
   }
   let state = Mutex(State())
   let pace: Pace
   let decodes: Bool
+  /// Chunks that are noted as damaged, when it begins.
+  let missing: Set<ChunkID>
   let cancellation: Cancellation
   /// Frames that others are compressed against.
   let bases = FrameCache(bytesMax: Limits.frameCacheBytes)
 
-  init(_ options: ScrubOptions) {
-    (cancellation, decodes) = (options.cancellation, options.decodes)
+  init(_ options: ScrubOptions, missing: Set<ChunkID>) {
+    (cancellation, decodes, self.missing) = (options.cancellation, options.decodes, missing)
     pace = Pace(options.bytesPerSecond, options.cancellation)
   }
 
@@ -85,6 +89,12 @@ final class ScrubShared: Sendable {
     guard isNew else { return }
     found(finding, wound: frame)
     state.withLock { $0.wounds[frame]?.lost = 1 }
+  }
+
+  /// A frame is what it should be: what is noted as damaged may be in it, since a file of the vault was put back.
+  func sound(_ header: FrameHeader, at place: FramePlace) {
+    guard decodes, !missing.isEmpty, header.chunks.contains(where: { missing.contains($0.id) }) else { return }
+    state.withLock { $0.again.append((header, place)) }
   }
 
   /// All that was found: of each damaged frame, whether anybody needs it.
@@ -152,7 +162,7 @@ final class ContainerScrub {
       let place = FramePlace(container: number, offset: offset, length: UInt32(header.totalLength))
       // Behind damage, what looks like a frame may be part of what a program stored.
       let isFollowing = find == .following
-      guard verify(place, header.chunks, in: file, isFollowing: isFollowing) || isFollowing else { return false }
+      guard verify(place, header, in: file, isFollowing: isFollowing) || isFollowing else { return false }
       at = offset + UInt64(header.totalLength)
       return true
     }
@@ -168,18 +178,19 @@ final class ContainerScrub {
   /// - Parameter isFollowing: what is before it is sound; otherwise it may be part of what a program stored.
   /// - Returns: whether all of it is right.
   @discardableResult
-  private func verify(_ place: FramePlace, _ chunks: [FrameChunk], in file: any DiskFile, isFollowing: Bool = true) -> Bool {
+  private func verify(_ place: FramePlace, _ header: FrameHeader, in file: any DiskFile, isFollowing: Bool = true) -> Bool {
     do throws(VaultError) {
       if shared.decodes || !isFollowing { _ = try verifier.verified(place, in: file) } else { _ = try StoredFrame(reading: file, at: place) }
     } catch {
       if !isFollowing { return false }
       defer { done(bytes: Int(place.length)) }
       if vault.containers.kind(place.container) != nil {
-        shared.found(Finding(.frameDamaged, file: file.path, byte: place.offset, "\(error)"), in: place.container, wound: place, of: chunks)
+        shared.found(Finding(.frameDamaged, file: file.path, byte: place.offset, "\(error)"), in: place.container, wound: place, of: header.chunks)
       }
       return false
     }
-    done(bytes: Int(place.length), frames: 1, chunks: UInt64(chunks.count))
+    done(bytes: Int(place.length), frames: 1, chunks: UInt64(header.chunks.count))
+    if isFollowing { shared.sound(header, at: place) }
     return true
   }
 
@@ -203,7 +214,7 @@ final class ContainerScrub {
       case .record(let record, let body, let at):
         let read = min(record.paddedLength, segment.count - at)
         if record.kind == .frame, let frame = try? unsafe FrameHeader(decoding: body), frame.totalLength == body.count {
-          verify(FramePlace(container: number, offset: UInt64(at + RecordHeader.length), length: UInt32(body.count)), frame.chunks, in: segment.file)
+          verify(FramePlace(container: number, offset: UInt64(at + RecordHeader.length), length: UInt32(body.count)), frame, in: segment.file)
           done(bytes: read - body.count)
         } else { done(bytes: read) }
       }

@@ -123,19 +123,54 @@ final class DamageMarks {
     return isNoted
   }
 
-  // MARK: Files
+  // MARK: What came back
 
-  /// The files of the tree with chunks that are noted as damaged, and then those of the past, each once.
-  func files(atMost limit: Int) throws(VaultError) -> [DamagedFile] {
-    let damaged = try vault.lock.withLock { () throws(VaultError) in
+  /// Chunks that are noted as damaged, `chunksMax` at most.
+  static func missing(from vault: Vault) throws(VaultError) -> Set<ChunkID> {
+    var ids: Set<ChunkID> = []
+    for number in try numbers(in: vault) {
+      if let chunk = try vault.lock.withLock({ () throws(VaultError) in try vault.metadata.storedChunk(number) }), chunk.isNowhere { ids.insert(chunk.id) }
+    }
+    return ids
+  }
+
+  /// Points what was noted as damaged to where it was found whole.
+  /// - Returns: how many chunks.
+  func heal() throws(VaultError) -> Int {
+    let again = shared.state.withLock { $0.again }
+    if again.isEmpty || vault.isReadOnly { return 0 }
+    var healed = 0, isCounted: [ContainerNumber: Bool] = [:]
+    for (header, place) in again {
+      try vault.changeView { metadata throws(VaultError) in
+        // The optimiser may have taken it away meanwhile.
+        guard [.pack, .segment].contains(vault.containers.kind(place.container)) else { return }
+        let before = metadata.state.containers.chunks(in: .none), frames = metadata.state.containers.frames(in: place.container)
+        // Of one that was gone, what it has was forgotten.
+        if isCounted[place.container] == nil { isCounted[place.container] = frames > 0 }
+        try metadata.insert(header, at: place.offset, in: place.container, isCounted: isCounted[place.container] == true)
+        healed += Int(clamping: before - metadata.state.containers.chunks(in: .none))
+      }
+    }
+    return healed
+  }
+
+  private static func numbers(in vault: Vault) throws(VaultError) -> Set<UInt64> {
+    try vault.lock.withLock { () throws(VaultError) in
       var numbers: Set<UInt64> = []
       guard vault.metadata.state.containers.chunks(in: ContainerNumber.none) > 0 else { return numbers }
       let select = try vault.metadata.database.prepare("SELECT number FROM chunk WHERE container = ? LIMIT ?")
       select.bind(1, ContainerNumber.none.value)
-      select.bind(2, UInt64(Self.chunksMax))
+      select.bind(2, UInt64(chunksMax))
       while try select.step() { numbers.insert(select.unsigned(0)) }
       return numbers
     }
+  }
+
+  // MARK: Files
+
+  /// The files of the tree with chunks that are noted as damaged, and then those of the past, each once.
+  func files(atMost limit: Int) throws(VaultError) -> [DamagedFile] {
+    let damaged = try Self.numbers(in: vault)
     if damaged.isEmpty { return [] }
     var inodes: Set<UInt64> = [], ends: [UInt64: UInt64] = [:]
     for place in Self.present {

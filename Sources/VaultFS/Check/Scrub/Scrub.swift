@@ -12,8 +12,7 @@ import Synchronization
 extension Vault {
   /// Verifies everything that is stored. Programs may go on using the vault.
   public func scrub(_ options: ScrubOptions = ScrubOptions()) throws(VaultError) -> ScrubReport {
-    let scrub = Scrub(self, options)
-    do { return try scrub.run() } catch let error as VaultError { throw error } catch { throw .disk(operation: "scrub", path: path, code: EIO) }
+    do { return try Scrub(self, options).run() } catch let error as VaultError { throw error } catch { throw .disk(operation: "scrub", path: path, code: EIO) }
   }
 
   /// Verifies the vault at `path`, which nobody owns.
@@ -38,9 +37,9 @@ final class Scrub {
   private var report = ScrubReport()
   private var total: UInt64 = 0
 
-  init(_ vault: Vault, _ options: ScrubOptions) {
+  init(_ vault: Vault, _ options: ScrubOptions) throws(VaultError) {
     (self.vault, self.options) = (vault, options)
-    shared = ScrubShared(options)
+    shared = ScrubShared(options, missing: try DamageMarks.missing(from: vault))
     let saved = options.startsAnew || !options.decodes ? nil : ScrubPosition.read(vault.containers.disk, vault: vault.configuration.id)
     position = saved.flatMap { $0.finished == 0 ? $0 : nil } ?? ScrubPosition()
     report.isResumed = position.next > 0
@@ -60,6 +59,7 @@ final class Scrub {
     scrubContainers(numbers)
     let marks = DamageMarks(vault, shared)
     report.marked = try marks.look()
+    report.healed = try marks.heal()
     if options.decodes, !options.cancellation.isCancelled { try vault.trust(numbers.filter { !shared.isDoubtful($0) }) }
     report.files = try marks.files(atMost: Self.filesMax)
     return finish()

@@ -44,6 +44,8 @@ public struct ScrubReport: Codable, Sendable {
   public internal(set) var chunks: UInt64 = 0
   /// Chunks that were noted as damaged by this scrub.
   public internal(set) var marked = 0
+  /// Chunks that were noted as damaged before and are whole again: a file of the vault was put back from a copy.
+  public internal(set) var healed = 0
   /// Files with chunks that are damaged, whoever noted that, those of the tree first; `Scrub.filesMax` at most.
   public internal(set) var files: [DamagedFile] = []
   public internal(set) var seconds = 0.0
