@@ -26,8 +26,6 @@ struct Fsctl: ManualHaving {
 
       Root and the user a vault belongs to may do everything; others what the modes of files and directories let them, \
       where root mounted the vault with --allow-other.
-
-      `fsctl man-page | man -l -` shows all of this at once; `fsctl --generate-completion-script bash` (zsh, fish) writes completions.
       """,
     version: "fsctl 0.1",
     subcommands: [Versions.self, SnapshotCommand.self, Trash.self, QuotaCommand.self, Stats.self, Top.self, Sync.self, GC.self, Check.self, ScrubCommand.self, ManPage<Fsctl>.self])
