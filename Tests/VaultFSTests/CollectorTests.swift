@@ -164,6 +164,71 @@ struct CollectorTests {
     }
   }
 
+  @Test(arguments: ["collected, then optimised", "while others work", "optimised, then collected"])
+  func `what dies while it is in the journal gives its space back`(how: String) throws {
+    try Home.run { home in
+      try home.forgetEverything()
+      home.vault.keeper?.stop()
+      var kept: [String: [UInt8]] = [:]
+      for index in 0..<400 {
+        let content = Random.bytes(20_000, seed: UInt64(index))
+        try home.vault.makeFile("file-\(index)", content)
+        if index % 10 == 0 { kept["file-\(index)"] = content }
+      }
+      func journalBytes() throws -> Int { try (containers(home.path, .segment) + containers(home.path, .archive)).reduce(0) { try $0 + stored($1).count } }
+      #expect(try journalBytes() > 8_000_000)
+      for index in 0..<400 where index % 10 != 0 { try home.vault.unlink([UInt8]("file-\(index)"), in: .root) }
+      switch how {
+      case "while others work":
+        let done = try Collector(home.vault, mayGoOn: { true }, isQuiet: { false }).run()
+        // (One file in many is two chunks.)
+        #expect(done.chunks >= 360 && done.reclaimed > 6_000_000 && done.packs == 1, "\(done)")
+      case "optimised, then collected":
+        try home.optimise()
+        try home.collect()
+      default:
+        try home.collect()
+        try home.optimise()
+      }
+      home.vault.keeper?.stop()
+      let bytes = (journal: try journalBytes(), packs: try packBytes(home))
+      #expect(bytes.journal < 200_000 && bytes.packs < 1_000_000, "\(bytes)")
+      #expect((40...45).contains(home.vault.status().counters.chunks) && !Collector.isDue(home.vault))
+      try expectContents(home.vault, kept, "before")
+      let check = try home.vault.check(.deep)
+      #expect(check.isClean, "\(check.text)")
+      // After a power cut, the database lost: what is gone was attested.
+      let copy = try home.copy()
+      for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: copy + "/metadata.db" + suffix) }
+      try "another boot".write(toFile: copy + "/boot", atomically: false, encoding: .utf8)
+      try Vault.rebuild(at: copy) { _ in }
+      try opening(copy) { vault throws in
+        #expect(try vault.names().count == 40)
+        try expectContents(vault, kept, "after")
+      }
+      home.restartKeeper()
+    }
+  }
+
+  @Test func `what the view does not know and no collection forgot is kept`() throws {
+    try Home.run { home in
+      home.vault.keeper?.stop()
+      let content = Random.bytes(20_000, seed: 1), file = try home.vault.makeFile("file", content)
+      for seed in 2...5 as ClosedRange<UInt64> { try home.vault.makeFile("file \(seed)", Random.bytes(20_000, seed: seed)) }
+      // As damage of the view would have it; something else in the segment is dead.
+      try home.vault.changeView { metadata throws(VaultError) in
+        guard case .chunk(let number, _)? = try metadata.extents(of: try metadata.node(file), in: 0..<1).first?.source else { throw VaultError.notFound }
+        try metadata.database.execute("DELETE FROM chunk WHERE number = \(number.value)")
+        metadata.state.containers.add(-1, to: home.vault.journal.segment)
+        metadata.state.containers.addDead(10_000, to: home.vault.journal.segment)
+        metadata.state.counters.chunks -= 1
+        metadata.state.counters.uniqueBytes -= 20_000
+      }
+      try home.optimise()
+      #expect(try home.vault.contents(of: file) == content)
+    }
+  }
+
   @Test func `the vault collects by itself, also while others write`() throws {
     try Home.run { home in
       var random = Random(seed: 4)

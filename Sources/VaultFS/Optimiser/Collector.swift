@@ -3,7 +3,7 @@
 // 1. Mark: all rows of the present and the past are walked, and the chunks they refer to marked (ChunkMarks).
 // 2. Sweep: chunks that are not marked lose their row. From here on identical content is stored anew.
 // 3. Reclaim: what is still read from a pack with enough dead bytes moves to a new one, and what elsewhere is compressed
-//    against its frames; then the pack goes. (The dead of segments go when the optimiser archives them.)
+//    against its frames; then the pack goes. A segment with enough of them becomes an archive (`Optimiser.empty`).
 //
 // What must stay true:
 // 1. Nothing is forgotten that a row, a save under way or an open file of the past refers to; no clock decides.
@@ -23,7 +23,7 @@ public struct Collection: Sendable, Hashable, Codable {
   public var bytes: UInt64 = 0
   /// Plain bytes of chunks that only the past refers to.
   public var history: UInt64 = 0
-  /// Packs that went, and bytes that the vault's folder has fewer; of a look only, those that would, of what is known to be dead already.
+  /// Packs and segments that went, and bytes that the vault's folder has fewer; of a look only, those that would, of what is known to be dead already.
   public var packs = 0
   public var reclaimed: Int64 = 0
   /// What the vault gave back by itself not long ago.
@@ -45,8 +45,8 @@ final class Collector {
   private var rested: UInt64 = 0
   /// Told now and then what is being done, and of how much how much is, in bytes, where that is known.
   var tell: (_ what: String, _ done: UInt64, _ total: UInt64?) -> Void = { _, _, _ in }
-  /// A pack is rewritten when this share of it is dead.
-  private static let deadShareMin = 0.05
+  /// A pack or a segment is rewritten when this share of it is dead; a segment, when it is so many plain bytes, too.
+  private static let deadShareMin = 0.05, segmentDeadMin: UInt64 = 64 << 10
   /// Saves that were under way at the beginning end within this, in steps of 10 ms; else the next collection tries again.
   private static let patience = 3000
   /// Bytes of packs that wait to go together, and how long the first of them does, nanoseconds.
@@ -54,6 +54,11 @@ final class Collector {
   private static let emptiedDelayMax: UInt64 = 20_000_000_000
   /// Of a file that goes the kernel lets go of so many bytes at once: for as long as it takes, that processor is nobody else's.
   private static let uncachedBytes: UInt64 = 4 << 20
+
+  private lazy var optimiser = Optimiser(vault) { [unowned self] in
+    pause()
+    return mayGoOn()
+  }
 
   /// What the present referred to when the last collection looked, and how many chunks only the past did.
   var seen: (present: ChunkMarks, pastChunks: Int64)?
@@ -95,7 +100,7 @@ final class Collector {
     seen = (present, sweep.pastChunks)
     (done.chunks, done.bytes, done.history) = (sweep.chunks, sweep.bytes, sweep.history)
     if isDry {
-      let due = packsDue(sweep.live)
+      let due = due(sweep.live)
       done.packs = due.count
       done.reclaimed = vault.lock.withLock { due.reduce(0) { $0 + Int64(clamping: vault.metadata.state.containers.dead(in: $1)) } }
       return done
@@ -162,57 +167,84 @@ final class Collector {
   // MARK: Reclaiming
 
   private func reclaim(_ live: [ContainerNumber: UInt64], _ done: inout Collection) throws(VaultError) {
-    var due = packsDue(live)
+    try endSegment(live)
+    var due = due(live)
     guard !due.isEmpty else { return }
     // What ended the references is durable and attested before anything goes.
     try vault.checkpoint()
     try vault.mark()
     while true {
       let before = done.packs
-      due = try reclaim(due, &done)
+      due = try reclaim(due, live, &done)
       // On a full disk what has gone may be the room that the next one needs.
       guard !due.isEmpty, mayGoOn() else { return }
       if done.packs == before { throw .diskFull }
     }
   }
 
+  /// What is dead in the segment that is being written goes when that ends.
+  private func endSegment(_ live: [ContainerNumber: UInt64]) throws(VaultError) {
+    try vault.lock.withLock { () throws(VaultError) in
+      if deadShare(of: vault.journal.segment, .segment, live) != nil { try vault.rotate() }
+    }
+  }
+
   /// What gives most for the room it takes comes first.
-  private func packsDue(_ live: [ContainerNumber: UInt64]) -> [ContainerNumber] {
-    let shares: [(pack: ContainerNumber, dead: Double)] = vault.lock.withLock {
-      let containers = vault.metadata.state.containers
-      return containers.withDead.filter { vault.containers.kind($0) == .pack }.map { number in
-        let dead = containers.dead(in: number)
-        return (number, Double(dead) / Double(dead + (live[number] ?? 0)))
+  private func due(_ live: [ContainerNumber: UInt64]) -> [ContainerNumber] {
+    let shares: [(number: ContainerNumber, dead: Double)] = vault.lock.withLock {
+      vault.metadata.state.containers.withDead.compactMap { number in
+        guard let kind = vault.containers.kind(number), number != vault.journal.segment, let share = deadShare(of: number, kind, live) else { return nil }
+        return (number, share)
       }
     }
-    return shares.filter { $0.dead >= Self.deadShareMin }.sorted { ($1.dead, $0.pack.value) < ($0.dead, $1.pack.value) }.map(\.pack)
+    return shares.sorted { ($1.dead, $0.number.value) < ($0.dead, $1.number.value) }.map(\.number)
+  }
+
+  /// nil where it is not worth the work. `lock` is held.
+  private func deadShare(of number: ContainerNumber, _ kind: ContainerStore.Kind, _ live: [ContainerNumber: UInt64]) -> Double? {
+    let containers = vault.metadata.state.containers, dead = containers.dead(in: number), share = Double(dead) / Double(max(dead + (live[number] ?? 0), 1))
+    switch kind {
+    case .pack: return share >= Self.deadShareMin ? share : nil
+    case .segment: return share >= Self.deadShareMin && dead >= Self.segmentDeadMin && !containers.isKept(number) ? share : nil
+    case .archive: return nil
+    }
   }
 
   /// - Returns: those for which there is no room.
-  private func reclaim(_ due: [ContainerNumber], _ done: inout Collection) throws(VaultError) -> [ContainerNumber] {
+  private func reclaim(_ due: [ContainerNumber], _ live: [ContainerNumber: UInt64], _ done: inout Collection) throws(VaultError) -> [ContainerNumber] {
     var waiting: [ContainerNumber] = [], seen: UInt64 = 0
     let sizes = due.map { (try? vault.containers.file($0).size()) ?? 0 }, total = sizes.reduce(0, +)
-    for (pack, size) in zip(due, sizes) {
+    for (number, size) in zip(due, sizes) {
       guard mayGoOn() else { break }
-      tell("making packs smaller", seen, total)
+      tell("making packs and the journal smaller", seen, total)
       seen += size
       do throws(VaultError) {
-        do throws(VaultError) { try empty(pack) } catch {
+        do throws(VaultError) { try empty(number, live[number] ?? 0, &done) } catch {
           // What waits to go may be the room that is wanting.
           guard case .diskFull = error, !emptied.isEmpty else { throw error }
           try removeEmptied(&done)
-          try empty(pack)
+          try empty(number, live[number] ?? 0, &done)
         }
       } catch {
         if vault.lock.withLock({ vault.failure != nil }) { throw error }
-        if case .diskFull = error { waiting.append(pack) } else {
-          vault.log("\(ContainerStore.path(pack, .pack)) keeps what nobody needs of it: \(error)")
+        if case .diskFull = error { waiting.append(number) } else {
+          vault.log("\(ContainerStore.path(number, vault.containers.kind(number) ?? .pack)) keeps what nobody needs of it: \(error)")
         }
       }
       if isEmptiedDue { try removeEmptied(&done) }
     }
     try removeEmptied(&done)
     return waiting
+  }
+
+  /// - Parameter live: plain bytes that are read from it.
+  private func empty(_ number: ContainerNumber, _ live: UInt64, _ done: inout Collection) throws(VaultError) {
+    guard vault.containers.kind(number) == .segment else { return try empty(number) }
+    try vault.makeRoom(moving: Int(clamping: live))
+    let bytes = try optimiser.empty(number)
+    if bytes == 0 { return }
+    done.packs += 1
+    done.reclaimed += bytes
   }
 
   /// Moves what is read from `pack`, or needs a base in it, elsewhere.

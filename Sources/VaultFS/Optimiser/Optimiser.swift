@@ -7,7 +7,10 @@
 //    old container goes. A crash at any point leaves at least one copy that the view points to, and at worst a superfluous pack.
 // 2. Only what was read to its end goes, and only when no chunk is read from it any more. What saves did not write
 //    (packs of an optimiser, whose frames others may need as base) is never moved or removed.
-// 3. It works only while nobody else does, and gives way within one frame, or the last steps of one container.
+// 3. It works only while nobody else does, and gives way within one frame, or the last steps of one container. (A collection has it empty
+//    segments with much that is dead, whoever is at work: it rests between frames then.)
+// 4. A frame goes without a copy only where a collection has forgotten what was in it, and the operations that ended the last references
+//    are durable and attested.
 // One runs at a time, in the thread of OptimiserThread.
 
 import Glibc
@@ -55,26 +58,60 @@ final class Optimiser {
     return vault.lock.withLock { finished.filter { !refused.contains($0) && !vault.metadata.state.containers.isKept($0) } }.sorted()
   }
 
+  /// Gives back what is dead in a finished segment: what is read from it moves, and it becomes an archive.
+  /// - Returns: bytes that the vault's folder has fewer.
+  func empty(_ segment: ContainerNumber) throws(VaultError) -> Int64 {
+    if refused.contains(segment) || vault.lock.withLock({ vault.metadata.state.containers.isKept(segment) }) { return 0 }
+    let before = try vault.containers.file(segment).size(), added = try attempt(segment)
+    guard vault.containers.kind(segment) == .archive else { return 0 }
+    return Int64(clamping: before) - Int64(clamping: try vault.containers.file(segment).size()) - Int64(clamping: added)
+  }
+
   /// Improves a container. What is wrong with one is no reason to leave the others as they are.
-  private func attempt(_ container: ContainerNumber) throws(VaultError) {
-    do throws(VaultError) { try improve(container) } catch {
+  /// - Returns: bytes of what is new.
+  @discardableResult
+  private func attempt(_ container: ContainerNumber) throws(VaultError) -> UInt64 {
+    do throws(VaultError) { return try improve(container) } catch {
       if case .diskFull = error { throw error }
       if vault.lock.withLock({ vault.failure != nil }) { throw error }
       refused.insert(container)
       say(container, "\(error)")
+      return 0
     }
   }
 
-  private func improve(_ container: ContainerNumber) throws(VaultError) {
+  private func improve(_ container: ContainerNumber) throws(VaultError) -> UInt64 {
     guard let contents = try ContainerContents(of: container, in: vault) else {
       noteIfJournal(container)
-      return try keep(container, because: "it cannot be read to its end; it is damaged, or its owner was killed")
+      try keep(container, because: "it cannot be read to its end; it is damaged, or its owner was killed")
+      return 0
     }
-    if !contents.isSegment, !(try isWorthIt(contents)) { return try keep(container) }
-    guard let builder = try rewrite(contents) else { return }
+    if !contents.isSegment, !(try isWorthIt(contents)) {
+      try keep(container)
+      return 0
+    }
+    let isDead = try knowsWhatIsDead(contents)
+    guard let builder = try rewrite(contents, without: isDead) else { return 0 }
     try settle(builder, from: container)
     index = builder.index
+    if isDead { try vault.mark() }
     try retire(contents)
+    return try builder.pack.begun.map { number throws(VaultError) in try vault.containers.file(number).size() } ?? 0
+  }
+
+  /// Whether all in a container that the view does not know was forgotten by collections, which count what they forget. (Content that they
+  /// had forgotten and that came again is somewhere else.) Else it may be the only copy of something, whatever the reason.
+  private func knowsWhatIsDead(_ contents: ContainerContents) throws(VaultError) -> Bool {
+    let dead = vault.lock.withLock { vault.metadata.state.containers.dead(in: contents.number) }
+    if dead == 0 { return false }
+    var unknown: UInt64 = 0
+    for (header, _) in contents.frames {
+      guard mayGoOn() else { return false }
+      try vault.lock.withLock { () throws(VaultError) in
+        for chunk in header.chunks where try vault.metadata.chunk(chunk.id) == nil { unknown += UInt64(chunk.length) }
+      }
+    }
+    return unknown <= dead
   }
 
   /// A finished segment goes on to where the next one begins, but for damage; of a pack a killed owner may have left a part.
@@ -123,8 +160,9 @@ final class Optimiser {
   // MARK: Moving
 
   /// Writes what is still read from a container to a new pack.
+  /// - Parameter isDead: what the view does not know is dead.
   /// - Returns: nil where it had to give way.
-  private func rewrite(_ contents: ContainerContents) throws(VaultError) -> FrameBuilder? {
+  private func rewrite(_ contents: ContainerContents, without isDead: Bool) throws(VaultError) -> FrameBuilder? {
     // One pack, however long: a frame's base is then in its own pack before it, or in one that is durable.
     let pack = PackWriter(containers: vault.containers, vault: vault.configuration.id, bytesMax: .max)
     let builder = FrameBuilder(vault, pack: pack, index: index)
@@ -134,7 +172,7 @@ final class Optimiser {
           abandon(pack)
           return nil
         }
-        try move(header, at: offset, of: contents, to: builder)
+        try move(header, at: offset, of: contents, without: isDead, to: builder)
       }
       try builder.finish()
       try pack.seal()
@@ -152,14 +190,14 @@ final class Optimiser {
   }
 
   /// Adds the chunks of a frame that are still read from it.
-  private func move(_ header: FrameHeader, at offset: UInt64, of contents: ContainerContents, to builder: FrameBuilder) throws(VaultError) {
+  private func move(_ header: FrameHeader, at offset: UInt64, of contents: ContainerContents, without isDead: Bool, to builder: FrameBuilder) throws(VaultError) {
     let frame = FramePlace(container: contents.number, offset: offset, length: UInt32(header.totalLength))
     let (wanted, isKnown) = try vault.lock.withLock { () throws(VaultError) in
       var wanted: [Bool] = [], isKnown = true
       for chunk in header.chunks {
         let place = try vault.metadata.chunk(chunk.id).map { number throws(VaultError) in try vault.metadata.place(of: number).place.frame }
-        wanted.append(place == nil || place == frame)
-        if place == nil { isKnown = false }
+        wanted.append(place == nil ? !isDead : place == frame)
+        if place == nil, !isDead { isKnown = false }
       }
       return (wanted, isKnown)
     }
@@ -171,6 +209,8 @@ final class Optimiser {
         // A collection may have forgotten it, and what it takes is counted still: unless there is not that much.
         let isCounted = metadata.state.containers.frames(in: contents.number) >= header.totalLength
         try metadata.insert(header, at: offset, in: contents.number, isCounted: isCounted)
+        // Nothing may refer to it.
+        metadata.state.lapses &+= 1
       }
     }
     var within: UInt32 = 0
@@ -196,7 +236,7 @@ final class Optimiser {
         metadata.state.containers.addFrames(builder.frameBytes, to: pack)
       }
     }
-    try vault.point(to: builder.moves, from: { _ in container })
+    try vault.point(to: builder.moves, from: { _ in container }) { _ = mayGoOn() }
     // Not before: as long as something is read from it, its frames take something.
     try vault.changeView { $0.state.containers.addFrames(-builder.movedBytes, to: container) }
     try vault.checkpoint()
