@@ -2,7 +2,6 @@
 
 import ArgumentParser
 import CommandSupport
-import Printable
 import VaultClient
 import VaultFS
 
@@ -12,6 +11,7 @@ struct GC: ParsableCommand {
     discussion: "The vault does this by itself, twice a minute where there is something to do. What history keeps is referred to: see `fsctl versions policy`.")
   @OptionGroup var address: VaultAddress
   @Flag(help: "Only say what could go now.") var dryRun = false
+  @OptionGroup var sizes: SizeOption
   @Flag(help: "One JSON object, sizes in bytes.") var json = false
 
   func run() throws {
@@ -22,10 +22,10 @@ struct GC: ParsableCommand {
       let done = try vault.service.ask(CollectRequest(isDry: dryRun), line.receiver(interrupted: "interrupted; what was given back by then is") { _ in })
       line.end()
       if json { return try say(asJSON(done)) }
-      let found = "\(done.chunks) chunks (\(human(done.bytes))) that nothing refers to"
-      let known = done.packs > 0 ? "; \(done.packs) packs and segments of the journal are due, with \(human(UInt64(max(done.reclaimed, 0)))) that was found before" : ""
-      let lately = done.lately.map { "; by itself the vault gave \(human(UInt64(max($0.reclaimed, 0)))) back, \($0.secondsAgo) s ago" } ?? ""
-      try say((dryRun ? found + known : "\(found); \(done.packs) packs and segments of the journal rewritten or removed, \(human(UInt64(max(done.reclaimed, 0)))) given back") + lately)
+      let found = "\(done.chunks) chunks (\(sizes.text(done.bytes))) that nothing refers to"
+      let known = done.packs > 0 ? "; \(done.packs) packs and segments of the journal are due, with \(sizes.text(max(done.reclaimed, 0))) that was found before" : ""
+      let lately = done.lately.map { "; by itself the vault gave \(sizes.text(max($0.reclaimed, 0))) back, \($0.secondsAgo) s ago" } ?? ""
+      try say((dryRun ? found + known : "\(found); \(done.packs) packs and segments of the journal rewritten or removed, \(sizes.text(max(done.reclaimed, 0))) given back") + lately)
     }
   }
 }

@@ -1,5 +1,6 @@
 // What history has, as it is shown: rows for people, lines for programs, objects of JSON.
 
+import ArgumentParser
 import CommandSupport
 import FoundationEssentials
 import Glibc
@@ -22,6 +23,12 @@ struct Listing {
     try say(row.reversed().drop { $0.isEmpty }.reversed().joined(separator: "\t"))
   }
   func end() throws { if let table { try say(table.text) } }
+}
+
+/// How sizes are shown.
+struct SizeOption: ParsableArguments {
+  @Flag(help: "Sizes in bytes.") var bytes = false
+  func text(_ size: some BinaryInteger) -> String { bytes ? "\(size)" : human(UInt64(clamping: size)) }
 }
 
 extension VaultPath {
@@ -99,16 +106,16 @@ struct VersionLine: Encodable {
 
 extension FileVersion {
   static func listing() -> Listing { Listing(["VERSION", "SINCE", "SIZE", "", ""], left: [1, 3, 4]) }
-  var row: [String] {
+  func row(_ sizes: SizeOption) -> [String] {
     let marks = [died == nil ? "present" : "", isPinned ? "pinned" : ""].filter { !$0.isEmpty }
-    return ["\(id)", When.text(of: second), human(size)] + marks + Array(repeating: "", count: 2 - marks.count)
+    return ["\(id)", When.text(of: second), sizes.text(size)] + marks + Array(repeating: "", count: 2 - marks.count)
   }
-  var lines: String {
+  func lines(_ sizes: SizeOption) -> String {
     """
     version   \(id)\(isPinned ? "   pinned" : "")
     since     \(When.text(of: second))
     until     \(died == nil ? "now" : ended.map { When.text(of: $0) } ?? "it was replaced or deleted")
-    size      \(human(size))
+    size      \(sizes.text(size))
     mode      \(String(mode & 0o7777, radix: 8))
     owner     user \(Account.name(ofUser: user))
     """
@@ -179,7 +186,7 @@ struct TrashLine: Encodable {
 
 extension TrashItem {
   static func listing() -> Listing { Listing(["NUMBER", "DELETED", "SIZE", "PATH"], left: [1, 3]) }
-  var row: [String] { ["\(id)", When.text(of: second), kind ?? human(size), fullPath.map { printable($0) } ?? "…/\(printable(name))"] }
+  func row(_ sizes: SizeOption) -> [String] { ["\(id)", When.text(of: second), kind ?? sizes.text(size), fullPath.map { printable($0) } ?? "…/\(printable(name))"] }
   var isDirectory: Bool { mode & S_IFMT == S_IFDIR }
   /// What it was, where that is no file.
   private var kind: String? {

@@ -23,6 +23,7 @@ extension Versions {
     @Option(help: ArgumentHelp("Let the oldest go where the past alone needs more than so many bytes, such as 50G; or `none`.", valueName: "size")) var limit: String?
     @Flag(inversion: .prefixedNo, exclusivity: .exclusive, help: "Whether anything of the past is kept at all; --no-keep forgets all of it but what snapshots and pins hold.") var keep: Bool?
     @Flag(help: "Only say how much would be forgotten.") var dryRun = false
+    @OptionGroup var sizes: SizeOption
     @Flag(help: "One JSON object, ages in seconds; with --dry-run, how many versions (`nodes`) and `names`, and of a limit the `excess`: bytes that are `needed` and `forgotten`, and `until` when those ended.") var json = false
 
     func run() throws {
@@ -69,7 +70,7 @@ extension Versions {
     }
 
     private func words(_ excess: HistoryExcess, _ limit: UInt64, _ end: String) -> String {
-      "beside what snapshots, pins and open files hold, the past needs \(human(excess.needed)): for the limit of \(human(limit)) what ended until \(When.text(of: excess.until)) \(end), \(human(excess.forgotten))"
+      "beside what snapshots, pins and open files hold, the past needs \(sizes.text(excess.needed)): for the limit of \(sizes.text(limit)) what ended until \(When.text(of: excess.until)) \(end), \(sizes.text(excess.forgotten))"
     }
 
     private func seconds(_ text: String?) throws -> UInt32? {
@@ -97,7 +98,7 @@ extension Versions {
         daily        \(kept(policy.daily))
         weekly       \(kept(policy.weekly))
         window       \(policy.window == 0 ? "none" : Self.age(policy.window))
-        limit        \(policy.limit == 0 ? "none" : human(policy.limit))
+        limit        \(policy.limit == 0 ? "none" : sizes.text(policy.limit))
         """
     }
 

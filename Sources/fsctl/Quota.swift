@@ -52,7 +52,7 @@ struct QuotaCommand: ParsableCommand {
       }
       try subject.ask("quota set", isNeeded: true) { service, holder, _ in
         let report = try service.ask(SetQuotaRequest(holder!, change))
-        try say(json ? asJSON(QuotaLine(report)) : QuotaLine(report).text(inBytes: false))
+        try say(json ? asJSON(QuotaLine(report)) : QuotaLine(report).text())
         for (what, used, hard) in [("bytes", report.bytes.used, report.bytes.hard), ("inodes", report.nodes.used, report.nodes.hard)] where hard.map({ used >= $0 }) == true {
           complain("note: \(QuotaLine(report).whom) uses that many \(what) already: nothing can be added")
         }
@@ -79,7 +79,7 @@ struct QuotaCommand: ParsableCommand {
       commandName: "show", abstract: "Show what somebody or something may hold, and holds; by default what binds you at PATH.",
       discussion: "Without --user, --group, --tree or --vault: your own limit, those of your groups, of the directories that PATH is in, and the vault's.")
     @OptionGroup var subject: QuotaSubjectArguments
-    @Flag(help: "Sizes in bytes.") var bytes = false
+    @OptionGroup var sizes: SizeOption
     @Flag(help: "One JSON object a line, sizes in bytes.") var json = false
 
     func run() throws {
@@ -96,14 +96,14 @@ struct QuotaCommand: ParsableCommand {
 
     private func show(_ report: QuotaReport, isFirst: Bool) throws {
       if json { return try say(asJSON(QuotaLine(report))) }
-      try say((isFirst ? "" : "\n") + QuotaLine(report).text(inBytes: bytes))
+      try say((isFirst ? "" : "\n") + QuotaLine(report).text { sizes.text($0) })
     }
   }
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "list", abstract: "List the limits that are set, and how far they are used.")
     @OptionGroup var address: VaultAddress
-    @Flag(help: "Sizes in bytes.") var bytes = false
+    @OptionGroup var sizes: SizeOption
     @Flag(help: "One JSON object a line, sizes in bytes.") var json = false
 
     func run() throws {
@@ -111,7 +111,7 @@ struct QuotaCommand: ParsableCommand {
         var list = Listing(["OF", "BYTES", "SOFT", "HARD", "%", "INODES", "SOFT", "HARD", "%", "GRACE"], left: [0])
         _ = try vault.service.ask(QuotasRequest(), Receiver(item: { report in
           let line = QuotaLine(report)
-          if json { try say(asJSON(line)) } else { try list.add(line.row(inBytes: bytes)) }
+          if json { try say(asJSON(line)) } else { try list.add(line.row { sizes.text($0) }) }
         }))
         if !json { try list.end() }
       }
@@ -130,7 +130,7 @@ struct QuotaCommand: ParsableCommand {
           guard let report = try? service.ask(QuotaRequest(holder!)) else { throw error }
           throw Failure("\(QuotaLine(report).whom) has no limit; `fsctl quota list` shows which there are")
         }
-        try say(dryRun ? line.text(inBytes: false) : "the limit of \(line.whom) is gone")
+        try say(dryRun ? line.text() : "the limit of \(line.whom) is gone")
       }
     }
   }

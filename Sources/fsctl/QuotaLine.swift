@@ -46,20 +46,18 @@ struct QuotaLine: Encodable {
 
   var whom: String { Account.words(kind, id, path) }
 
-  func text(inBytes: Bool) -> String {
-    guard graceSeconds != nil else { return "\(whom): no limit; \(size(bytes.used, inBytes)) in \(inodes.used) inodes" }
+  func text(_ size: (UInt64) -> String = human) -> String {
+    guard graceSeconds != nil else { return "\(whom): no limit; \(size(bytes.used)) in \(inodes.used) inodes" }
     var table = Table(["", "USED", "SOFT", "HARD", "%", "GRACE"])
-    table.add(["bytes"] + columns(bytes) { size($0, inBytes) } + [grace(bytes)])
+    table.add(["bytes"] + columns(bytes, size) + [grace(bytes)])
     table.add(["inodes"] + columns(inodes) { "\($0)" } + [grace(inodes)])
     return "\(whom)\n\(table.text)"
   }
 
-  func row(inBytes: Bool) -> [String] {
+  func row(_ size: (UInt64) -> String = human) -> [String] {
     let graces = [bytes, inodes].filter { $0.graceLeft != nil }.map(grace)
-    return [whom] + columns(bytes) { size($0, inBytes) } + columns(inodes) { "\($0)" } + [graces.isEmpty ? grace(bytes) : graces.joined(separator: ", ")]
+    return [whom] + columns(bytes, size) + columns(inodes) { "\($0)" } + [graces.isEmpty ? grace(bytes) : graces.joined(separator: ", ")]
   }
-
-  private func size(_ value: UInt64, _ inBytes: Bool) -> String { inBytes ? "\(value)" : human(value) }
 
   private func columns(_ resource: Resource, _ text: (UInt64) -> String) -> [String] {
     [text(resource.used), resource.soft.map(text) ?? "–", resource.hard.map(text) ?? "–", resource.percent.map { "\(Int($0.rounded(.down)))" } ?? "–"]

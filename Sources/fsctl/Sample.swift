@@ -52,9 +52,9 @@ struct Sample: Encodable {
   }
 
   /// - Parameter most: lines; of the kinds, the busiest.
-  func text(of vault: String, lines most: Int) -> String {
+  func text(of vault: String, _ sizes: SizeOption, lines most: Int) -> String {
     var lines = [
-      "\(vault): \(Int(operationsPerSecond.rounded())) operations/s, read \(human(UInt64(bytesReadPerSecond)))/s, written \(human(UInt64(bytesWrittenPerSecond)))/s, "
+      "\(vault): \(Int(operationsPerSecond.rounded())) operations/s, read \(sizes.text(UInt64(bytesReadPerSecond)))/s, written \(sizes.text(UInt64(bytesWrittenPerSecond)))/s, "
         + "cache hits \(cacheHitShare.map { "\(Int(($0 * 100).rounded())) %" } ?? "–")",
       "in flight: " + (inFlight.isEmpty ? "nothing" : inFlight.map { "\($0.count) \($0.kind) (\(duration($0.oldest)))" }.joined(separator: ", ")),
       "",

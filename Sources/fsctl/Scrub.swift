@@ -30,6 +30,7 @@ struct ScrubCommand: ParsableCommand {
   @Flag(help: "Do not give way to others.") var fast = false
   @Flag(help: "From the beginning, though an earlier scrub was interrupted.") var restart = false
   @Flag(help: "Decode nothing: only the checksums of what is stored.") var checksums = false
+  @OptionGroup var sizes: SizeOption
   @Flag(help: "One JSON object.") var json = false
 
   func validate() throws {
@@ -59,8 +60,8 @@ struct ScrubCommand: ParsableCommand {
       for file in files { try say("damaged: \(Self.name(file))") }
       if answer.marked > 0 { try say("noted as damaged: \(Findings.count(answer.marked, "chunk"))") }
       if answer.healed > 0 { try say("whole again: \(Findings.count(answer.healed, "chunk"))") }
-      let speed = answer.seconds > 0.01 && !answer.isResumed ? ", \(human(UInt64(Double(answer.bytes) / answer.seconds)))/s" : ""
-      try say("\(folder): \(human(answer.bytes)) read\(speed), \(answer.frames) frames and \(answer.chunks) chunks \(checksums ? "looked at" : "verified")\(answer.isResumed ? ", with those of the scrub that was interrupted" : "")")
+      let speed = answer.seconds > 0.01 && !answer.isResumed ? ", \(sizes.text(UInt64(Double(answer.bytes) / answer.seconds)))/s" : ""
+      try say("\(folder): \(sizes.text(answer.bytes)) read\(speed), \(answer.frames) frames and \(answer.chunks) chunks \(checksums ? "looked at" : "verified")\(answer.isResumed ? ", with those of the scrub that was interrupted" : "")")
     }
     if answer.isClean { return }
     guard answer.isComplete else { throw Failure("the scrub of \(folder) did not come to its end; run it again\(checksums ? "" : ", it goes on from there")") }

@@ -22,7 +22,7 @@ struct Stats: ParsableCommand {
   @Option(help: "Also what this user owns: a name or a number.") var user: String?
   @Option(help: "Also what this group owns.") var group: String?
   @Flag(help: "One JSON object, sizes in bytes.") var json = false
-  @Flag(help: "Sizes in bytes.") var bytes = false
+  @OptionGroup var sizes: SizeOption
 
   func run() throws {
     let user = try user.map { try Account.user($0) }, group = try group.map { try Account.group($0) }
@@ -41,7 +41,7 @@ struct Stats: ParsableCommand {
   }
 
   private func text(_ report: StatsReport, _ folder: String, _ place: VaultPath?) -> String {
-    func size(_ value: some BinaryInteger) -> String { bytes ? "\(value)" : human(UInt64(clamping: value)) }
+    func size(_ value: some BinaryInteger) -> String { sizes.text(value) }
     var lines = [
       "vault        \(folder) (\(printable(report.name.utf8)))",
       "nodes        \(report.nodes)",
@@ -49,7 +49,7 @@ struct Stats: ParsableCommand {
     ]
     if let unique = report.uniqueBytes, let compressed = report.compressedBytes, let stored = report.storedBytes {
       lines += [
-        "unique       \(size(unique))   \(ratio(report.dedupRatio, "deduplication", "stored content, also of files deleted since"))",
+        "unique       \(size(unique))   \(ratio(report.dedupRatio, "deduplication", "stored content, also of what was deleted since"))",
         "history      \(report.historyBytes.map(size) ?? "–")   \(report.historyBytes == nil ? "not counted yet; `fsctl gc` does that" : "of that only versions, snapshots and the trash need")",
         "reclaimable  \(report.reclaimableBytes.map(size) ?? "–")   beside it nothing needs any more, and is on disk still",
         "compressed   \(size(compressed))   \(ratio(report.compressionRatio, "compression", "after compression"))",

@@ -16,6 +16,7 @@ struct Top: ParsableCommand {
 
   @OptionGroup var address: VaultAddress
   @Flag(help: "Show one sample and end.") var once = false
+  @OptionGroup var sizes: SizeOption
   @Flag(help: "One JSON object a sample, a line each; times in seconds, sizes in bytes.") var json = false
   @Option(help: "Seconds from one sample to the next.") var interval = 1.0
 
@@ -40,7 +41,7 @@ struct Top: ParsableCommand {
       let sample = Sample(from: before, to: now)
       if json { try say(asJSON(sample)) } else {
         // To the upper left corner; below the text, clear.
-        try say((redraws ? "\u{1B}[H\u{1B}[2J" : "") + sample.text(of: "\(vault.folder)", lines: redraws ? Self.height : .max))
+        try say((redraws ? "\u{1B}[H\u{1B}[2J" : "") + sample.text(of: "\(vault.folder)", sizes, lines: redraws ? Self.height : .max))
       }
       if once { return }
       before = now

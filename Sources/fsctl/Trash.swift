@@ -18,6 +18,7 @@ struct Trash: ParsableCommand {
       discussion: "Without a PATH, what was deleted in the whole vault.")
     @OptionGroup var address: PlaceAddress
     @Option(help: ArgumentHelp("Only the newest so many.", valueName: "count")) var limit: Int?
+    @OptionGroup var sizes: SizeOption
     @Flag(help: "One JSON object a line.") var json = false
 
     func validate() throws { if let limit, limit < 1 { throw ValidationError("a limit is at least 1") } }
@@ -29,7 +30,7 @@ struct Trash: ParsableCommand {
         var rows = TrashItem.listing(), left = limit ?? .max
         do {
           _ = try vault.service.ask(TrashRequest(at: place == .root ? nil : place), Receiver(item: { item in
-            if json { try say(asJSON(TrashLine(item))) } else { try rows.add(item.row) }
+            if json { try say(asJSON(TrashLine(item))) } else { try rows.add(item.row(sizes)) }
             left -= 1
             if left == 0 { throw Enough() }
           }))

@@ -22,12 +22,13 @@ struct Versions: ParsableCommand {
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "list", abstract: "List the versions of a file, the present one first; also of one that is gone.")
     @OptionGroup var file: FileAddress
+    @OptionGroup var sizes: SizeOption
     @Flag(help: "One JSON object a version.") var json = false
 
     func run() throws {
       try file.ask("versions list") { vault, path in
         var rows = FileVersion.listing()
-        _ = try vault.service.ask(VersionsRequest(path), Receiver(item: { version in if json { try say(asJSON(VersionLine(version))) } else { try rows.add(version.row) } }))
+        _ = try vault.service.ask(VersionsRequest(path), Receiver(item: { version in if json { try say(asJSON(VersionLine(version))) } else { try rows.add(version.row(sizes)) } }))
         if !json { try rows.end() }
       }
     }
@@ -36,13 +37,14 @@ struct Versions: ParsableCommand {
   struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "show", abstract: "Show what is known of one version.")
     @OptionGroup var which: VersionArguments
+    @OptionGroup var sizes: SizeOption
     @Flag(help: "One JSON object.") var json = false
 
     func run() throws {
       let moment = try which.moment
       try which.file.ask("versions show") { vault, path in
         let version = try vault.service.readVersion(of: path, at: moment) { _ in }
-        try say(json ? asJSON(VersionLine(version)) : version.lines)
+        try say(json ? asJSON(VersionLine(version)) : version.lines(sizes))
       }
     }
   }

@@ -38,7 +38,8 @@ public struct StatsRequest: VaultRequest {
     (report.chunks, report.uniqueBytes, report.compressedBytes) = (counters.chunks, counters.uniqueBytes, counters.frameBytes)
     if status.isHistoryCounted { (report.historyBytes, report.reclaimableBytes) = (status.historyBytes, status.reclaimableBytes) }
     (report.storedBytes, report.unsavedBytes) = (status.storedBytes, status.unsavedBytes)
-    report.dedupRatio = Self.ratio(counters.logicalBytes, counters.uniqueBytes)
+    // What only the past needs is spared by nobody.
+    report.dedupRatio = Self.ratio(counters.logicalBytes, counters.uniqueBytes - Int64(clamping: report.historyBytes ?? 0))
     report.compressionRatio = Self.ratio(counters.uniqueBytes, counters.frameBytes)
     report.ratio = Self.ratio(counters.logicalBytes, Int64(clamping: status.storedBytes))
     guard withContent == true else { return report }
