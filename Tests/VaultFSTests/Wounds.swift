@@ -96,8 +96,12 @@ extension Database {
 struct Wound: Sendable, CustomTestStringConvertible {
   /// What is found.
   let kinds: Set<Finding.Kind>
+  /// How often: more than once where it is more than one wound.
+  let findings: Int
   let make: @Sendable (Ward, Database) throws -> Void
-  init(_ kinds: Finding.Kind..., make: @escaping @Sendable (Ward, Database) throws -> Void) { (self.kinds, self.make) = (Set(kinds), make) }
+  init(_ kinds: Finding.Kind..., findings: Int? = nil, make: @escaping @Sendable (Ward, Database) throws -> Void) {
+    (self.kinds, self.findings, self.make) = (Set(kinds), findings ?? kinds.count, make)
+  }
   var testDescription: String { kinds.map(\.rawValue).sorted().joined(separator: ", ") }
 }
 
@@ -144,7 +148,7 @@ extension Wound {
       for (name, more) in [("d", UInt64.max), ("e", 1)] { try db.edit(ward[name]) { $0.below.nodes &+= more } }
     },
     // (No count is right of directories that are within themselves.)
-    Wound(.directoryCycle, .usageTree) { ward, db in
+    Wound(.directoryCycle, .usageTree, findings: 3) { ward, db in
       try db.execute("UPDATE entry SET parent = \(ward["inner"]) WHERE inode = \(ward["d"])")
       try db.edit(1) { ($0.entries, $0.links) = ($0.entries - 1, $0.links - 1) }
       try db.edit(ward["inner"]) { ($0.entries, $0.links) = ($0.entries + 1, $0.links + 1) }
@@ -221,14 +225,14 @@ extension Wound {
     Wound(.pastOverlap) { ward, db in
       try db.execute("INSERT INTO past_entry SELECT parent, cookie, born + 1, born, name, inode, type FROM entry WHERE inode = \(ward["small"])")
     },
-    Wound(.pastRecord) { ward, db in try db.execute("UPDATE past_node SET record = x'ff' WHERE inode = \(ward["past"])") },
+    Wound(.pastRecord) { ward, db in try db.execute("UPDATE past_node SET record = x'ff' WHERE inode = \(ward["past"]) AND died = (SELECT max(died) FROM past_node WHERE inode = \(ward["past"]))") },
     Wound(.pastInterval) { ward, db in try db.execute("INSERT INTO origin VALUES (\(ward["small"]), \(ward["other"]), 1000000, 0)") },
     Wound(.pageOwner) { ward, db in
       // What only a version saw that is forgotten, of a node of which an older one is kept.
       try db.execute("INSERT INTO page SELECT (SELECT inode FROM trash), start, extents, (SELECT died FROM trash) FROM page WHERE inode = \(ward["paged"])")
     },
     Wound(.pastHeld) { ward, db in try db.execute("INSERT INTO pin VALUES (\(ward["small"]), 1); UPDATE state SET value = max(value, 1) WHERE key = 'last_snapshot'") },
-    Wound(.pastHeld) { ward, db in try db.execute("INSERT INTO snapshot VALUES (x'61', 1000000, 1, 1); UPDATE state SET value = 1000000 WHERE key = 'last_snapshot'") },
+    Wound(.pastHeld, findings: 2) { ward, db in try db.execute("INSERT INTO snapshot VALUES (x'61', 1000000, 1, 1); UPDATE state SET value = 1000000 WHERE key = 'last_snapshot'") },
     Wound(.pastHeld) { ward, db in try db.execute("INSERT INTO snapshot SELECT x'61', value, 1, \(ward["small"]) FROM state WHERE key = 'applied'; UPDATE state SET value = (SELECT lsn FROM snapshot) WHERE key = 'last_snapshot'") },
     // A version would go on over it.
     Wound(.pastHeld) { ward, db in try db.execute("INSERT INTO snapshot SELECT x'61', value, 1, 1 FROM state WHERE key = 'applied'") },
@@ -261,7 +265,7 @@ extension Wound {
     Wound(.databaseStructure) { ward, db in try db.execute("INSERT INTO staging VALUES (\(ward["d"]))") },
     Wound(.databaseStructure) { ward, db in try db.execute("INSERT INTO staging VALUES (\(ward["small"]))") },
     Wound(.databaseStructure) { _, db in try db.execute("CREATE TRIGGER stranger AFTER INSERT ON entry BEGIN SELECT 1; END") },
-    Wound(.databaseStructure) { _, db in
+    Wound(.databaseStructure, findings: 2) { _, db in
       // Each index where the other one was.
       try db.execute(
         """
