@@ -51,7 +51,7 @@ struct CheckTests {
     // Wounds of files, of limits, and those that a scrub finds: below, in QuotaCheckTests and in ScrubTests.
     let others: Set<Finding.Kind> = [
       .chunkPlace, .frameBase, .baseKept, .baseNoted, .packWhole, .packSuperfluous, .containerShort, .journalSegment, .journalSequence, .journalStamp, .journalOperation, .journalPosition,
-      .databasePage, .viewStale, .linkHome, .usageOwner, .quotaTree, .configuration, .chunkContent, .frameDamaged, .frameSuperfluous,
+      .databasePage, .viewStale, .orphan, .linkHome, .usageOwner, .quotaTree, .configuration, .chunkContent, .frameDamaged, .frameSuperfluous,
     ]
     let here = Set(Wound.all.flatMap(\.kinds))
     #expect(here.union(others) == Set(Finding.Kind.allCases) && here.isDisjoint(with: others), "\(Set(Finding.Kind.allCases).symmetricDifference(here.union(others)))")
