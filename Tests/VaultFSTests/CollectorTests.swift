@@ -229,6 +229,76 @@ struct CollectorTests {
     }
   }
 
+  /// What is noted as damaged though it is whole: its file was put back from a copy.
+  private func noteDamaged(_ file: InodeNumber, _ home: Home) throws {
+    try home.vault.changeView { metadata throws(VaultError) in
+      for extent in try metadata.extents(of: try metadata.node(file), in: 0..<UInt64(1 << 30)) {
+        guard case .chunk(let number, _) = extent.source, let chunk = try metadata.storedChunk(number.value), !chunk.isNowhere else { continue }
+        try metadata.markDamaged(chunk)
+        metadata.state.containers.release(chunk.place.frame.container)
+      }
+    }
+    home.vault.frames.removeAll()
+    #expect(throws: VaultError.self) { try home.vault.contents(of: file) }
+  }
+
+  @Test func `what is noted as damaged and is whole does not go with what is dead beside it, in a segment`() throws {
+    try Home.run { home in
+      try home.forgetEverything()
+      home.vault.keeper?.stop()
+      let content = Random.bytes(40_000, seed: 1), other = Random.bytes(60_000, seed: 2)
+      let file = try home.vault.makeFile("a", content)
+      try home.vault.makeFile("b", other)
+      try home.vault.lock.withLock { () throws in try home.vault.rotate() }
+      try noteDamaged(file, home)
+      try home.vault.unlink([UInt8]("b"), in: .root)
+      try home.collect()
+      try home.vault.makeFile("b again", other)
+      try home.optimise()
+      #expect(try home.vault.contents(of: file) == content)
+      #expect(try home.vault.contents(of: try #require(try home.vault.find("b again")).inode) == other)
+    }
+  }
+
+  @Test(arguments: [false, true]) func `what is noted as damaged and is whole does not go with what is dead beside it, in a pack`(isAlone: Bool) throws {
+    try Home.run { home in
+      try home.forgetEverything()
+      let content = Random.bytes(1_000_000, seed: 1), file = try home.vault.makeFile("a", content)
+      if !isAlone { try home.vault.makeFile("b", Random.bytes(2_000_000, seed: 2)) }
+      try home.optimise()
+      home.vault.keeper?.stop()
+      try noteDamaged(file, home)
+      if !isAlone { try home.vault.unlink([UInt8]("b"), in: .root) }
+      try home.collect()
+      #expect(try home.vault.contents(of: file) == content)
+      let bytes = try packBytes(home)
+      #expect(bytes < 1_200_000)
+    }
+  }
+
+  @Test func `a pack that a kill left of a move goes with the next collection`() throws {
+    try Home.run { home in
+      try home.forgetEverything()
+      try home.vault.makeFile("a", Random.bytes(1_000_000, seed: 1))
+      try home.optimise()
+      home.vault.keeper?.stop()
+      let pack = try #require(home.vault.containers.numbers(.pack).first)
+      try home.vault.unlink([UInt8]("a"), in: .root)
+      // As if what was in it had been read from elsewhere until a collection took that.
+      try home.vault.changeView { metadata throws(VaultError) in
+        metadata.state.counters.uniqueBytes = 0
+        metadata.state.counters.chunks = 0
+        metadata.state.containers.add(-metadata.state.containers.chunks(in: pack), to: pack)
+        metadata.state.containers.setFrames(0, in: pack)
+        metadata.state.containers.keep(pack)
+        try metadata.database.execute("DELETE FROM chunk WHERE container = \(pack.value)")
+        metadata.state.collected = metadata.state.lapses
+      }
+      try home.collect()
+      #expect(home.vault.containers.numbers(.pack).isEmpty)
+    }
+  }
+
   @Test func `the vault collects by itself, also while others write`() throws {
     try Home.run { home in
       var random = Random(seed: 4)

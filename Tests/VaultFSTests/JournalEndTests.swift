@@ -133,6 +133,8 @@ struct JournalEndTests {
         try opening(copy) { vault throws in
           let found = try ["one", "two", "three", "four"].map { name in try vault.find(name) != nil }
           #expect(found == [true, false, false, true])
+          let check = try vault.check(.deep)
+          #expect(check.isClean, "\(check.text)")
         }
       }
       try look()

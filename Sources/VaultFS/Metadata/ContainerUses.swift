@@ -74,6 +74,11 @@ struct ContainerUses {
     uses[number, default: Use()].isKept = true
     changed.insert(number)
   }
+  mutating func release(_ number: ContainerNumber) {
+    guard isKept(number) else { return }
+    uses[number, default: Use()].isKept = false
+    changed.insert(number)
+  }
   func isDoubted(_ number: ContainerNumber) -> Bool { uses[number]?.isDoubted ?? false }
   /// Whether something is so of a container, and of each that frames in it need a base in.
   func isSo(ofAllNeededBy number: ContainerNumber, _ isSo: (ContainerNumber) -> Bool) -> Bool { isSo(number) && uses[number]?.bases.allSatisfy(isSo) ?? true }

@@ -45,8 +45,9 @@ final class Collector {
   private var rested: UInt64 = 0
   /// Told now and then what is being done, and of how much how much is, in bytes, where that is known.
   var tell: (_ what: String, _ done: UInt64, _ total: UInt64?) -> Void = { _, _, _ in }
-  /// A pack or a segment is rewritten when this share of it is dead; a segment, when it is so many plain bytes, too.
-  private static let deadShareMin = 0.05, segmentDeadMin: UInt64 = 64 << 10
+  /// A pack or a segment is rewritten when this share of it is dead; a segment, when it is so many plain bytes, too. (The one that is being
+  /// written ends for more: each is a file for good.)
+  private static let deadShareMin = 0.05, segmentDeadMin: UInt64 = 64 << 10, currentDeadMin: UInt64 = 1 << 20
   /// Saves that were under way at the beginning end within this, in steps of 10 ms; else the next collection tries again.
   private static let patience = 3000
   /// Bytes of packs that wait to go together, and how long the first of them does, nanoseconds.
@@ -89,6 +90,7 @@ final class Collector {
   func run(isDry: Bool = false) throws(VaultError) -> Collection {
     var done = Collection()
     guard !vault.isReadOnly || isDry else { return done }
+    if !isDry { for pack in spent where mayGoOn() { try vault.adopt(pack) } }
     var weighed = LSN.zero
     let lapses = vault.lock.withLock {
       vault.metadata.marks = ChunkMarks(count: vault.metadata.state.counters.chunks)
@@ -185,19 +187,30 @@ final class Collector {
   /// What is dead in the segment that is being written goes when that ends.
   private func endSegment(_ live: [ContainerNumber: UInt64]) throws(VaultError) {
     try vault.lock.withLock { () throws(VaultError) in
-      if deadShare(of: vault.journal.segment, .segment, live) != nil { try vault.rotate() }
+      let current = vault.journal.segment
+      if vault.metadata.state.containers.dead(in: current) >= Self.currentDeadMin, deadShare(of: current, .segment, live) != nil { try vault.rotate() }
     }
   }
 
   /// What gives most for the room it takes comes first.
   private func due(_ live: [ContainerNumber: UInt64]) -> [ContainerNumber] {
+    let spent = spent
     let shares: [(number: ContainerNumber, dead: Double)] = vault.lock.withLock {
-      vault.metadata.state.containers.withDead.compactMap { number in
+      spent.map { ($0, 1) } + vault.metadata.state.containers.withDead.compactMap { number in
         guard let kind = vault.containers.kind(number), number != vault.journal.segment, let share = deadShare(of: number, kind, live) else { return nil }
         return (number, share)
       }
     }
     return shares.sorted { ($1.dead, $0.number.value) < ($0.dead, $1.number.value) }.map(\.number)
+  }
+
+  /// Packs that nothing is read from, and of which it is not known that anything in them is dead: copies that a kill left behind.
+  private var spent: [ContainerNumber] {
+    let packs = vault.containers.numbers(.pack).filter { !vault.packs.isUnsettled($0) }
+    return vault.lock.withLock {
+      let containers = vault.metadata.state.containers
+      return packs.filter { containers.chunks(in: $0) == 0 && containers.dead(in: $0) == 0 && containers.dependents(of: $0).isEmpty }
+    }
   }
 
   /// nil where it is not worth the work. `lock` is held.
@@ -251,7 +264,7 @@ final class Collector {
   private func empty(_ pack: ContainerNumber) throws(VaultError) {
     // The pack that saves write to is no longer that one afterwards.
     if vault.packs.begun == pack { try vault.packs.seal() }
-    guard !vault.packs.isUnsettled(pack) else { return }
+    guard !vault.packs.isUnsettled(pack), try vault.rescue(from: pack) else { return }
     let file = try vault.containers.file(pack), size = Int64(try file.size())
     let (chunks, dependents) = vault.lock.withLock { (vault.metadata.state.containers.chunks(in: pack), vault.metadata.state.containers.dependents(of: pack)) }
     var added: Int64 = 0

@@ -38,6 +38,8 @@ struct ContainerContents {
     records = header.encoded()
     var at = SegmentHeader.length, expected = header.firstLSN
     while at < segment.count, let (record, body) = unsafe segment.record(at: at) {
+      // Given up before the next segment was begun, and there again with a copy that was put back.
+      if record.lsn >= limit, !segment.attests(record.lsn, from: at) { break }
       if record.kind == .operation {
         guard record.lsn == expected, expected < limit else { return false }
         expected = expected.next

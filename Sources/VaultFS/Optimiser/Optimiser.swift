@@ -108,7 +108,7 @@ final class Optimiser {
     for (header, _) in contents.frames {
       guard mayGoOn() else { return false }
       try vault.lock.withLock { () throws(VaultError) in
-        for chunk in header.chunks where try vault.metadata.chunk(chunk.id) == nil { unknown += UInt64(chunk.length) }
+        for chunk in header.chunks where try vault.metadata.isStored(chunk.id) == false { unknown += UInt64(chunk.length) }
       }
     }
     return unknown <= dead
@@ -195,9 +195,14 @@ final class Optimiser {
     let (wanted, isKnown) = try vault.lock.withLock { () throws(VaultError) in
       var wanted: [Bool] = [], isKnown = true
       for chunk in header.chunks {
-        let place = try vault.metadata.chunk(chunk.id).map { number throws(VaultError) in try vault.metadata.place(of: number).place.frame }
-        wanted.append(place == nil ? !isDead : place == frame)
-        if place == nil, !isDead { isKnown = false }
+        switch try vault.metadata.isStored(chunk.id) {
+        case true?: wanted.append(try vault.metadata.frame(of: chunk.id) == frame)
+        case let known:
+          // (Of what is noted as damaged this is the sound one, if it can be read.)
+          let isWanted = known == nil || !isDead
+          wanted.append(isWanted)
+          if isWanted { isKnown = false }
+        }
       }
       return (wanted, isKnown)
     }

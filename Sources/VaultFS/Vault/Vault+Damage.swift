@@ -55,9 +55,16 @@ extension Vault {
 
   /// These were read, and all in them is what it should be.
   func trust(_ containers: [ContainerNumber]) throws(VaultError) {
-    let doubted = lock.withLock { containers.filter { metadata.state.containers.isDoubted($0) } }
-    if doubted.isEmpty || isReadOnly { return }
-    try changeView { metadata in for number in doubted { metadata.state.containers.doubt(number, false) } }
+    // (The optimiser leaves a segment alone for damage only.)
+    let segments = Set(containers.filter { self.containers.kind($0) == .segment })
+    let noted = lock.withLock { containers.filter { metadata.state.containers.isDoubted($0) || metadata.state.containers.isKept($0) && segments.contains($0) } }
+    if noted.isEmpty || isReadOnly { return }
+    try changeView { metadata in
+      for number in noted {
+        metadata.state.containers.doubt(number, false)
+        if segments.contains(number) { metadata.state.containers.release(number) }
+      }
+    }
   }
 
   /// - Parameter key: reports with the same one are the same.

@@ -27,6 +27,11 @@ struct SegmentWalk {
   mutating func next() -> Step? {
     guard !isOver, at < segment.count else { return nil }
     if let (record, body) = unsafe segment.record(at: at) {
+      // Given up before the next segment was begun, and there again with a copy that was put back.
+      if end > .zero, record.lsn >= end, record.lsn > last, !segment.attests(record.lsn, from: at) {
+        isOver = true
+        return nil
+      }
       defer { at += record.paddedLength }
       if record.kind == .operation { last = max(last, record.lsn) }
       return unsafe .record(record, body, at: at)

@@ -139,19 +139,16 @@ final class DamageMarks {
   func heal() throws(VaultError) -> Int {
     let again = shared.state.withLock { $0.again }
     if again.isEmpty || vault.isReadOnly { return 0 }
-    var healed = 0, isCounted: [ContainerNumber: Bool] = [:]
-    for (header, place) in again {
-      try vault.changeView { metadata throws(VaultError) in
-        // The optimiser may have taken it away meanwhile.
-        guard [.pack, .segment].contains(vault.containers.kind(place.container)) else { return }
-        let before = metadata.state.containers.chunks(in: .none), frames = metadata.state.containers.frames(in: place.container)
+    return try vault.working.withLock { () throws(VaultError) in
+      var healed = 0, isCounted: [ContainerNumber: Bool] = [:]
+      for (header, place) in again {
         // Of one that was gone, what it has was forgotten.
-        if isCounted[place.container] == nil { isCounted[place.container] = frames > 0 }
-        try metadata.insert(header, at: place.offset, in: place.container, isCounted: isCounted[place.container] == true)
-        healed += Int(clamping: before - metadata.state.containers.chunks(in: .none))
+        let counted = isCounted[place.container] ?? vault.lock.withLock { vault.metadata.state.containers.frames(in: place.container) > 0 }
+        isCounted[place.container] = counted
+        healed += try vault.point(to: header, at: place, isCounted: counted)
       }
+      return healed
     }
-    return healed
   }
 
   private static func numbers(in vault: Vault) throws(VaultError) -> Set<UInt64> {

@@ -39,9 +39,11 @@ final class Scrub {
 
   init(_ vault: Vault, _ options: ScrubOptions) throws(VaultError) {
     (self.vault, self.options) = (vault, options)
-    shared = ScrubShared(options, missing: try DamageMarks.missing(from: vault))
+    let missing = try DamageMarks.missing(from: vault)
+    shared = ScrubShared(options, missing: missing)
     let saved = options.startsAnew || !options.decodes ? nil : ScrubPosition.read(vault.containers.disk, vault: vault.configuration.id)
-    position = saved.flatMap { $0.finished == 0 ? $0 : nil } ?? ScrubPosition()
+    // What was put back may be in what was read before.
+    position = saved.flatMap { $0.finished == 0 && missing.isEmpty ? $0 : nil } ?? ScrubPosition()
     report.isResumed = position.next > 0
   }
 
