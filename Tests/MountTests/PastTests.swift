@@ -52,6 +52,31 @@ struct PastTests {
     }
   }
 
+  @Test(arguments: ["deleted", "shorter", "longer"]) func `an open file of a snapshot that is deleted reads as it was, whatever became of the file`(how: String) throws {
+    try MountedVault.run { mounted in
+      let change = ["deleted": "os.remove(f)", "shorter": "open(f, 'wb').write(b'y' * 100)", "longer": "open(f, 'ab').write(b'y' * 50000)"][how]!
+      try succeed("""
+        python3 - \(mounted.point) \(MountedVault.fsctl) <<'END'
+        import os, subprocess, sys, time
+        p, fsctl = sys.argv[1:]
+        f, was = p + '/f', b'x' * 60000
+        def run(*words): subprocess.run([fsctl, *words], check=True, stderr=subprocess.DEVNULL)
+        run('versions', 'policy', p, '--no-keep')
+        open(f, 'wb').write(was)
+        run('snapshot', 'create', 's', p)
+        held = os.open(p + '/.vaultfs/snapshots/s/f', os.O_RDONLY)
+        run('snapshot', 'delete', 's', p)
+        \(change)
+        run('gc', p)
+        for _ in range(2):
+            assert os.fstat(held).st_size == 60000, os.fstat(held)
+            assert os.pread(held, 200000, 0) == was, len(os.pread(held, 200000, 0))
+            time.sleep(1.1)
+        END
+        """)
+    }
+  }
+
   @Test func `nothing that was can be changed, and no walk meets it`() throws {
     try aged { mounted, moment in
       let past = "\(mounted.point)/.vaultfs/at/\(moment)"

@@ -239,7 +239,7 @@ struct HistoryTests {
       let content = random.bytes(3_000_000), inode = try vault.makeFile("f", content), then = vault.present
       let held = try vault.openPast(inode, at: then)
       try vault.rewrite("f", random.bytes(2_500_000))
-      let second = try vault.contents(of: inode), later = try vault.openPast(inode, at: vault.present)
+      let second = try vault.contents(of: inode), last = vault.present, later = try vault.openPast(inode, at: last)
       // Within the window: the version that is open is the one that changes.
       var policy = HistoryPolicy()
       policy.window = 1000
@@ -250,11 +250,15 @@ struct HistoryTests {
       try home.collect()
       #expect(try vault.read(held, count: 4 << 20) == content)
       #expect(try vault.read(later, count: 4 << 20) == second)
+      // The kernel asks how long it is before it reads.
+      let sizes = try [then, last].map { moment in try vault.info(inode, at: moment).size }
+      #expect(sizes == [3_000_000, 2_500_000])
       vault.close(held)
       vault.close(later)
       #expect(try vault.lock.withLock { () throws in try vault.metadata.database.integer("SELECT count(*) FROM held_page") } == 0)
       try home.collect()
       #expect(vault.status().counters.uniqueBytes == 0)
+      #expect(throws: VaultError.self) { try vault.info(inode, at: then) }
     }
   }
 

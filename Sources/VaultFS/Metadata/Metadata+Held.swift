@@ -7,6 +7,10 @@ extension Metadata {
   /// `node`, which is of the past, is read from now on.
   func open(past node: Node) { pastOpen[node.inode, default: []].append(node) }
 
+  /// What somebody has open of `inode` as it was at a moment: for as long that is what it was, whatever became of the version. (For
+  /// whoever looks; what is journaled follows from the journal alone.)
+  func openPast(_ inode: InodeNumber, at moment: LSN) -> Node? { pastOpen[inode]?.first { $0.since <= moment && moment <= $0.moment ?? .zero } }
+
   func close(past node: Node) throws(VaultError) {
     pastOpen[node.inode]?.removeAll { $0 === node }
     if pastOpen[node.inode]?.isEmpty == true { pastOpen[node.inode] = nil }

@@ -65,7 +65,10 @@ extension Vault {
   }
 
   public func info(_ inode: InodeNumber, at moment: LSN) throws(VaultError) -> NodeInfo {
-    try lock.withLock { () throws(VaultError) in try past(inode, moment).info }
+    try lock.withLock { () throws(VaultError) in
+      if let open = metadata.openPast(inode, at: moment) { return open.info }
+      return try past(inode, moment).info
+    }
   }
 
   /// `lock` is held.
