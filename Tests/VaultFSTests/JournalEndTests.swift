@@ -76,7 +76,11 @@ struct JournalEndTests {
   @Test(arguments: ["written", "rotated", "marked", "killed"]) func `a segment stays where something stands in it, or the last end was none`(how: String) throws {
     try Home.run { home in
       try home.vault.make("one")
-      if how == "killed" { try home.kill(isPowerCut: false) } else { try home.reopen() }
+      if how == "killed" {
+        home.vault.keeper?.stop()
+        try home.vault.checkpoint()
+        try home.kill(isPowerCut: false)
+      } else { try home.reopen() }
       home.vault.keeper?.stop()
       let segment = try #require(try containers(home.path, .segment).last)
       if ["written", "rotated"].contains(how) { try home.vault.make("two") }
@@ -85,6 +89,10 @@ struct JournalEndTests {
       try home.close()
       let kinds = try records(segment).map(\.header.kind)
       #expect(kinds.last == (how == "rotated" ? .operation : .mark))
+      try opening(home.path) { vault throws in
+        let check = try vault.check(.deep)
+        #expect(check.isClean, "\(check.text)")
+      }
       // After a power cut, the database lost, all of it is there again.
       try FileManager.default.removeItem(atPath: home.path + "/metadata.db")
       try "another boot".write(toFile: home.path + "/boot", atomically: false, encoding: .utf8)
