@@ -23,9 +23,9 @@ struct GC: ParsableCommand {
       line.end()
       if json { return try say(asJSON(done)) }
       let found = "\(done.chunks) chunks (\(sizes.text(done.bytes))) that nothing refers to"
-      let known = done.packs > 0 ? "; \(done.packs) packs and segments of the journal are due, with \(sizes.text(max(done.reclaimed, 0))) that was found before" : ""
+      let known = done.containers > 0 ? "; \(done.containers) packs and segments of the journal are due, with \(sizes.text(max(done.reclaimed, 0))) that was found before" : ""
       let lately = done.lately.map { "; by itself the vault gave \(sizes.text(max($0.reclaimed, 0))) back, \($0.secondsAgo) s ago" } ?? ""
-      try say((dryRun ? found + known : "\(found); \(done.packs) packs and segments of the journal rewritten or removed, \(sizes.text(max(done.reclaimed, 0))) given back") + lately)
+      try say((dryRun ? found + known : "\(found); \(done.containers) packs and segments of the journal rewritten or removed, \(sizes.text(max(done.reclaimed, 0))) given back") + lately)
     }
   }
 }

@@ -103,6 +103,8 @@ struct CheckTests {
       try flipInPlace(home.path + "/metadata.db", at: size - 2000)
       for page in 1..<size / 4096 {
         try flipInPlace(home.path + "/metadata.db", at: page * 4096)
+        // SQLite's own copy of it is another thing.
+        if page % 2 == 0 { try home.vault.lock.withLock { () throws in try home.vault.metadata.database.execute("PRAGMA shrink_memory") } }
         let found = try home.vault.check()
         #expect(found.findings.map(\.kind) == [.databasePage] && found.findings[0].byte == UInt64(page * 4096), "page \(page): \(found.text)")
         try flipInPlace(home.path + "/metadata.db", at: page * 4096)

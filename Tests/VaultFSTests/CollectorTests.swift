@@ -6,8 +6,6 @@ import Testing
 @testable import VaultFS
 
 struct CollectorTests {
-  private func packBytes(_ home: Home) throws -> Int { try containers(home.path, .pack).reduce(0) { try $0 + stored($1).count } }
-
   /// Files that resemble each other, so that the optimiser makes frames against frames.
   private func fill(_ home: Home, count: Int, seed: UInt64) throws -> [String: [UInt8]] {
     var random = Random(seed: seed), all: [String: [UInt8]] = [:]
@@ -36,7 +34,7 @@ struct CollectorTests {
     try Home.run { home in
       var all = try fill(home, count: 40, seed: 1)
       if optimised { try home.optimise() }
-      let before = try packBytes(home)
+      let before = try home.packBytes()
       for index in stride(from: 0, to: 40, by: 2) {
         try home.vault.unlink([UInt8]("file-\(index)"), in: .root)
         all["file-\(index)"] = nil
@@ -46,11 +44,11 @@ struct CollectorTests {
       home.vault.keeper?.stop()
       try home.forgetEverything()
       let dry = try home.collect(isDry: true)
-      #expect(dry.chunks > 20 && dry.packs == 0)
-      #expect(try packBytes(home) == before)
+      #expect(dry.chunks > 20 && dry.containers == 0)
+      #expect(try home.packBytes() == before)
       let done = try home.collect()
       #expect(done.chunks >= dry.chunks * 99 / 100)
-      let after = try packBytes(home)
+      let after = try home.packBytes()
       // Whoever is killed now has not counted twice, or what is gone.
       let frames = home.vault.status().counters.frameBytes
       try opening(try home.copy()) { vault in #expect(vault.status().counters.frameBytes == frames) }
@@ -60,7 +58,7 @@ struct CollectorTests {
         for (name, content) in all.sorted(by: { $0.key < $1.key }) { try other.vault.makeFile(name, content) }
         if optimised { try other.optimise() }
         try other.vault.syncAll()
-        return try packBytes(other)
+        return try other.packBytes()
       }
       #expect(after <= never + (before - never) / 20, "\(before) bytes became \(after); without the dead there would be \(never)")
       try expectContents(home.vault, all, "after the collection")
@@ -105,7 +103,7 @@ struct CollectorTests {
       #expect(try home.vault.read(file, count: 1 << 20) == all["file-5"], "as long as it is open")
       home.vault.close(file)
       #expect(try home.collect().chunks > 0)
-      #expect(try packBytes(home) < 1000)
+      #expect(try home.packBytes() < 1000)
     }
   }
 
@@ -116,7 +114,7 @@ struct CollectorTests {
       for half in [0..<6, 6..<12] {
         for index in half { try home.vault.unlink([UInt8]("file-\(index)"), in: .root) }
         try home.forgetEverything()
-        #expect(try home.collect().packs > 0)
+        #expect(try home.collect().containers > 0)
       }
       try home.kill(isPowerCut: true)
     }
@@ -184,7 +182,7 @@ struct CollectorTests {
       case "while others work":
         let done = try Collector(home.vault, mayGoOn: { true }, isQuiet: { false }).run()
         // (One file in many is two chunks.)
-        #expect(done.chunks >= 360 && done.reclaimed > 6_000_000 && done.packs == 1, "\(done)")
+        #expect(done.chunks >= 360 && done.reclaimed > 6_000_000 && done.containers == 1, "\(done)")
       case "optimised, then collected":
         try home.optimise()
         try home.collect()
@@ -193,7 +191,7 @@ struct CollectorTests {
         try home.optimise()
       }
       home.vault.keeper?.stop()
-      let bytes = (journal: try journalBytes(), packs: try packBytes(home))
+      let bytes = (journal: try journalBytes(), packs: try home.packBytes())
       #expect(bytes.journal < 200_000 && bytes.packs < 1_000_000, "\(bytes)")
       #expect((40...45).contains(home.vault.status().counters.chunks) && !Collector.isDue(home.vault))
       try expectContents(home.vault, kept, "before")
@@ -212,114 +210,6 @@ struct CollectorTests {
     }
   }
 
-  @Test func `what the view does not know and no collection forgot is kept`() throws {
-    try Home.run { home in
-      home.vault.keeper?.stop()
-      let content = Random.bytes(20_000, seed: 1), file = try home.vault.makeFile("file", content)
-      for seed in 2...5 as ClosedRange<UInt64> { try home.vault.makeFile("file \(seed)", Random.bytes(20_000, seed: seed)) }
-      // As damage of the view would have it; something else in the segment is dead.
-      try home.vault.changeView { metadata throws(VaultError) in
-        guard case .chunk(let number, _)? = try metadata.extents(of: try metadata.node(file), in: 0..<1).first?.source else { throw VaultError.notFound }
-        try metadata.database.execute("DELETE FROM chunk WHERE number = \(number.value)")
-        metadata.state.containers.add(-1, to: home.vault.journal.segment)
-        metadata.state.containers.addDead(10_000, to: home.vault.journal.segment)
-        metadata.state.counters.chunks -= 1
-        metadata.state.counters.uniqueBytes -= 20_000
-      }
-      try home.optimise()
-      #expect(try home.vault.contents(of: file) == content)
-      #expect(Collector.isDue(home.vault), "whether something refers to it is looked into")
-    }
-  }
-
-  @Test func `a pack in which the view knows nothing is looked at before it goes`() throws {
-    try Home.run { home in
-      let content = Random.bytes(1_000_000, seed: 1), file = try home.vault.makeFile("file", content)
-      try home.optimise()
-      home.vault.keeper?.stop()
-      // As damage of the view would have it.
-      try home.vault.changeView { metadata throws(VaultError) in
-        let pack = home.vault.containers.numbers(.pack)[0]
-        try metadata.database.execute("DELETE FROM chunk WHERE container = \(pack.value)")
-        metadata.state.counters.chunks = 0
-        metadata.state.counters.uniqueBytes = 0
-        metadata.state.containers.add(-metadata.state.containers.chunks(in: pack), to: pack)
-      }
-      try home.collect()
-      #expect(try home.vault.contents(of: file) == content)
-    }
-  }
-
-  /// What is noted as damaged though it is whole: its file was put back from a copy.
-  private func noteDamaged(_ file: InodeNumber, _ home: Home) throws {
-    try home.vault.changeView { metadata throws(VaultError) in
-      for extent in try metadata.extents(of: try metadata.node(file), in: 0..<UInt64(1 << 30)) {
-        guard case .chunk(let number, _) = extent.source, let chunk = try metadata.storedChunk(number.value), !chunk.isNowhere else { continue }
-        try metadata.markDamaged(chunk)
-        metadata.state.containers.release(chunk.place.frame.container)
-      }
-    }
-    home.vault.frames.removeAll()
-    #expect(throws: VaultError.self) { try home.vault.contents(of: file) }
-  }
-
-  @Test func `what is noted as damaged and is whole does not go with what is dead beside it, in a segment`() throws {
-    try Home.run { home in
-      try home.forgetEverything()
-      home.vault.keeper?.stop()
-      let content = Random.bytes(40_000, seed: 1), other = Random.bytes(60_000, seed: 2)
-      let file = try home.vault.makeFile("a", content)
-      try home.vault.makeFile("b", other)
-      try home.vault.lock.withLock { () throws in try home.vault.rotate() }
-      try noteDamaged(file, home)
-      try home.vault.unlink([UInt8]("b"), in: .root)
-      try home.collect()
-      try home.vault.makeFile("b again", other)
-      try home.optimise()
-      #expect(try home.vault.contents(of: file) == content)
-      #expect(try home.vault.contents(of: try #require(try home.vault.find("b again")).inode) == other)
-    }
-  }
-
-  @Test(arguments: [false, true]) func `what is noted as damaged and is whole does not go with what is dead beside it, in a pack`(isAlone: Bool) throws {
-    try Home.run { home in
-      try home.forgetEverything()
-      let content = Random.bytes(1_000_000, seed: 1), file = try home.vault.makeFile("a", content)
-      if !isAlone { try home.vault.makeFile("b", Random.bytes(2_000_000, seed: 2)) }
-      try home.optimise()
-      home.vault.keeper?.stop()
-      try noteDamaged(file, home)
-      if !isAlone { try home.vault.unlink([UInt8]("b"), in: .root) }
-      try home.collect()
-      #expect(try home.vault.contents(of: file) == content)
-      let bytes = try packBytes(home)
-      #expect(bytes < 1_200_000)
-    }
-  }
-
-  @Test func `a pack that a kill left of a move goes with the next collection`() throws {
-    try Home.run { home in
-      try home.forgetEverything()
-      try home.vault.makeFile("a", Random.bytes(1_000_000, seed: 1))
-      try home.optimise()
-      home.vault.keeper?.stop()
-      let pack = try #require(home.vault.containers.numbers(.pack).first)
-      try home.vault.unlink([UInt8]("a"), in: .root)
-      // As if what was in it had been read from elsewhere until a collection took that.
-      try home.vault.changeView { metadata throws(VaultError) in
-        metadata.state.counters.uniqueBytes = 0
-        metadata.state.counters.chunks = 0
-        metadata.state.containers.add(-metadata.state.containers.chunks(in: pack), to: pack)
-        metadata.state.containers.setFrames(0, in: pack)
-        metadata.state.containers.keep(pack)
-        try metadata.database.execute("DELETE FROM chunk WHERE container = \(pack.value)")
-        metadata.state.collected = metadata.state.lapses
-      }
-      try home.collect()
-      #expect(home.vault.containers.numbers(.pack).isEmpty)
-    }
-  }
-
   @Test func `the vault collects by itself, also while others write`() throws {
     try Home.run { home in
       var random = Random(seed: 4)
@@ -328,7 +218,7 @@ struct CollectorTests {
       try home.vault.syncAll()
       try home.vault.unlink([UInt8]("large"), in: .root)
       var rounds = 0
-      while try packBytes(home) > 2_000_000, rounds < 600 {
+      while try home.packBytes() > 2_000_000, rounds < 600 {
         if try home.vault.find("other") != nil { try home.vault.unlink([UInt8]("other"), in: .root) }
         try home.vault.makeFile("other", random.bytes(2000))
         usleep(100_000)

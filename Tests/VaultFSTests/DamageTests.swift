@@ -114,12 +114,7 @@ struct DamageTests {
   /// Damages the stored form of a file's chunks, one after another.
   private func expectOneFileDamaged(_ home: Home, _ container: String, of inode: InodeNumber, _ content: [UInt8], others: [InodeNumber: [UInt8]]) throws {
     let vault = home.vault
-    let places = try vault.lock.withLock { () throws in
-      try vault.metadata.extents(of: try vault.metadata.node(inode), in: 0..<UInt64.max).compactMap { extent -> (Extent, FramePlace)? in
-        guard case .chunk(let number, _) = extent.source else { return nil }
-        return (extent, try vault.metadata.place(of: number).place.frame)
-      }
-    }
+    let places = try vault.frames(of: inode)
     let (extent, place) = try #require(places.last { container.hasSuffix(ContainerStore.path($0.1.container, .pack)) || container.hasSuffix(ContainerStore.path($0.1.container, .segment)) })
     var random = Random(seed: 5)
     for _ in 0..<8 {
@@ -172,12 +167,7 @@ struct DamageTests {
       }
       try home.optimise()
       home.vault.keeper?.stop()
-      let extents = try home.vault.lock.withLock { () throws in
-        try home.vault.metadata.extents(of: try home.vault.metadata.node(inode), in: 0..<UInt64.max).compactMap { extent -> (Extent, FramePlace)? in
-          guard case .chunk(let number, _) = extent.source else { return nil }
-          return (extent, try home.vault.metadata.place(of: number).place.frame)
-        }
-      }
+      let extents = try home.vault.frames(of: inode)
       func run(of frame: FramePlace) -> [Extent] { extents.filter { $0.1 == frame }.map(\.0) }
       let place = try #require(extents.map(\.1).last { frame in run(of: frame).count > 1 && zip(run(of: frame), run(of: frame).dropFirst()).allSatisfy { $0.end == $1.offset } }, "a frame holds several chunks")
       let run = run(of: place), middle = run[run.count / 2]

@@ -47,10 +47,10 @@ struct FrameCountTests {
         try home.forgetEverything()
         return try home.collect()
       }
-      #expect(try collect(without: 0..<30).packs == 1)
+      #expect(try collect(without: 0..<30).containers == 1)
       #expect(vault.packs.begun.map { vault.packs.isUnsettled($0) } == true)
       let few = try collect(without: 30..<31)
-      #expect(few.chunks > 0 && few.packs == 0, "too little to make the pack anew")
+      #expect(few.chunks > 0 && few.containers == 0, "too little to make the pack anew")
       try vault.checkpoint()
       let frames = vault.status().counters.frameBytes
       try opening(try home.copy()) { vault in

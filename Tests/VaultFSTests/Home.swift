@@ -112,6 +112,9 @@ final class Home {
     try Optimiser(vault, mayGoOn: mayGoOn).run()
   }
 
+  /// What its packs take.
+  func packBytes() throws -> Int { try containers(path, .pack).reduce(0) { try $0 + stored($1).count } }
+
   /// Collects garbage now, in the keeper's place.
   @discardableResult
   func collect(isDry: Bool = false) throws -> Collection {
@@ -180,6 +183,21 @@ extension [UInt8] {
 }
 
 extension Vault {
+  /// Where a file's chunks are.
+  func frames(of inode: InodeNumber) throws -> [(Extent, FramePlace)] {
+    try lock.withLock { () throws in
+      try metadata.extents(of: try metadata.node(inode), in: 0..<UInt64.max).compactMap { extent -> (Extent, FramePlace)? in
+        guard case .chunk(let number, _) = extent.source else { return nil }
+        return (extent, try metadata.place(of: number).place.frame)
+      }
+    }
+  }
+  /// Where a file begins.
+  func frame(of inode: InodeNumber) throws -> FramePlace {
+    guard let first = try frames(of: inode).first else { throw VaultError.notFound }
+    return first.1
+  }
+
   @discardableResult
   func make(_ name: [UInt8], in parent: InodeNumber = .root, _ mode: UInt32 = S_IFREG | 0o644, target: [UInt8] = [],
             by requester: Requester = root) throws -> NodeInfo {

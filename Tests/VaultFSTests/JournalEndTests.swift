@@ -146,6 +146,13 @@ struct JournalEndTests {
         }
       }
       try look()
+      // Nor is it in what is left of the segment.
+      try opening(copy) { vault throws in
+        vault.keeper?.stop()
+        try Optimiser(vault) { true }.run()
+      }
+      #expect(try !containers(copy, .segment).contains(segment))
+      try look()
       try FileManager.default.removeItem(atPath: copy + "/metadata.db")
       try Vault.rebuild(at: copy) { _ in }
       try look()

@@ -11,13 +11,13 @@ extension ScrubReport {
   var text: String { findings.map { "\($0.kind.rawValue): \($0.detail) [\($0.file ?? "")]" }.joined(separator: "\n") }
 }
 
-struct ScrubTests {
-  private func eager() -> ScrubOptions {
-    var options = ScrubOptions()
-    options.isGentle = false
-    return options
-  }
+func eager() -> ScrubOptions {
+  var options = ScrubOptions()
+  options.isGentle = false
+  return options
+}
 
+struct ScrubTests {
   @Test func `a sound vault is read to its last byte, and nothing is found`() throws {
     try Home.run { home in
       try plant(home.vault)
@@ -41,10 +41,7 @@ struct ScrubTests {
       try home.vault.syncAll()
       home.vault.keeper?.stop()
       func flip(_ inode: InodeNumber) throws {
-        let frame = try home.vault.lock.withLock { () throws in
-          guard case .chunk(let number, _)? = try home.vault.metadata.extents(of: home.vault.metadata.node(inode), in: 0..<1).first?.source else { throw VaultError.notFound }
-          return try home.vault.metadata.place(of: number).place.frame
-        }
+        let frame = try home.vault.frame(of: inode)
         try flipInPlace("\(home.path)/\(ContainerStore.path(frame.container, .pack))", at: Int(frame.offset) + 3000)
       }
       for inode in [gone, there] { try flip(inode) }
@@ -125,11 +122,7 @@ struct ScrubTests {
       try home.vault.syncAll()
       home.vault.keeper?.stop()
       if place == "sealed" { try home.vault.packs.seal() }
-      let frame = try home.vault.lock.withLock { () throws in
-        let node = try home.vault.metadata.node(file)
-        guard case .chunk(let number, _)? = try home.vault.metadata.extents(of: node, in: 0..<1).first?.source else { throw VaultError.notFound }
-        return try home.vault.metadata.place(of: number).place.frame
-      }
+      let frame = try home.vault.frame(of: file)
       let container = "\(home.path)/\(ContainerStore.path(frame.container, try #require(home.vault.containers.kind(frame.container))))"
       try flipInPlace(container, at: Int(frame.offset) + (place == "header" ? 9 : 3000))
       let report = try home.vault.scrub(eager())
@@ -162,10 +155,7 @@ struct ScrubTests {
       try home.vault.syncAll()
       home.vault.keeper?.stop()
       try home.vault.packs.seal()
-      let frame = try home.vault.lock.withLock { () throws in
-        guard case .chunk(let number, _)? = try home.vault.metadata.extents(of: try home.vault.metadata.node(file), in: 0..<1).first?.source else { throw VaultError.notFound }
-        return try home.vault.metadata.place(of: number).place.frame
-      }
+      let frame = try home.vault.frame(of: file)
       let pack = "\(home.path)/\(ContainerStore.path(frame.container, .pack))", range = Int(frame.offset)..<Int(frame.offset) + Int(frame.length)
       var checksums = eager()
       checksums.decodes = false
@@ -313,41 +303,6 @@ struct ScrubTests {
       #expect(scrub.files == [DamagedFile(inode: file.value, path: "/lost")])
       try home.vault.makeFile("again", content)
       #expect(try home.vault.contents(of: file) == content)
-    }
-  }
-
-  @Test(arguments: ["flipped", "gone", "journal"]) func `what was noted as damaged is whole again when its file is put back and scrubbed`(how: String) throws {
-    try Home.run { home in
-      let content = Random.bytes(how == "journal" ? 40_000 : 3_000_000, seed: 39), file = try home.vault.makeFile("lost", content)
-      try home.vault.syncAll()
-      try home.close()
-      let path: String, place: Int
-      if how == "journal" {
-        (path, place) = try #require(try containers(home.path, .segment).compactMap { segment in
-          Data(try stored(segment)).range(of: Data(content[1000..<1064])).map { (segment, $0.lowerBound) }
-        }.first)
-      } else { (path, place) = (try #require(try containers(home.path, .pack).first), 5000) }
-      let whole = try stored(path)
-      if how == "gone" { try FileManager.default.removeItem(atPath: path) } else { try flip(path, at: place) }
-      try home.open()
-      home.vault.keeper?.stop()
-      if how == "gone" { #expect(try home.vault.repair().after.damagedChunks > 10) } else { #expect(try home.vault.scrub(eager()).marked > 0) }
-      #expect(throws: VaultError.self) { try home.vault.contents(of: file) }
-      #expect(try home.vault.scrub(eager()).healed == 0)
-      try home.close()
-      try store(whole, path)
-      try home.open()
-      home.vault.keeper?.stop()
-      var checksums = eager()
-      checksums.decodes = false
-      #expect(try home.vault.scrub(checksums).healed == 0)
-      let scrub = try home.vault.scrub(eager())
-      #expect(scrub.isClean && scrub.healed > 0 && scrub.files.isEmpty, "\(scrub.text)")
-      #expect(try home.vault.contents(of: file) == content)
-      // The optimiser takes a segment on again.
-      if how == "journal" { #expect(!home.vault.lock.withLock { home.vault.containers.numbers(.segment).contains { home.vault.metadata.state.containers.isKept($0) } }) }
-      let check = try home.vault.check(.deep)
-      #expect(check.isClean && check.damagedChunks == 0 && check.findings.isEmpty, "\(check.text)")
     }
   }
 

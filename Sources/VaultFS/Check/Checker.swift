@@ -62,16 +62,13 @@ enum Checker {
 
   /// Nothing more can be asked of it. Where a page is told to be damaged, that is why.
   private static func cannotRead(_ detail: String, _ work: CheckWork) {
-    if hasDamagedPage(work) { return }
+    if work.report.counts[Finding.Kind.databasePage.rawValue] ?? 0 > 0 { return }
     work.found(Finding(.databaseStructure, file: Vault.databaseName, "the database cannot be read: \(detail)"))
   }
 
-  private static func hasDamagedPage(_ work: CheckWork) -> Bool { work.report.counts[Finding.Kind.databasePage.rawValue] ?? 0 > 0 }
-
   private static func look(_ copy: ViewCopy, _ work: CheckWork) throws {
     try work.begin("database", share: 0.05)
-    // (A damaged page is why, where there is one.)
-    if !hasDamagedPage(work) { try DatabaseStructure.look(copy, work) }
+    try DatabaseStructure.look(copy, work)
     try work.begin("nodes", share: 0.1)
     try Shape.make(in: copy, work)
     for invariant in Invariants.ofTables {

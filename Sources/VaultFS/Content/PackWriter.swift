@@ -105,6 +105,8 @@ final class PackWriter: Sendable {
   private let containers: ContainerStore
   private let vault: NodeID
   private let bytesMax: UInt64
+  /// Of a payload, what is written at once where somebody may wait for the processor.
+  private static let partBytes = 64 << 10
 
   /// - Parameter unsynced: older packs that no flush may have covered.
   /// - Parameter bytesMax: where one pack ends and the next begins.
@@ -160,7 +162,8 @@ final class PackWriter: Sendable {
     state.file == nil ? Position(container: ContainerNumber(containers.next), offset: 0) : Position(container: state.number, offset: state.end)
   }
 
-  func append(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer) throws(VaultError) -> Position {
+  /// - Parameter pause: called between parts of the payload, with the writer's lock held.
+  func append(_ header: FrameHeader, _ payload: UnsafeRawBufferPointer, pause: (() -> Void)? = nil) throws(VaultError) -> Position {
     var w = ByteWriter(capacity: header.headerLength)
     header.encode(into: &w)
     let bytes = w.bytes
@@ -169,7 +172,7 @@ final class PackWriter: Sendable {
         if state.end >= bytesMax { try seal(&state) }
         if state.file == nil { try start(&state) }
         let position = Position(container: state.number, offset: state.end)
-        try unsafe write(bytes, payload, to: state.file!, at: state.end)
+        try unsafe write(bytes, payload, to: state.file!, at: state.end, pause)
         state.bytesUnsynced += UInt64(header.totalLength)
         state.footer!.add(header, encoded: bytes)
         return .success(position)
@@ -179,10 +182,14 @@ final class PackWriter: Sendable {
   }
 
   /// What a failed write leaves behind goes: the footer must be the last thing in the file, and the next frame may be shorter.
-  private func write(_ header: [UInt8], _ payload: UnsafeRawBufferPointer, to file: any DiskFile, at end: UInt64) throws(VaultError) {
+  private func write(_ header: [UInt8], _ payload: UnsafeRawBufferPointer, to file: any DiskFile, at end: UInt64, _ pause: (() -> Void)?) throws(VaultError) {
     do throws(VaultError) {
       try writeAll(header, to: file, at: end)
-      try unsafe file.write(payload, at: end + UInt64(header.count))
+      let part = pause == nil ? payload.count : Self.partBytes
+      for start in stride(from: 0, to: payload.count, by: max(part, 1)) {
+        try unsafe file.write(UnsafeRawBufferPointer(rebasing: payload[start..<min(start + part, payload.count)]), at: end + UInt64(header.count + start))
+        pause?()
+      }
     } catch {
       try? file.truncate(to: end)
       throw error

@@ -93,8 +93,7 @@ struct JournalReader {
     let following: LSN?
     let afterPowerCut: Bool
 
-    /// Whether the next segment was begun without operation `lsn`, which stands here or would: then it was given up.
-    func isGivenUp(_ lsn: LSN) -> Bool { following.map { $0 <= lsn } == true && !segment.attests(lsn, from: at) }
+    func isGivenUp(_ lsn: LSN) -> Bool { following.map { segment.isGivenUp(lsn, from: at, before: $0) } ?? false }
   }
 
   /// Whether something shows that operation `lsn`, which cannot be read at `place`, was in the journal for good.
@@ -158,7 +157,6 @@ struct JournalReader {
         place.at = next
         continue
       }
-      // Also in a copy that was put back.
       if record.lsn > end.lastLSN, place.isGivenUp(record.lsn) { return nil }
       end.durable = max(end.durable, record.durable)
       end.stamp = max(end.stamp, record.stamp)

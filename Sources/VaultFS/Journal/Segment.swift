@@ -46,6 +46,10 @@ final class Segment {
   /// Whether there is a valid record from `start` on, wherever it begins, that belongs to operation `lsn` or a later one.
   func holds(_ lsn: LSN, from start: Int) -> Bool { holds(from: start) { record, _ in record.lsn >= lsn } }
 
+  /// Whether operation `lsn`, which stands at `place` or would, was given up: the next segment was begun without it, with operation
+  /// `next`, and nothing says that it was durable. So it is in a copy of the segment that is put back.
+  func isGivenUp(_ lsn: LSN, from place: Int, before next: LSN) -> Bool { next <= lsn && !attests(lsn, from: place) }
+
   /// Where the segment goes on behind a record that is damaged, if that was no operation: the next valid one belongs to operation
   /// `lsn`, which comes next.
   func goesOn(with lsn: LSN, behind offset: Int) -> Int? {
@@ -100,6 +104,21 @@ final class Segment {
       return false
     }
     return last
+  }
+}
+
+extension ContainerStore {
+  /// The operation with which the segment behind `number` begins; nil where there is none, or that cannot be known.
+  func firstLSN(behind number: ContainerNumber, of vault: NodeID) throws(VaultError) -> LSN? {
+    guard let next = journal.first(where: { $0 > number }) else { return nil }
+    if kind(next) == .segment {
+      let raw = Buffer(capacity: SegmentHeader.length)
+      defer { withExtendedLifetime(raw) {} }
+      raw.count = try unsafe file(next).read(into: UnsafeMutableRawBufferPointer(start: raw.base, count: SegmentHeader.length), at: 0)
+      if let header = try? unsafe SegmentHeader(decoding: raw.bytes), header.vault == vault { return header.firstLSN }
+    }
+    // An archive, or damaged.
+    return try Segment(next, in: self, vault: vault).header?.firstLSN
   }
 }
 

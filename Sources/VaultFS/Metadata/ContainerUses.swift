@@ -42,6 +42,8 @@ struct ContainerUses {
   /// Bytes of all frames.
   private(set) var frames: UInt64 = 0
   func frames(in number: ContainerNumber) -> UInt64 { uses[number]?.frames ?? 0 }
+  /// Whether the frames in it are counted: of a container that was gone they were forgotten, and of one that came unnoticed they never were.
+  func isCounted(_ number: ContainerNumber) -> Bool { frames(in: number) > 0 }
   /// Frames of so many bytes were written to `number`, or are not there any more for those who ask what is stored.
   mutating func addFrames(_ bytes: Int, to number: ContainerNumber) {
     setFrames(UInt64(clamping: Int64(clamping: frames(in: number)) + Int64(bytes)), in: number)

@@ -145,7 +145,7 @@ public struct HistoryExcess: Sendable, Hashable, Codable {
 extension Collection {
   /// Both, as one.
   fileprivate func followed(by next: Collection) -> Collection {
-    Collection(chunks: chunks + next.chunks, bytes: bytes + next.bytes, history: next.history, packs: packs + next.packs, reclaimed: reclaimed + next.reclaimed)
+    Collection(chunks: chunks + next.chunks, bytes: bytes + next.bytes, history: next.history, containers: containers + next.containers, reclaimed: reclaimed + next.reclaimed)
   }
 }
 

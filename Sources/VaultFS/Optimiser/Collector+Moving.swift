@@ -7,7 +7,7 @@ extension Collector {
     let frames = try framesInUse(of: pack, dependents)
     try vault.makeRoom(moving: frames.reduce(0) { $0 + $1.survivingBytes })
     let writer = PackWriter(containers: vault.containers, vault: vault.configuration.id, bytesMax: .max)
-    let builder = FrameBuilder(vault, pack: writer, index: SimilarityIndex())
+    let builder = FrameBuilder(vault, pack: writer, index: SimilarityIndex()) { [unowned self] in pause() }
     var origins: [ChunkID: ContainerNumber] = [:]
     do throws(VaultError) {
       for frame in frames {
@@ -77,6 +77,7 @@ extension Collector {
 
   private func add(_ frame: FrameInUse, to builder: FrameBuilder, _ origins: inout [ChunkID: ContainerNumber]) throws(VaultError) {
     let container = frame.place.container, decoded = try vault.frame(at: frame.place, in: try vault.containers.file(container))
+    pause()
     var within: UInt32 = 0
     for (chunk, isWanted) in zip(frame.chunks, frame.wanted) {
       if isWanted {

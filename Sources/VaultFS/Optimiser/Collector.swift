@@ -24,7 +24,7 @@ public struct Collection: Sendable, Hashable, Codable {
   /// Plain bytes of chunks that only the past refers to.
   public var history: UInt64 = 0
   /// Packs and segments that went, and bytes that the vault's folder has fewer; of a look only, those that would, of what is known to be dead already.
-  public var packs = 0
+  public var containers = 0
   public var reclaimed: Int64 = 0
   /// What the vault gave back by itself not long ago.
   public var lately: Lately?
@@ -40,8 +40,9 @@ final class Collector {
   private let isQuiet: () -> Bool
 
   static let rowsPerHold = 50
-  /// While others need the vault, it rests so many times as long as it has worked, and no longer than this at once, nanoseconds.
-  private static let restsPerWork: UInt64 = 3, restMax: UInt64 = 40_000_000
+  /// While others need the vault, it rests so many times as long as it has worked, and no longer than this at once, nanoseconds. Work of
+  /// less than `workMin` is put to what follows.
+  private static let restsPerWork: UInt64 = 3, restMax: UInt64 = 40_000_000, workMin: UInt64 = 100_000
   private var rested: UInt64 = 0
   /// Told now and then what is being done, and of how much how much is, in bytes, where that is known.
   var tell: (_ what: String, _ done: UInt64, _ total: UInt64?) -> Void = { _, _, _ in }
@@ -63,6 +64,8 @@ final class Collector {
 
   /// What the present referred to when the last collection looked, and how many chunks only the past did.
   var seen: (present: ChunkMarks, pastChunks: Int64)?
+  /// Those of `allSpent` that were looked at.
+  private var spent: [ContainerNumber] = []
   /// Packs that nothing is read from any more; they go together (`removeEmptied`).
   private var emptied: [Emptied] = []
   private struct Emptied {
@@ -90,7 +93,7 @@ final class Collector {
   func run(isDry: Bool = false) throws(VaultError) -> Collection {
     var done = Collection()
     guard !vault.isReadOnly || isDry else { return done }
-    if !isDry { for pack in spent where mayGoOn() { try vault.adopt(pack) } }
+    spent = isDry ? allSpent : try adopt(allSpent)
     var weighed = LSN.zero
     let lapses = vault.lock.withLock {
       vault.metadata.marks = ChunkMarks(count: vault.metadata.state.counters.chunks)
@@ -103,7 +106,7 @@ final class Collector {
     (done.chunks, done.bytes, done.history) = (sweep.chunks, sweep.bytes, sweep.history)
     if isDry {
       let due = due(sweep.live)
-      done.packs = due.count
+      done.containers = due.count
       done.reclaimed = vault.lock.withLock { due.reduce(0) { $0 + Int64(clamping: vault.metadata.state.containers.dead(in: $1)) } }
       return done
     }
@@ -113,6 +116,22 @@ final class Collector {
     // What was left undone is due still.
     if mayGoOn() { try vault.changeView { metadata in metadata.state.collected = lapses } }
     return done
+  }
+
+  /// - Returns: those that may go. What cannot be looked at stays, and is no reason not to free what is known to be dead.
+  private func adopt(_ packs: [ContainerNumber]) throws(VaultError) -> [ContainerNumber] {
+    var adopted: [ContainerNumber] = []
+    for pack in packs where mayGoOn() {
+      do throws(VaultError) {
+        try vault.adopt(pack)
+        adopted.append(pack)
+      } catch {
+        if vault.lock.withLock({ vault.failure != nil }) { throw error }
+        if case .diskFull = error { break }
+        vault.log("\(ContainerStore.path(pack, .pack)), which nothing is read from, cannot be looked at, and stays: \(error)")
+      }
+    }
+    return adopted
   }
 
   /// A save that began before there were marks may have found a chunk already.
@@ -162,6 +181,7 @@ final class Collector {
 
   func pause() {
     let now = monotonicNanoseconds()
+    if rested > 0, now - rested < Self.workMin { return }
     defer { rested = monotonicNanoseconds() }
     if rested > 0, !isQuiet() { usleep(UInt32(min((now - rested) * Self.restsPerWork, Self.restMax) / 1000)) }
   }
@@ -176,11 +196,11 @@ final class Collector {
     try vault.checkpoint()
     try vault.mark()
     while true {
-      let before = done.packs
+      let before = done.containers
       due = try reclaim(due, live, &done)
       // On a full disk what has gone may be the room that the next one needs.
       guard !due.isEmpty, mayGoOn() else { return }
-      if done.packs == before { throw .diskFull }
+      if done.containers == before { throw .diskFull }
     }
   }
 
@@ -194,7 +214,7 @@ final class Collector {
 
   /// What gives most for the room it takes comes first.
   private func due(_ live: [ContainerNumber: UInt64]) -> [ContainerNumber] {
-    let spent = spent
+    let spent = Set(spent).intersection(allSpent)
     let shares: [(number: ContainerNumber, dead: Double)] = vault.lock.withLock {
       spent.map { ($0, 1) } + vault.metadata.state.containers.withDead.compactMap { number in
         guard let kind = vault.containers.kind(number), number != vault.journal.segment, let share = deadShare(of: number, kind, live) else { return nil }
@@ -205,7 +225,7 @@ final class Collector {
   }
 
   /// Packs that nothing is read from, and of which it is not known that anything in them is dead: copies that a kill left behind.
-  private var spent: [ContainerNumber] {
+  private var allSpent: [ContainerNumber] {
     let packs = vault.containers.numbers(.pack).filter { !vault.packs.isUnsettled($0) }
     return vault.lock.withLock {
       let containers = vault.metadata.state.containers
@@ -256,7 +276,7 @@ final class Collector {
     try vault.makeRoom(moving: Int(clamping: live))
     let bytes = try optimiser.empty(number)
     if bytes == 0 { return }
-    done.packs += 1
+    done.containers += 1
     done.reclaimed += bytes
   }
 
@@ -291,7 +311,7 @@ final class Collector {
       }
       vault.packs.forget(one.pack)
       gone.append(one)
-      done.packs += 1
+      done.containers += 1
       done.reclaimed += one.size - one.added
     }
     try vault.changeView { metadata in

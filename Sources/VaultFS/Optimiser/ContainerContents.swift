@@ -11,6 +11,8 @@ struct ContainerContents {
   /// Of a segment: its header, its operations and marks, byte for byte.
   private(set) var records: [UInt8] = []
 
+  func place(of header: FrameHeader, at offset: UInt64) -> FramePlace { FramePlace(container: number, offset: offset, length: UInt32(header.totalLength)) }
+
   /// - Returns: nil where the container cannot be read to its end.
   init?(of number: ContainerNumber, in vault: Vault) throws(VaultError) {
     self.number = number
@@ -30,16 +32,14 @@ struct ContainerContents {
   /// The operations must go on without a gap up to where the next segment begins; a torn end behind them is nothing.
   private mutating func readSegment(_ vault: Vault) throws(VaultError) -> Bool {
     let id = vault.configuration.id
-    guard let next = vault.containers.journal.first(where: { $0 > number }),
-      let limit = try Segment(next, in: vault.containers, vault: id).header?.firstLSN else { return false }
+    guard let limit = try vault.containers.firstLSN(behind: number, of: id) else { return false }
     let segment = try Segment(number, in: vault.containers, vault: id)
     defer { withExtendedLifetime(segment) {} }
     guard let header = segment.header else { return false }
     records = header.encoded()
     var at = SegmentHeader.length, expected = header.firstLSN
     while at < segment.count, let (record, body) = unsafe segment.record(at: at) {
-      // Given up before the next segment was begun, and there again with a copy that was put back.
-      if record.lsn >= limit, !segment.attests(record.lsn, from: at) { break }
+      if segment.isGivenUp(record.lsn, from: at, before: limit) { break }
       if record.kind == .operation {
         guard record.lsn == expected, expected < limit else { return false }
         expected = expected.next

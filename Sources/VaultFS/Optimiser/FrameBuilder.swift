@@ -28,6 +28,8 @@ final class FrameBuilder {
 
   private let vault: Vault
   let pack: PackWriter
+  /// Called between steps, of which none takes long: the kernel may let one that began run to its end whoever waits for the processor.
+  private let pause: () -> Void
   private let encoder = Encoder()
   /// Of what was written before, and of what is.
   private(set) var index: SimilarityIndex
@@ -42,13 +44,14 @@ final class FrameBuilder {
   /// Containers that must stay from now on: the new pack, whose frames may become bases, and those with bases of its frames.
   var needed: Set<ContainerNumber> { bases.union(pack.begun.map { [$0] } ?? []) }
 
-  init(_ vault: Vault, pack: PackWriter, index: SimilarityIndex) {
-    (self.vault, self.pack, self.index) = (vault, pack, index)
+  init(_ vault: Vault, pack: PackWriter, index: SimilarityIndex, pause: @escaping () -> Void) {
+    (self.vault, self.pack, self.index, self.pause) = (vault, pack, index, pause)
   }
 
   func add(_ chunk: FrameChunk, _ plain: UnsafeRawBufferPointer) throws(VaultError) {
     guard plain.count >= Sketch.bytesMin else { return try unsafe append(chunk, plain, sketch: nil, to: &solid) }
     let sketch = unsafe Sketch(of: plain)
+    pause()
     guard let base = index.frame(like: sketch) else { return try unsafe append(chunk, plain, sketch: sketch, to: &solid) }
     clock += 1
     if let found = deltas.firstIndex(where: { $0.base == base }) {
@@ -96,9 +99,10 @@ final class FrameBuilder {
     } else {
       unsafe (codec, stored) = unsafe encoder.zstd(buffer.bytes, level: Self.level)
     }
+    pause()
     let header = unsafe FrameHeader(codec: codec, plain: buffer.count, stored: stored, base: group.base, chunks: group.chunks)
     if let base = header.base { bases.insert(base.container) }
-    let position = try unsafe pack.append(header, stored)
+    let position = try unsafe pack.append(header, stored, pause: pause)
     let place = FramePlace(container: position.container, offset: position.offset, length: UInt32(header.totalLength))
     var offset: UInt32 = 0
     for chunk in group.chunks {

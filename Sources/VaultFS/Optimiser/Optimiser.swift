@@ -90,28 +90,52 @@ final class Optimiser {
       try keep(container)
       return 0
     }
-    let isDead = try knowsWhatIsDead(contents)
-    guard let builder = try rewrite(contents, without: isDead) else { return 0 }
+    guard let uses = try uses(of: contents) else { return 0 }
+    let forgets = forgotAllUnknown(of: contents, uses)
+    guard let builder = try rewrite(contents, uses, forgets: forgets) else { return 0 }
     try settle(builder, from: container)
     index = builder.index
-    if isDead { try vault.mark() }
+    if forgets { try vault.mark() }
     try retire(contents)
     return try builder.pack.begun.map { number throws(VaultError) in try vault.containers.file(number).size() } ?? 0
   }
 
+  /// What the view says of a chunk in a frame.
+  private enum Use {
+    /// Where it is read from.
+    case here, elsewhere
+    /// It is noted as damaged, or not known.
+    case damaged, unknown
+  }
+
+  /// - Returns: those of each frame's chunks; nil where it had to give way.
+  private func uses(of contents: ContainerContents) throws(VaultError) -> [[Use]]? {
+    var all: [[Use]] = []
+    for (header, offset) in contents.frames {
+      guard mayGoOn() else { return nil }
+      let frame = contents.place(of: header, at: offset)
+      all.append(try vault.lock.withLock { () throws(VaultError) in
+        var uses: [Use] = []
+        for chunk in header.chunks {
+          switch try vault.metadata.isStored(chunk.id) {
+          case true?: uses.append(try vault.metadata.frame(of: chunk.id) == frame ? .here : .elsewhere)
+          case false?: uses.append(.unknown)
+          case nil: uses.append(.damaged)
+          }
+        }
+        return uses
+      })
+    }
+    return all
+  }
+
   /// Whether all in a container that the view does not know was forgotten by collections, which count what they forget. (Content that they
   /// had forgotten and that came again is somewhere else.) Else it may be the only copy of something, whatever the reason.
-  private func knowsWhatIsDead(_ contents: ContainerContents) throws(VaultError) -> Bool {
+  private func forgotAllUnknown(of contents: ContainerContents, _ uses: [[Use]]) -> Bool {
     let dead = vault.lock.withLock { vault.metadata.state.containers.dead(in: contents.number) }
-    if dead == 0 { return false }
     var unknown: UInt64 = 0
-    for (header, _) in contents.frames {
-      guard mayGoOn() else { return false }
-      try vault.lock.withLock { () throws(VaultError) in
-        for chunk in header.chunks where try vault.metadata.isStored(chunk.id) == false { unknown += UInt64(chunk.length) }
-      }
-    }
-    return unknown <= dead
+    for ((header, _), uses) in zip(contents.frames, uses) { for (chunk, use) in zip(header.chunks, uses) where use == .unknown { unknown += UInt64(chunk.length) } }
+    return dead > 0 && unknown <= dead
   }
 
   /// A finished segment goes on to where the next one begins, but for damage; of a pack a killed owner may have left a part.
@@ -160,19 +184,21 @@ final class Optimiser {
   // MARK: Moving
 
   /// Writes what is still read from a container to a new pack.
-  /// - Parameter isDead: what the view does not know is dead.
+  /// - Parameter forgets: what the view does not know is dead.
   /// - Returns: nil where it had to give way.
-  private func rewrite(_ contents: ContainerContents, without isDead: Bool) throws(VaultError) -> FrameBuilder? {
+  private func rewrite(_ contents: ContainerContents, _ uses: [[Use]], forgets: Bool) throws(VaultError) -> FrameBuilder? {
     // One pack, however long: a frame's base is then in its own pack before it, or in one that is durable.
     let pack = PackWriter(containers: vault.containers, vault: vault.configuration.id, bytesMax: .max)
-    let builder = FrameBuilder(vault, pack: pack, index: index)
+    let builder = FrameBuilder(vault, pack: pack, index: index) { [mayGoOn] in _ = mayGoOn() }
     do throws(VaultError) {
-      for (header, offset) in contents.frames {
+      for ((header, offset), uses) in zip(contents.frames, uses) {
         guard mayGoOn() else {
           abandon(pack)
           return nil
         }
-        try move(header, at: offset, of: contents, without: isDead, to: builder)
+        let wanted = uses.map { $0 == .here || $0 == .damaged || $0 == .unknown && !forgets }
+        guard wanted.contains(true) else { continue }
+        try move(header, at: offset, of: contents, wanted, isKnown: zip(uses, wanted).allSatisfy { !$1 || $0 == .here }, to: builder)
       }
       try builder.finish()
       try pack.seal()
@@ -189,26 +215,11 @@ final class Optimiser {
     do throws(VaultError) { try vault.containers.remove(number) } catch { vault.log("a superfluous pack is left: \(error)") }
   }
 
-  /// Adds the chunks of a frame that are still read from it.
-  private func move(_ header: FrameHeader, at offset: UInt64, of contents: ContainerContents, without isDead: Bool, to builder: FrameBuilder) throws(VaultError) {
-    let frame = FramePlace(container: contents.number, offset: offset, length: UInt32(header.totalLength))
-    let (wanted, isKnown) = try vault.lock.withLock { () throws(VaultError) in
-      var wanted: [Bool] = [], isKnown = true
-      for chunk in header.chunks {
-        switch try vault.metadata.isStored(chunk.id) {
-        case true?: wanted.append(try vault.metadata.frame(of: chunk.id) == frame)
-        case let known:
-          // (Of what is noted as damaged this is the sound one, if it can be read.)
-          let isWanted = known == nil || !isDead
-          wanted.append(isWanted)
-          if isWanted { isKnown = false }
-        }
-      }
-      return (wanted, isKnown)
-    }
-    guard wanted.contains(true) else { return }
-    let decoded = try vault.frame(at: frame, in: contents.file)
-    // A chunk that the view does not know: whatever the reason, this may be the only copy.
+  /// Adds the chunks of a frame that are wanted.
+  /// - Parameter isKnown: the view points to all of them here.
+  private func move(_ header: FrameHeader, at offset: UInt64, of contents: ContainerContents, _ wanted: [Bool], isKnown: Bool, to builder: FrameBuilder) throws(VaultError) {
+    let decoded = try vault.frame(at: contents.place(of: header, at: offset), in: contents.file)
+    // Whatever the reason, this may be the only copy; and of what is noted as damaged it is the sound one, if it can be read.
     if !isKnown {
       try vault.changeView { metadata throws(VaultError) in
         // A collection may have forgotten it, and what it takes is counted still: unless there is not that much.

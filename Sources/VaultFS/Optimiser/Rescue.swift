@@ -42,7 +42,7 @@ extension Vault {
   /// Points the view to the frames with chunks that `isWanted`.
   /// - Returns: whether all of the pack was looked at, and all such frames are whole.
   private func eachFrame(of pack: ContainerNumber, where isWanted: (Metadata, ChunkID) throws(VaultError) -> Bool) throws(VaultError) -> Bool {
-    let verifier = FrameVerifier(containers), isCounted = lock.withLock { metadata.state.containers.frames(in: pack) > 0 }
+    let verifier = FrameVerifier(containers), isCounted = lock.withLock { metadata.state.containers.isCounted(pack) }
     var isSafe = true
     let isWhole = try PackScanner.search(try containers.file(pack), from: 0, verifyPayload: false) { header, offset, find throws(VaultError) in
       let place = FramePlace(container: pack, offset: offset, length: UInt32(header.totalLength))

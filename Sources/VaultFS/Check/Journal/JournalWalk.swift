@@ -49,6 +49,11 @@ final class JournalWalk {
     }
   }
 
+  private func firstLSN(behind number: ContainerNumber) -> LSN? {
+    func look() throws(VaultError) -> LSN? { try containers.firstLSN(behind: number, of: work.vault.configuration.id) }
+    return (try? look()) ?? (try? look())
+  }
+
   private func file(_ number: ContainerNumber) -> String { ContainerStore.path(number, containers.kind(number) ?? .segment) }
 
   private func broken(_ kind: Finding.Kind, _ number: ContainerNumber, _ byte: Int, _ detail: String) {
@@ -72,7 +77,7 @@ final class JournalWalk {
     }
     last = max(last, LSN(header.firstLSN.value - min(header.firstLSN.value, 1)))
     // What is wrong with the next one is told when it is its turn.
-    try read(segment, firstOfNext: next.flatMap { (try? open($0))?.header?.firstLSN })
+    try read(segment, firstOfNext: firstLSN(behind: number))
   }
 
   private func read(_ segment: Segment, firstOfNext: LSN?) throws {

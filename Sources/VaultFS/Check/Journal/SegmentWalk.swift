@@ -27,8 +27,7 @@ struct SegmentWalk {
   mutating func next() -> Step? {
     guard !isOver, at < segment.count else { return nil }
     if let (record, body) = unsafe segment.record(at: at) {
-      // Given up before the next segment was begun, and there again with a copy that was put back.
-      if end > .zero, record.lsn >= end, record.lsn > last, !segment.attests(record.lsn, from: at) {
+      if end > .zero, record.lsn > last, segment.isGivenUp(record.lsn, from: at, before: end) {
         isOver = true
         return nil
       }

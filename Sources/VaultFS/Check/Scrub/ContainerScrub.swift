@@ -203,8 +203,8 @@ final class ContainerScrub {
       return
     }
     if segment.isRepaired { shared.found(Finding(.journalSegment, file: segment.file.path, byte: 0, SegmentHeader.repairedWords), in: number) }
-    let next = try vault.containers.journal.first { $0 > number }.map { next throws(VaultError) in try Segment(next, in: vault.containers, vault: vault.configuration.id).header?.firstLSN } ?? nil
-    var walk = SegmentWalk(segment, after: LSN(header.firstLSN.value &- 1), until: next ?? .zero)
+    let next = try vault.containers.firstLSN(behind: number, of: vault.configuration.id) ?? .zero
+    var walk = SegmentWalk(segment, after: LSN(header.firstLSN.value &- 1), until: next)
     while let step = walk.next() {
       if shared.cancellation.isCancelled { throw .closed }
       switch step {

@@ -142,8 +142,7 @@ final class DamageMarks {
     return try vault.working.withLock { () throws(VaultError) in
       var healed = 0, isCounted: [ContainerNumber: Bool] = [:]
       for (header, place) in again {
-        // Of one that was gone, what it has was forgotten.
-        let counted = isCounted[place.container] ?? vault.lock.withLock { vault.metadata.state.containers.frames(in: place.container) > 0 }
+        let counted = isCounted[place.container] ?? vault.lock.withLock { vault.metadata.state.containers.isCounted(place.container) }
         isCounted[place.container] = counted
         healed += try vault.point(to: header, at: place, isCounted: counted)
       }

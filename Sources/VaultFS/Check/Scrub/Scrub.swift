@@ -48,7 +48,8 @@ final class Scrub {
   }
 
   func run() throws -> ScrubReport {
-    let numbers = (vault.containers.numbers(.pack) + vault.containers.journal).filter { $0.value >= position.next }.sorted()
+    let again = Set(position.again)
+    let numbers = (vault.containers.numbers(.pack) + vault.containers.journal).filter { $0.value >= position.next || again.contains($0.value) }.sorted()
     for number in numbers { total += (try? vault.containers.file(number).size()) ?? 0 }
     total += vault.databaseBytes
     try scrubConfiguration()
@@ -58,11 +59,11 @@ final class Scrub {
         shared.done(ScrubCounts(bytes: UInt64(bytes)))
       }
     } catch is CheckCancelled {}
-    scrubContainers(numbers)
-    let marks = DamageMarks(vault, shared)
+    let queue = scrubContainers(numbers), marks = DamageMarks(vault, shared)
     report.marked = try marks.look()
     report.healed = try marks.heal()
     if options.decodes, !options.cancellation.isCancelled { try vault.trust(numbers.filter { !shared.isDoubtful($0) }) }
+    save(queue, numbers)
     report.files = try marks.files(atMost: Self.filesMax)
     return finish()
   }
@@ -91,8 +92,11 @@ final class Scrub {
   private final class Queue: Sendable {
     struct State {
       var next = 0
-      var busy: Set<Int> = []
-      /// Of those that have been read: all before the first that is being read; and those behind that, each.
+      /// Those that are being read.
+      var open: Set<Int> = []
+      /// Those in which something was found, which is not noted before the end: a scrub that goes on from here reads them again.
+      var again: Set<Int> = []
+      /// Of the others: all before the first open one; and those behind that, each.
       var settled = ScrubCounts()
       var behind: [Int: ScrubCounts] = [:]
       var threads: Int
@@ -107,16 +111,20 @@ final class Scrub {
     func take() -> Int? {
       state.withLock { state in
         guard state.next < numbers.count else { return nil }
-        state.busy.insert(state.next)
+        state.open.insert(state.next)
         state.next += 1
         return state.next - 1
       }
     }
-    func done(_ index: Int, _ read: ScrubCounts) {
+    func done(_ index: Int, _ read: ScrubCounts, isSound: Bool) {
       state.withLock { state in
-        state.busy.remove(index)
-        state.behind[index] = read
-        let first = state.busy.min() ?? state.next
+        if isSound { state.behind[index] = read } else {
+          // What is too much to remember stays to be read.
+          if state.again.count == ScrubPosition.againMax { return }
+          state.again.insert(index)
+        }
+        state.open.remove(index)
+        let first = state.open.min() ?? state.next
         for (index, read) in state.behind where index < first {
           state.settled += read
           state.behind[index] = nil
@@ -125,16 +133,19 @@ final class Scrub {
     }
     func threadEnds() { state.withLock { $0.threads -= 1 } }
     var isRunning: Bool { state.withLock { $0.threads > 0 } }
-    /// All containers before this number have been read, and what they held.
-    func position(after last: UInt64) -> (next: UInt64, read: ScrubCounts) {
+    /// Goes on from `position` as far as this has come.
+    /// - Parameter last: behind all containers.
+    func advance(_ position: inout ScrubPosition, to last: UInt64) {
       state.withLock { state in
-        let first = state.busy.min() ?? state.next
-        return (first < numbers.count ? numbers[first].value : last, state.settled)
+        let first = state.open.min() ?? state.next
+        position.next = max(position.next, first < numbers.count ? numbers[first].value : last)
+        position.again = (state.again.filter { $0 < first } + (first..<numbers.count)).map { numbers[$0].value }.filter { $0 < position.next }
+        position.read += state.settled
       }
     }
   }
 
-  private func scrubContainers(_ numbers: [ContainerNumber]) {
+  private func scrubContainers(_ numbers: [ContainerNumber]) -> Queue {
     let queue = Queue(numbers, threads: max(options.threads, 1)), vault = vault, shared = shared, isGentle = options.isGentle
     let threads = (0..<max(options.threads, 1)).map { index in
       startThread("vault-scrub-\(index)") {
@@ -143,7 +154,7 @@ final class Scrub {
         while !shared.cancellation.isCancelled, let next = queue.take() {
           scrub.scrub(queue.numbers[next])
           // What was cancelled in the middle is not done.
-          if !shared.cancellation.isCancelled { queue.done(next, scrub.read) }
+          if !shared.cancellation.isCancelled { queue.done(next, scrub.read, isSound: !shared.isDoubtful(queue.numbers[next])) }
         }
         queue.threadEnds()
       }
@@ -156,7 +167,7 @@ final class Scrub {
       if ticks % (Self.saveTicks * 5) == 0 { save(queue, numbers) }
     }
     for thread in threads { pthread_join(thread, nil) }
-    save(queue, numbers)
+    return queue
   }
 
   /// SCHED_IDLE: a macro of Linux that not every C library shows.
@@ -171,10 +182,8 @@ final class Scrub {
   /// Where it cannot be kept, a restart begins earlier.
   private func save(_ queue: Queue, _ numbers: [ContainerNumber]) {
     guard options.decodes else { return }
-    let (next, read) = queue.position(after: (numbers.last?.value ?? 0) + 1)
     var now = position
-    now.next = next
-    now.read += read
+    queue.advance(&now, to: (numbers.last?.value ?? 0) + 1)
     if !options.cancellation.isCancelled, !queue.isRunning { now.finished = UInt64(max(Timestamp.now.seconds, 1)) }
     try? now.write(vault.containers.disk, vault: vault.configuration.id)
   }

@@ -5,11 +5,15 @@
 
 struct ScrubPosition: Equatable {
   static let fileName = "scrub"
-  private static let bytesMax = 1024
+  private static let bytesMax = 4096
+  /// More than in so many containers does not go wrong without making a vault useless; `bytesMax` holds them.
+  static let againMax = 100
 
   /// Containers with smaller numbers are done.
   var next: UInt64 = 0
-  /// What they held.
+  /// But for these: something was found in them, and it is noted at the end. `againMax` at most.
+  var again: [UInt64] = []
+  /// What all others held.
   var read = ScrubCounts()
   /// Seconds since 1970; 0 where it has not ended yet.
   var finished: UInt64 = 0
@@ -26,7 +30,7 @@ struct ScrubPosition: Equatable {
       chunks \(read.chunks)
       finished \(finished)
 
-      """
+      """ + again.map { "again \($0)\n" }.joined()
     return lines + "crc32 \(Self.checksum(lines))\n"
   }
 
@@ -34,7 +38,8 @@ struct ScrubPosition: Equatable {
     var values: [String: UInt64] = [:]
     for line in text.split(separator: "\n") {
       let words = line.split(separator: " ")
-      if words.count == 2, let value = UInt64(words[1]) { values[String(words[0])] = value }
+      guard words.count == 2, let value = UInt64(words[1]) else { continue }
+      if words[0] == "again" { again.append(value) } else { values[String(words[0])] = value }
     }
     (next, finished) = (values["next"] ?? 0, values["finished"] ?? 0)
     read = ScrubCounts(bytes: values["bytes"] ?? 0, frames: values["frames"] ?? 0, chunks: values["chunks"] ?? 0)

@@ -1,0 +1,199 @@
+// What the view does not point to does not go while it may be wanted, and is found again: by a scrub, a collection, the optimiser.
+
+import Foundation
+import Glibc
+import Testing
+@testable import VaultFS
+
+struct RescueTests {
+  @Test(arguments: ["flipped", "gone", "journal"]) func `what was noted as damaged is whole again when its file is put back and scrubbed`(how: String) throws {
+    try Home.run { home in
+      let content = Random.bytes(how == "journal" ? 40_000 : 3_000_000, seed: 39), file = try home.vault.makeFile("lost", content)
+      try home.vault.syncAll()
+      try home.close()
+      let path: String, place: Int
+      if how == "journal" {
+        (path, place) = try #require(try containers(home.path, .segment).compactMap { segment in
+          Data(try stored(segment)).range(of: Data(content[1000..<1064])).map { (segment, $0.lowerBound) }
+        }.first)
+      } else { (path, place) = (try #require(try containers(home.path, .pack).first), 5000) }
+      let whole = try stored(path)
+      if how == "gone" { try FileManager.default.removeItem(atPath: path) } else { try flip(path, at: place) }
+      try home.open()
+      home.vault.keeper?.stop()
+      if how == "gone" { #expect(try home.vault.repair().after.damagedChunks > 10) } else { #expect(try home.vault.scrub(eager()).marked > 0) }
+      #expect(throws: VaultError.self) { try home.vault.contents(of: file) }
+      #expect(try home.vault.scrub(eager()).healed == 0)
+      try home.close()
+      try store(whole, path)
+      try home.open()
+      home.vault.keeper?.stop()
+      var checksums = eager()
+      checksums.decodes = false
+      #expect(try home.vault.scrub(checksums).healed == 0)
+      let scrub = try home.vault.scrub(eager())
+      #expect(scrub.isClean && scrub.healed > 0 && scrub.files.isEmpty, "\(scrub.text)")
+      #expect(try home.vault.contents(of: file) == content)
+      // The optimiser takes a segment on again.
+      if how == "journal" { #expect(!home.vault.lock.withLock { home.vault.containers.numbers(.segment).contains { home.vault.metadata.state.containers.isKept($0) } }) }
+      let check = try home.vault.check(.deep)
+      #expect(check.isClean && check.damagedChunks == 0 && check.findings.isEmpty, "\(check.text)")
+    }
+  }
+
+  /// A vault with six packs of a file each; gives the content of the first file, the file and its pack.
+  private func sixPacks(_ home: Home) throws -> (content: [UInt8], file: InodeNumber, pack: String) {
+    var files: [InodeNumber] = []
+    for seed in 1...6 as ClosedRange<UInt64> {
+      files.append(try home.vault.makeFile("file \(seed)", Random.bytes(3_000_000, seed: seed)))
+      try home.vault.syncAll()
+      try home.vault.packs.seal()
+    }
+    home.vault.keeper?.stop()
+    return (Random.bytes(3_000_000, seed: 1), files[0], "\(home.path)/\(ContainerStore.path(try home.vault.frame(of: files[0]).container, .pack))")
+  }
+
+  /// Ends a scrub in the middle.
+  private func interrupt(_ vault: Vault) throws -> ScrubReport {
+    var options = eager()
+    let cancellation = options.cancellation
+    options.bytesPerSecond = 20_000_000
+    options.progress = { if $0.bytesDone > 8_000_000 { cancellation.cancel() } }
+    let report = try vault.scrub(options)
+    #expect(!report.isComplete && vault.lastScrub == nil)
+    return report
+  }
+
+  @Test func `a scrub that was ended begins anew where something is noted as damaged: it may be in what was read before`() throws {
+    try Home.run { home in
+      let (content, file, _) = try sixPacks(home)
+      #expect(try interrupt(home.vault).findings.isEmpty)
+      try noteDamaged(file, home)
+      let second = try home.vault.scrub(eager())
+      #expect(!second.isResumed && second.healed > 0 && second.isClean, "\(second.text)")
+      #expect(try home.vault.contents(of: file) == content)
+      home.restartKeeper()
+    }
+  }
+
+  @Test func `what a scrub found before it was ended is found by the one that goes on`() throws {
+    try Home.run { home in
+      let (content, file, pack) = try sixPacks(home)
+      try flipInPlace(pack, at: 5000)
+      #expect(try interrupt(home.vault).findings.count == 1)
+      let second = try home.vault.scrub(eager())
+      #expect(second.kinds == [.frameDamaged] && second.marked > 0 && second.files == [DamagedFile(inode: file.value, path: "/file 1")], "\(second.text)")
+      #expect(home.vault.lastScrub != nil)
+      try home.vault.makeFile("again", content)
+      #expect(try home.vault.contents(of: file) == content)
+    }
+  }
+
+  @Test func `what the view does not know and no collection forgot is kept`() throws {
+    try Home.run { home in
+      home.vault.keeper?.stop()
+      let content = Random.bytes(20_000, seed: 1), file = try home.vault.makeFile("file", content)
+      for seed in 2...5 as ClosedRange<UInt64> { try home.vault.makeFile("file \(seed)", Random.bytes(20_000, seed: seed)) }
+      // As damage of the view would have it; something else in the segment is dead.
+      try home.vault.changeView { metadata throws(VaultError) in
+        guard case .chunk(let number, _)? = try metadata.extents(of: try metadata.node(file), in: 0..<1).first?.source else { throw VaultError.notFound }
+        try metadata.database.execute("DELETE FROM chunk WHERE number = \(number.value)")
+        metadata.state.containers.add(-1, to: home.vault.journal.segment)
+        metadata.state.containers.addDead(10_000, to: home.vault.journal.segment)
+        metadata.state.counters.chunks -= 1
+        metadata.state.counters.uniqueBytes -= 20_000
+      }
+      try home.optimise()
+      #expect(try home.vault.contents(of: file) == content)
+      #expect(Collector.isDue(home.vault), "whether something refers to it is looked into")
+    }
+  }
+
+  @Test func `a pack in which the view knows nothing is looked at before it goes`() throws {
+    try Home.run { home in
+      let content = Random.bytes(1_000_000, seed: 1), file = try home.vault.makeFile("file", content)
+      try home.optimise()
+      home.vault.keeper?.stop()
+      // As damage of the view would have it.
+      try home.vault.changeView { metadata throws(VaultError) in
+        let pack = home.vault.containers.numbers(.pack)[0]
+        try metadata.database.execute("DELETE FROM chunk WHERE container = \(pack.value)")
+        metadata.state.counters.chunks = 0
+        metadata.state.counters.uniqueBytes = 0
+        metadata.state.containers.add(-metadata.state.containers.chunks(in: pack), to: pack)
+      }
+      try home.collect()
+      #expect(try home.vault.contents(of: file) == content)
+    }
+  }
+
+  /// What is noted as damaged though it is whole: its file was put back from a copy.
+  private func noteDamaged(_ file: InodeNumber, _ home: Home) throws {
+    try home.vault.changeView { metadata throws(VaultError) in
+      for extent in try metadata.extents(of: try metadata.node(file), in: 0..<UInt64(1 << 30)) {
+        guard case .chunk(let number, _) = extent.source, let chunk = try metadata.storedChunk(number.value), !chunk.isNowhere else { continue }
+        try metadata.markDamaged(chunk)
+        metadata.state.containers.release(chunk.place.frame.container)
+      }
+    }
+    home.vault.frames.removeAll()
+    #expect(throws: VaultError.self) { try home.vault.contents(of: file) }
+  }
+
+  @Test func `what is noted as damaged and is whole does not go with what is dead beside it, in a segment`() throws {
+    try Home.run { home in
+      try home.forgetEverything()
+      home.vault.keeper?.stop()
+      let content = Random.bytes(40_000, seed: 1), other = Random.bytes(60_000, seed: 2)
+      let file = try home.vault.makeFile("a", content)
+      try home.vault.makeFile("b", other)
+      try home.vault.lock.withLock { () throws in try home.vault.rotate() }
+      try noteDamaged(file, home)
+      try home.vault.unlink([UInt8]("b"), in: .root)
+      try home.collect()
+      try home.vault.makeFile("b again", other)
+      try home.optimise()
+      #expect(try home.vault.contents(of: file) == content)
+      #expect(try home.vault.contents(of: try #require(try home.vault.find("b again")).inode) == other)
+    }
+  }
+
+  @Test(arguments: [false, true]) func `what is noted as damaged and is whole does not go with what is dead beside it, in a pack`(isAlone: Bool) throws {
+    try Home.run { home in
+      try home.forgetEverything()
+      let content = Random.bytes(1_000_000, seed: 1), file = try home.vault.makeFile("a", content)
+      if !isAlone { try home.vault.makeFile("b", Random.bytes(2_000_000, seed: 2)) }
+      try home.optimise()
+      home.vault.keeper?.stop()
+      try noteDamaged(file, home)
+      if !isAlone { try home.vault.unlink([UInt8]("b"), in: .root) }
+      try home.collect()
+      #expect(try home.vault.contents(of: file) == content)
+      let bytes = try home.packBytes()
+      #expect(bytes < 1_200_000)
+    }
+  }
+
+  @Test func `a pack that a kill left of a move goes with the next collection`() throws {
+    try Home.run { home in
+      try home.forgetEverything()
+      try home.vault.makeFile("a", Random.bytes(1_000_000, seed: 1))
+      try home.optimise()
+      home.vault.keeper?.stop()
+      let pack = try #require(home.vault.containers.numbers(.pack).first)
+      try home.vault.unlink([UInt8]("a"), in: .root)
+      // As if what was in it had been read from elsewhere until a collection took that.
+      try home.vault.changeView { metadata throws(VaultError) in
+        metadata.state.counters.uniqueBytes = 0
+        metadata.state.counters.chunks = 0
+        metadata.state.containers.add(-metadata.state.containers.chunks(in: pack), to: pack)
+        metadata.state.containers.setFrames(0, in: pack)
+        metadata.state.containers.keep(pack)
+        try metadata.database.execute("DELETE FROM chunk WHERE container = \(pack.value)")
+        metadata.state.collected = metadata.state.lapses
+      }
+      try home.collect()
+      #expect(home.vault.containers.numbers(.pack).isEmpty)
+    }
+  }
+}
