@@ -174,24 +174,47 @@ struct RescueTests {
     }
   }
 
+  /// A pack as if what was in it had been read from elsewhere until a collection took that.
+  private func leftPack(_ home: Home) throws -> ContainerNumber {
+    try home.forgetEverything()
+    try home.vault.makeFile("a", Random.bytes(1_000_000, seed: 1))
+    try home.optimise()
+    home.vault.keeper?.stop()
+    let pack = try #require(home.vault.containers.numbers(.pack).first)
+    try home.vault.unlink([UInt8]("a"), in: .root)
+    try home.vault.changeView { metadata throws(VaultError) in
+      metadata.state.counters.uniqueBytes = 0
+      metadata.state.counters.chunks = 0
+      metadata.state.containers.add(-metadata.state.containers.chunks(in: pack), to: pack)
+      metadata.state.containers.setFrames(0, in: pack)
+      metadata.state.containers.keep(pack)
+      try metadata.database.execute("DELETE FROM chunk WHERE container = \(pack.value)")
+      metadata.state.collected = metadata.state.lapses
+    }
+    return pack
+  }
+
   @Test func `a pack that a kill left of a move goes with the next collection`() throws {
     try Home.run { home in
-      try home.forgetEverything()
-      try home.vault.makeFile("a", Random.bytes(1_000_000, seed: 1))
-      try home.optimise()
+      _ = try leftPack(home)
+      try home.collect()
+      #expect(home.vault.containers.numbers(.pack).isEmpty)
+    }
+  }
+
+  @Test func `a pack that cannot be looked at stays, and keeps nothing else from going`() throws {
+    try Home.run { home in
+      let pack = try leftPack(home), path = "\(home.path)/\(ContainerStore.path(pack, .pack))", away = path + ".away"
+      try home.vault.makeFile("b", Random.bytes(2_000_000, seed: 2))
+      try home.reopen()
       home.vault.keeper?.stop()
-      let pack = try #require(home.vault.containers.numbers(.pack).first)
-      try home.vault.unlink([UInt8]("a"), in: .root)
-      // As if what was in it had been read from elsewhere until a collection took that.
-      try home.vault.changeView { metadata throws(VaultError) in
-        metadata.state.counters.uniqueBytes = 0
-        metadata.state.counters.chunks = 0
-        metadata.state.containers.add(-metadata.state.containers.chunks(in: pack), to: pack)
-        metadata.state.containers.setFrames(0, in: pack)
-        metadata.state.containers.keep(pack)
-        try metadata.database.execute("DELETE FROM chunk WHERE container = \(pack.value)")
-        metadata.state.collected = metadata.state.lapses
-      }
+      try home.vault.unlink([UInt8]("b"), in: .root)
+      try FileManager.default.moveItem(atPath: path, toPath: away)
+      try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: away)
+      try home.collect()
+      #expect(home.vault.containers.numbers(.pack) == [pack])
+      try FileManager.default.removeItem(atPath: path)
+      try FileManager.default.moveItem(atPath: away, toPath: path)
       try home.collect()
       #expect(home.vault.containers.numbers(.pack).isEmpty)
     }
