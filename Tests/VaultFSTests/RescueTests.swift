@@ -57,20 +57,33 @@ struct RescueTests {
   private func interrupt(_ vault: Vault) throws -> ScrubReport {
     var options = eager()
     let cancellation = options.cancellation
-    options.bytesPerSecond = 20_000_000
+    (options.bytesPerSecond, options.threads) = (20_000_000, 1)
     options.progress = { if $0.bytesDone > 8_000_000 { cancellation.cancel() } }
     let report = try vault.scrub(options)
     #expect(!report.isComplete && vault.lastScrub == nil)
     return report
   }
 
-  @Test func `a scrub that was ended begins anew where something is noted as damaged: it may be in what was read before`() throws {
+  @Test func `what was written since a scrub was ended, or put back, is read again by the one that goes on`() throws {
     try Home.run { home in
-      let (content, file, _) = try sixPacks(home)
+      let (content, file, pack) = try sixPacks(home)
       #expect(try interrupt(home.vault).findings.isEmpty)
-      try noteDamaged(file, home)
+      let position = try #require(ScrubPosition.read(home.vault.containers.disk, vault: home.vault.configuration.id))
+      try #require(position.next > home.vault.frame(of: file).container.value && position.again.isEmpty)
+      try flipInPlace(pack, at: 5000)
+      // So is the segment that was being written.
+      let small = try home.vault.makeFile("small", Random.bytes(20_000, seed: 9)), place = try home.vault.frame(of: small)
+      #expect(place.container.value < position.next)
+      try flipInPlace("\(home.path)/\(ContainerStore.path(place.container, .segment))", at: Int(place.offset) + 1000)
       let second = try home.vault.scrub(eager())
-      #expect(!second.isResumed && second.healed > 0 && second.isClean, "\(second.text)")
+      #expect(second.isResumed && second.kinds.contains(.frameDamaged) && Set(second.files.map(\.path)) == ["/file 1", "/small"], "\(second.text)")
+      // A note of damage is no reason to begin anew; what is put back is found.
+      #expect(try interrupt(home.vault).marked == 0)
+      try flipInPlace(pack, at: 5000)
+      try flipInPlace("\(home.path)/\(ContainerStore.path(place.container, .segment))", at: Int(place.offset) + 1000)
+      let third = try home.vault.scrub(eager())
+      #expect(third.isResumed && third.isClean && third.healed > 1 && third.files.isEmpty, "\(third.text)")
+      home.vault.frames.removeAll()
       #expect(try home.vault.contents(of: file) == content)
       home.restartKeeper()
     }
@@ -81,6 +94,8 @@ struct RescueTests {
       let (content, file, pack) = try sixPacks(home)
       try flipInPlace(pack, at: 5000)
       #expect(try interrupt(home.vault).findings.count == 1)
+      let position = try #require(ScrubPosition.read(home.vault.containers.disk, vault: home.vault.configuration.id)), number = try home.vault.frame(of: file).container.value
+      try #require(position.next > number && position.again == [number])
       let second = try home.vault.scrub(eager())
       #expect(second.kinds == [.frameDamaged] && second.marked > 0 && second.files == [DamagedFile(inode: file.value, path: "/file 1")], "\(second.text)")
       #expect(home.vault.lastScrub != nil)

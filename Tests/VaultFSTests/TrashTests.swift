@@ -21,6 +21,57 @@ struct TrashTests {
     }
   }
 
+  /// Names that go within the window, in all orders, and what comes in their place.
+  @Test(arguments: [["link", "delete a", "replace b"], ["link", "delete b", "replace a"], ["link", "replace b", "delete a"], ["link", "delete a", "write b", "replace b"],
+                    ["old", "write a", "move", "replace b"], ["old", "link", "delete a", "replace b"], ["old", "move", "replace b"]])
+  func `what was deleted is kept, whatever becomes of its other names`(steps: [String]) throws {
+    try Home.run { home in
+      let vault = home.vault
+      vault.keeper?.stop()
+      let file = try vault.makeFile("a", [1])
+      // As if it had been written long before.
+      if steps.contains("old") {
+        try vault.lock.withLock { () throws in
+          try vault.metadata.node(file).sinceSeconds -= 3600
+          vault.metadata.recent = [(vault.metadata.state.second, vault.metadata.state.applied)]
+        }
+      }
+      var deleted: [UInt64: [UInt8]] = [:], content: [UInt8] = [1], moved: LSN?
+      for (number, step) in steps.enumerated() {
+        let name = step.split(separator: " ").last.map { [UInt8]($0.utf8) } ?? []
+        switch step.split(separator: " ")[0] {
+        case "link": _ = try vault.link(file, as: [UInt8]("b"), in: .root)
+        case "move":
+          moved = vault.present
+          try vault.rename([UInt8]("a"), in: .root, to: [UInt8]("b"), in: .root, mode: .noReplace)
+        case "delete":
+          try vault.unlink(name, in: .root)
+          deleted[vault.present.value] = content
+        case "write":
+          content = [UInt8(number), 2]
+          try vault.put(content, in: file)
+        case "replace":
+          try vault.makeFile("c", [9])
+          try vault.rename([UInt8]("c"), in: .root, to: name, in: .root, mode: .replace)
+        default: break
+        }
+      }
+      let check = try vault.check()
+      #expect(check.isClean, "\(check.text)")
+      let items = try vault.trash()
+      #expect(Set(items.map(\.id)) == Set(deleted.keys), "\(items)")
+      if let moved {
+        let isThere = try vault.lock.withLock { () throws in try vault.metadata.entry([UInt8]("a"), in: .root, at: moved)?.inode == file && vault.metadata.node(file, at: moved) != nil }
+        #expect(isThere)
+      }
+      for item in items {
+        try vault.revive(InodeNumber(item.inode), at: try vault.momentBefore(item), as: [UInt8]("back \(item.id)"), in: .root)
+        #expect(try vault.contents(of: try #require(try vault.find("back \(item.id)")).inode) == deleted[item.id])
+      }
+      home.restartKeeper()
+    }
+  }
+
   @Test func `of directories deeper than others should wait for, all is told and emptied`() throws {
     try Home.run { home in
       let vault = home.vault, depth = 250

@@ -15,6 +15,8 @@ public enum OpenMode: Sendable {
 public protocol Disk: Sendable {
   func open(_ path: String, _ mode: OpenMode) throws(VaultError) -> any DiskFile
   func exists(_ path: String) -> Bool
+  /// When a file, or what is known of it, changed last: nanoseconds by the volume's clock; nil where that cannot be told.
+  func changed(_ path: String) -> UInt64?
   /// Names in a directory, in no order, without `.` and `..`.
   func list(_ directory: String) throws(VaultError) -> [String]
   func makeDirectory(_ path: String) throws(VaultError)
@@ -43,6 +45,10 @@ public protocol DiskFile: AnyObject, Sendable {
   func uncache(_ range: Range<UInt64>)
   /// Whether no name leads to it any more: what is written to it is lost when it is closed.
   var isUnlinked: Bool { get }
+}
+
+extension Disk {
+  public func changed(_ path: String) -> UInt64? { nil }
 }
 
 extension DiskFile {

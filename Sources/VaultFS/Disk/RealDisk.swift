@@ -37,6 +37,14 @@ final class RealDisk: Disk {
     (try? inside(path) { directory, name in unsafe faccessat(directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 }) ?? false
   }
 
+  func changed(_ path: String) -> UInt64? {
+    try? inside(path) { directory, name throws(VaultError) in
+      var info = stat()
+      if unsafe fstatat(directory, name, &info, AT_SYMLINK_NOFOLLOW) != 0 { throw failure("look at", full(path)) }
+      return UInt64(clamping: info.st_ctim.tv_sec) * 1_000_000_000 + UInt64(clamping: info.st_ctim.tv_nsec)
+    }
+  }
+
   /// Nobody else enters, or reads.
   func makePrivate() throws(VaultError) {
     if fchmod(root, 0o700) != 0 { throw failure("make private", path) }

@@ -157,7 +157,7 @@ struct JournalReader {
         place.at = next
         continue
       }
-      if record.lsn > end.lastLSN, place.isGivenUp(record.lsn) { return nil }
+      if record.kind == .operation, record.lsn > end.lastLSN, place.isGivenUp(record.lsn) { return nil }
       end.durable = max(end.durable, record.durable)
       end.stamp = max(end.stamp, record.stamp)
       switch record.kind {

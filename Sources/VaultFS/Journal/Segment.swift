@@ -47,7 +47,8 @@ final class Segment {
   func holds(_ lsn: LSN, from start: Int) -> Bool { holds(from: start) { record, _ in record.lsn >= lsn } }
 
   /// Whether operation `lsn`, which stands at `place` or would, was given up: the next segment was begun without it, with operation
-  /// `next`, and nothing says that it was durable. So it is in a copy of the segment that is put back.
+  /// `next`, and nothing says that it was durable. So it is in a copy of the segment that is put back. (Frames before it are content like
+  /// any other: what came again refers to it there.)
   func isGivenUp(_ lsn: LSN, from place: Int, before next: LSN) -> Bool { next <= lsn && !attests(lsn, from: place) }
 
   /// Where the segment goes on behind a record that is damaged, if that was no operation: the next valid one belongs to operation

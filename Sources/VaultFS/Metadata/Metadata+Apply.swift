@@ -206,7 +206,8 @@ extension Metadata {
 
   /// One entry of `node` is gone.
   private func release(_ node: Node, _ cookie: UInt64, from parent: Node, drops: Bool, _ time: Timestamp, _ lsn: LSN, isDeleted: Bool) throws(VaultError) {
-    if node.isDirectory || node.links == 1 { try keep(node, endingWith: lsn, isDeleted: isDeleted) } else { try change(node, lsn) }
+    // With other names it goes on, and that may soon be nothing worth keeping: what was deleted is kept as it was.
+    if node.isDirectory || node.links == 1 { try keep(node, endingWith: lsn, isDeleted: isDeleted) } else { try change(node, lsn, isCut: isDeleted) }
     try leave(node, at: Place(parent: parent.inode, cookie: cookie))
     if node.isDirectory {
       node.links = 0
@@ -242,7 +243,8 @@ extension Metadata {
     }
     // What goes aside from a tree that is taken back is about to be deleted.
     let isSetAside = state.staging.contains(newParent.parent) && !state.staging.contains(parent.parent)
-    if !isStaged(row) { try keep(row, of: parent.inode, endingWith: lsn, isDeleted: isSetAside) }
+    // Where the old name stays in the past, so does what it led to.
+    if !isStaged(row), try keep(row, of: parent.inode, endingWith: lsn, isDeleted: isSetAside), !isSetAside { try change(node, lsn, isCut: true) }
     try deleteEntry(row, in: parent)
     let cookie = try insertEntry(newName, of: node, in: newParent, born: born)
     try move(node, from: Place(parent: parent.inode, cookie: row.cookie), to: Place(parent: newParent.inode, cookie: cookie))

@@ -11,6 +11,10 @@ extension Collector {
     var origins: [ChunkID: ContainerNumber] = [:]
     do throws(VaultError) {
       for frame in frames {
+        guard mayGoOn() else {
+          abandon(writer)
+          return 0
+        }
         try add(frame, to: builder, &origins)
         pause()
       }

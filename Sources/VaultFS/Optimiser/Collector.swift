@@ -73,6 +73,8 @@ final class Collector {
     let dependents: [ContainerNumber]
     /// Bytes of the file, and how many of them a new pack took over.
     let size: Int64, added: Int64
+    /// How many chunks were noted as damaged when it was looked at for them.
+    let damaged: Int64
     let since = monotonicNanoseconds()
   }
 
@@ -183,7 +185,7 @@ final class Collector {
     let now = monotonicNanoseconds()
     if rested > 0, now - rested < Self.workMin { return }
     defer { rested = monotonicNanoseconds() }
-    if rested > 0, !isQuiet() { usleep(UInt32(min((now - rested) * Self.restsPerWork, Self.restMax) / 1000)) }
+    if rested > 0, !isQuiet(), mayGoOn() { usleep(UInt32(min((now - rested) * Self.restsPerWork, Self.restMax) / 1000)) }
   }
 
   // MARK: Reclaiming
@@ -284,6 +286,7 @@ final class Collector {
   private func empty(_ pack: ContainerNumber) throws(VaultError) {
     // The pack that saves write to is no longer that one afterwards.
     if vault.packs.begun == pack { try vault.packs.seal() }
+    let damaged = vault.damagedChunks
     guard !vault.packs.isUnsettled(pack), try vault.rescue(from: pack) else { return }
     let file = try vault.containers.file(pack), size = Int64(try file.size())
     let (chunks, dependents) = vault.lock.withLock { (vault.metadata.state.containers.chunks(in: pack), vault.metadata.state.containers.dependents(of: pack)) }
@@ -292,7 +295,7 @@ final class Collector {
       added = try move(from: pack, dependents)
     }
     guard vault.lock.withLock({ vault.metadata.state.containers.chunks(in: pack) == 0 }) else { return }
-    emptied.append(Emptied(pack: pack, dependents: dependents, size: size, added: added))
+    emptied.append(Emptied(pack: pack, dependents: dependents, size: size, added: added, damaged: damaged))
   }
 
   /// A pack that cannot be removed keeps no other from it; the next collection tries again.
@@ -303,7 +306,7 @@ final class Collector {
     // That nothing is read from them any more.
     try vault.checkpoint()
     var gone: [Emptied] = []
-    for one in all where isStillEmpty(one) {
+    for one in all where isRescued(one) && isStillEmpty(one) {
       uncache(one)
       do throws(VaultError) { try vault.containers.remove(one.pack) } catch {
         vault.log("\(ContainerStore.path(one.pack, .pack)), which nobody needs, cannot be removed: \(error)")
@@ -321,6 +324,9 @@ final class Collector {
       }
     }
   }
+
+  /// What is noted as damaged since it was looked at for that may be whole in it.
+  private func isRescued(_ one: Emptied) -> Bool { vault.damagedChunks <= one.damaged || (try? vault.rescue(from: one.pack)) == true }
 
   /// A repair may have found a use for it meanwhile.
   private func isStillEmpty(_ one: Emptied) -> Bool {

@@ -39,8 +39,8 @@ struct ContainerContents {
     records = header.encoded()
     var at = SegmentHeader.length, expected = header.firstLSN
     while at < segment.count, let (record, body) = unsafe segment.record(at: at) {
-      if segment.isGivenUp(record.lsn, from: at, before: limit) { break }
       if record.kind == .operation {
+        if segment.isGivenUp(record.lsn, from: at, before: limit) { break }
         guard record.lsn == expected, expected < limit else { return false }
         expected = expected.next
       }

@@ -90,13 +90,15 @@ final class Optimiser {
       try keep(container)
       return 0
     }
+    let damaged = vault.damagedChunks
     guard let uses = try uses(of: contents) else { return 0 }
     let forgets = forgotAllUnknown(of: contents, uses)
     guard let builder = try rewrite(contents, uses, forgets: forgets) else { return 0 }
     try settle(builder, from: container)
     index = builder.index
     if forgets { try vault.mark() }
-    try retire(contents)
+    // What is noted as damaged since may be whole in it: the next time it is looked at for that.
+    if vault.damagedChunks <= damaged { try retire(contents) }
     return try builder.pack.begun.map { number throws(VaultError) in try vault.containers.file(number).size() } ?? 0
   }
 

@@ -13,6 +13,9 @@ extension Metadata {
 }
 
 extension Vault {
+  /// Chunks that are noted as damaged.
+  var damagedChunks: Int64 { lock.withLock { metadata.state.containers.chunks(in: .none) } }
+
   /// Points what is not stored elsewhere to a frame that was found whole.
   /// - Parameter isCounted: what the frame takes is counted already.
   /// - Returns: how many chunks that were noted as damaged are not any more.
@@ -30,7 +33,7 @@ extension Vault {
   /// Points chunks that are noted as damaged to a pack that is about to go, where they are whole in it.
   /// - Returns: false where it may hold all that is left of such a chunk.
   func rescue(from pack: ContainerNumber) throws(VaultError) -> Bool {
-    guard lock.withLock({ metadata.state.containers.chunks(in: .none) > 0 }) else { return true }
+    guard damagedChunks > 0 else { return true }
     return try eachFrame(of: pack, where: { metadata, id throws(VaultError) in try metadata.isStored(id) == nil })
   }
 

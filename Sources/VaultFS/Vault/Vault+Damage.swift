@@ -53,16 +53,22 @@ extension Vault {
     }
   }
 
+  /// Those of which it is noted that something in them could not be read. (The optimiser leaves a segment alone for damage only.)
+  var distrusted: Set<ContainerNumber> {
+    let segments = containers.numbers(.segment), packs = containers.numbers(.pack)
+    return lock.withLock {
+      let uses = metadata.state.containers
+      return Set((segments + packs).filter { uses.isDoubted($0) } + segments.filter { uses.isKept($0) })
+    }
+  }
+
   /// These were read, and all in them is what it should be.
   func trust(_ containers: [ContainerNumber]) throws(VaultError) {
-    // (The optimiser leaves a segment alone for damage only.)
-    let segments = Set(containers.filter { self.containers.kind($0) == .segment })
-    let noted = lock.withLock { containers.filter { metadata.state.containers.isDoubted($0) || metadata.state.containers.isKept($0) && segments.contains($0) } }
-    if noted.isEmpty || isReadOnly { return }
+    if containers.isEmpty || isReadOnly { return }
     try changeView { metadata in
-      for number in noted {
+      for number in containers {
         metadata.state.containers.doubt(number, false)
-        if segments.contains(number) { metadata.state.containers.release(number) }
+        if self.containers.kind(number) == .segment { metadata.state.containers.release(number) }
       }
     }
   }

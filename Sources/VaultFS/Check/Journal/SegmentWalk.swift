@@ -27,7 +27,7 @@ struct SegmentWalk {
   mutating func next() -> Step? {
     guard !isOver, at < segment.count else { return nil }
     if let (record, body) = unsafe segment.record(at: at) {
-      if end > .zero, record.lsn > last, segment.isGivenUp(record.lsn, from: at, before: end) {
+      if record.kind == .operation, end > .zero, record.lsn > last, segment.isGivenUp(record.lsn, from: at, before: end) {
         isOver = true
         return nil
       }

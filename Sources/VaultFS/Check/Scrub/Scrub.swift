@@ -42,14 +42,31 @@ final class Scrub {
     let missing = try DamageMarks.missing(from: vault)
     shared = ScrubShared(options, missing: missing)
     let saved = options.startsAnew || !options.decodes ? nil : ScrubPosition.read(vault.containers.disk, vault: vault.configuration.id)
-    // What was put back may be in what was read before.
-    position = saved.flatMap { $0.finished == 0 && missing.isEmpty ? $0 : nil } ?? ScrubPosition()
+    position = saved.flatMap { $0.finished == 0 ? $0 : nil } ?? ScrubPosition()
     report.isResumed = position.next > 0
   }
 
+  /// Where this goes on from is what it leaves behind until it has come further.
+  private func begin() {
+    guard options.decodes else { return }
+    let disk = vault.containers.disk
+    if report.isResumed {
+      let changed = allNumbers.filter { number in
+        guard number.value < position.next, let kind = vault.containers.kind(number), position.begun > 0 else { return false }
+        return disk.changed(ContainerStore.path(number, kind)).map { $0 >= position.begun } ?? true
+      }
+      position.again = Set(position.again).union(changed.map(\.value)).sorted()
+    }
+    try? position.write(disk, vault: vault.configuration.id)
+    position.begun = disk.changed(ScrubPosition.fileName) ?? 0
+  }
+
+  private var allNumbers: [ContainerNumber] { (vault.containers.numbers(.pack) + vault.containers.journal).sorted() }
+
   func run() throws -> ScrubReport {
-    let again = Set(position.again)
-    let numbers = (vault.containers.numbers(.pack) + vault.containers.journal).filter { $0.value >= position.next || again.contains($0.value) }.sorted()
+    begin()
+    let again = Set(position.again), distrusted = vault.distrusted
+    let numbers = allNumbers.filter { $0.value >= position.next || again.contains($0.value) }
     for number in numbers { total += (try? vault.containers.file(number).size()) ?? 0 }
     total += vault.databaseBytes
     try scrubConfiguration()
@@ -62,7 +79,7 @@ final class Scrub {
     let queue = scrubContainers(numbers), marks = DamageMarks(vault, shared)
     report.marked = try marks.look()
     report.healed = try marks.heal()
-    if options.decodes, !options.cancellation.isCancelled { try vault.trust(numbers.filter { !shared.isDoubtful($0) }) }
+    if options.decodes, !options.cancellation.isCancelled { try vault.trust(numbers.filter { distrusted.contains($0) && !shared.isDoubtful($0) }) }
     save(queue, numbers)
     report.files = try marks.files(atMost: Self.filesMax)
     return finish()

@@ -5,14 +5,16 @@
 
 struct ScrubPosition: Equatable {
   static let fileName = "scrub"
-  private static let bytesMax = 4096
-  /// More than in so many containers does not go wrong without making a vault useless; `bytesMax` holds them.
-  static let againMax = 100
+  private static let bytesMax = 128 << 10
+  /// `bytesMax` holds them.
+  static let againMax = 4000
 
   /// Containers with smaller numbers are done.
   var next: UInt64 = 0
   /// But for these: something was found in them, and it is noted at the end. `againMax` at most.
   var again: [UInt64] = []
+  /// When the scrub that left it was begun, by the volume's clock: whatever was written since is read again, too.
+  var begun: UInt64 = 0
   /// What all others held.
   var read = ScrubCounts()
   /// Seconds since 1970; 0 where it has not ended yet.
@@ -25,6 +27,7 @@ struct ScrubPosition: Equatable {
       vaultfs-scrub 1
       id \(hex(vault.high))\(hex(vault.low))
       next \(next)
+      begun \(begun)
       bytes \(read.bytes)
       frames \(read.frames)
       chunks \(read.chunks)
@@ -41,7 +44,7 @@ struct ScrubPosition: Equatable {
       guard words.count == 2, let value = UInt64(words[1]) else { continue }
       if words[0] == "again" { again.append(value) } else { values[String(words[0])] = value }
     }
-    (next, finished) = (values["next"] ?? 0, values["finished"] ?? 0)
+    (next, begun, finished) = (values["next"] ?? 0, values["begun"] ?? 0, values["finished"] ?? 0)
     read = ScrubCounts(bytes: values["bytes"] ?? 0, frames: values["frames"] ?? 0, chunks: values["chunks"] ?? 0)
     // Whatever is not exactly what would be written is damaged, or another vault's.
     guard encoded(vault: vault) == text else { return nil }
