@@ -47,10 +47,11 @@ struct Trash: ParsableCommand {
       discussion: """
           fsctl trash restore 4711 ~/files       by its number in `fsctl trash list`
           fsctl trash restore ~/files/report     by where it was: what was deleted there last
+        What was deleted from a directory that has another name now is told, and asked for, by that name. \
         What was in a directory that was deleted comes back with it. One file of it alone: `fsctl versions list` with the path it had, \
         then `fsctl versions restore PATH VERSION --to ELSEWHERE`; or copy it out of `.vaultfs/trash/` at the root of the mount.
         """)
-    @Argument(help: ArgumentHelp("Its number in the list, or the path it had.", valueName: "number-or-path"), completion: .file(), transform: Path.argument) var what: Path
+    @Argument(help: ArgumentHelp("Its number in the list, or the path that the list tells.", valueName: "number-or-path"), completion: .file(), transform: Path.argument) var what: Path
     @OptionGroup var address: PlaceAddress
     @OptionGroup var target: TargetOption
     @Flag(help: "One JSON object: what came back, and where.") var json = false
@@ -72,7 +73,7 @@ struct Trash: ParsableCommand {
           throw Enough()
         }))
       } catch is Enough {}
-      guard let newest else { throw Failure("nothing in the trash was at \(what); `fsctl trash list` shows what there is. What was in a directory that was deleted comes back with it, or by `fsctl versions restore PATH VERSION --to ELSEWHERE`") }
+      guard let newest else { throw Failure("nothing in the trash was at \(what); `fsctl trash list` shows what there is, by the names that directories have now. What was in a directory that was deleted comes back with it, or by `fsctl versions restore PATH VERSION --to ELSEWHERE`") }
       return newest.id
     }
 

@@ -193,7 +193,7 @@ extension MountTests {
         try fails("cd \(p); \(fsctl) versions list doc/nodir/f", saying: "fsctl: doc/nodir/f: nothing is known of its directory")
         try fails("cd \(p); \(fsctl) stats doc/nodir", saying: "fsctl: doc/nodir: no such file")
         try fails("cd \(p); \(fsctl) versions restore doc/f now --to nodir/f", saying: "fsctl: nodir/f: its directory is not there")
-        try fails("\(fsctl) versions cat \(p)/doc/f 1999-12-31", saying: "1999-12-31T23:59:59 is before the vault was made")
+        try fails("\(fsctl) versions cat \(p)/doc/f 1999-12-31", saying: "1999-12-31T23:59:59 UTC is before the vault was made")
         let bound = home.directory + "/bound"
         try succeed("mkdir \(bound) && mount --bind \(p)/doc \(bound)")
         defer { umount2(bound, Int32(MNT_DETACH)) }

@@ -189,6 +189,70 @@ struct RescueTests {
     }
   }
 
+  /// What happens at the `turn`th time that somebody asks whether to go on.
+  private final class Turn {
+    private var left: Int
+    private let body: () -> Void
+    init(_ turn: Int, _ body: @escaping () -> Void) { (left, self.body) = (turn, body) }
+    func next() -> Bool {
+      left -= 1
+      if left == 0 { body() }
+      return true
+    }
+  }
+
+  /// A file of which there are two copies, in two containers; the view knows the second. That is damaged, and noted as such, at some moment while
+  /// `work` is done: whatever was left of the first one then is not lost.
+  private func damage(_ home: Home, at turn: Int, inPacks: Bool, _ work: (@escaping () -> Bool) throws -> Void) throws -> Bool {
+    try home.forgetEverything()
+    home.vault.keeper?.stop()
+    let vault = home.vault, content = Random.bytes(inPacks ? 600_000 : 40_000, seed: 1)
+    func end() throws {
+      try vault.syncAll()
+      try vault.packs.seal()
+      try vault.lock.withLock { () throws in try vault.rotate() }
+    }
+    let file = try vault.makeFile("a", content), first = try vault.frame(of: file)
+    try vault.makeFile("beside", Random.bytes(40_000, seed: 2))
+    try end()
+    try noteDamaged(file, home)
+    try vault.makeFile("again", content)
+    try end()
+    let second = try vault.frame(of: file), kind = try #require(vault.containers.kind(second.container)), place = ContainerStore.path(first.container, kind)
+    try #require(second.container != first.container && kind == (inPacks ? .pack : .segment))
+    var isReached = false
+    try work(Turn(turn) {
+      isReached = vault.containers.disk.exists(place)
+      try! flipInPlace("\(home.path)/\(ContainerStore.path(second.container, kind))", at: Int(second.offset) + 2000)
+      vault.frames.removeAll()
+      try! vault.changeView { metadata throws(VaultError) in
+        for extent in try metadata.extents(of: try metadata.node(file), in: 0..<1) {
+          guard case .chunk(let number, _) = extent.source, let chunk = try metadata.storedChunk(number.value), chunk.place.frame == second else { continue }
+          try metadata.markDamaged(chunk)
+        }
+      }
+    }.next)
+    home.wounds = [.frameDamaged, .frameSuperfluous, .journalSegment]
+    guard isReached else {
+      // Then it is lost, where the moment came at all.
+      try vault.makeFile("healed", content)
+      return false
+    }
+    let scrub = try vault.scrub(eager()), back = try? vault.contents(of: file)
+    #expect(back == content, "at turn \(turn): \(scrub.text)")
+    return true
+  }
+
+  @Test(arguments: [false, true]) func `a container that is being emptied is not gone with what is noted as damaged meanwhile`(inPacks: Bool) throws {
+    var turn = 1
+    while try Home.run({ home in
+      try damage(home, at: turn, inPacks: inPacks) { ask in
+        if inPacks { _ = try Collector(home.vault, mayGoOn: ask, isQuiet: { !ask() || true }).run() } else { try Optimiser(home.vault, mayGoOn: ask).run() }
+      }
+    }) { turn += 1 }
+    #expect(turn > 4, "only \(turn)")
+  }
+
   /// A pack as if what was in it had been read from elsewhere until a collection took that.
   private func leftPack(_ home: Home) throws -> ContainerNumber {
     try home.forgetEverything()

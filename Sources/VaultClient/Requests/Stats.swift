@@ -38,8 +38,7 @@ public struct StatsRequest: VaultRequest {
     (report.chunks, report.uniqueBytes, report.compressedBytes) = (counters.chunks, counters.uniqueBytes, counters.frameBytes)
     if status.isHistoryCounted { (report.historyBytes, report.reclaimableBytes) = (status.historyBytes, status.reclaimableBytes) }
     (report.storedBytes, report.unsavedBytes) = (status.storedBytes, status.unsavedBytes)
-    // What only the past needs is spared by nobody.
-    report.dedupRatio = Self.ratio(counters.logicalBytes, counters.uniqueBytes - Int64(clamping: report.historyBytes ?? 0))
+    report.dedupRatio = Self.ratio(counters.logicalBytes, status.presentBytes)
     report.compressionRatio = Self.ratio(counters.uniqueBytes, counters.frameBytes)
     report.ratio = Self.ratio(counters.logicalBytes, Int64(clamping: status.storedBytes))
     guard withContent == true else { return report }
@@ -78,7 +77,7 @@ public struct StatsRequest: VaultRequest {
     }
     guard let sum else { return }
     part!.content = sum
-    part!.dedupRatio = Self.ratio(Int64(clamping: total > 0 ? part!.logicalBytes : 0), Int64(clamping: sum.uniqueBytes))
+    part!.dedupRatio = Self.ratio(Int64(clamping: total > 0 ? part!.logicalBytes : 0), Int64(clamping: sum.uniqueBytes) - Int64(clamping: sum.historyBytes))
     part!.compressionRatio = Self.ratio(Int64(clamping: sum.uniqueBytes), Int64(clamping: sum.compressedBytes))
   }
 

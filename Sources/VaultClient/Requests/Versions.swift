@@ -23,8 +23,8 @@ public enum MomentAddress: Codable, Sendable {
       return LSN(number)
     case .second(let second):
       let now = Timestamp.now.seconds
-      guard second <= now else { throw ServiceError(.invalidArgument, "\(When.text(of: second)) is in the future; now it is \(When.text(of: now))") }
-      guard second >= vault.configuration.created else { throw ServiceError(.notFound, "\(When.text(of: second)) is before the vault was made (\(When.text(of: vault.configuration.created)))") }
+      guard second <= now else { throw ServiceError(.invalidArgument, "\(When.text(of: second)) UTC is in the future; now it is \(When.text(of: now)) UTC") }
+      guard second >= vault.configuration.created else { throw ServiceError(.notFound, "\(When.text(of: second)) UTC is before the vault was made (\(When.text(of: vault.configuration.created)) UTC)") }
       return try vault.moment(atEndOf: second)
     }
   }

@@ -194,7 +194,7 @@ final class ContainerStore: Sendable {
     }
     if let found { return found }
     guard let kind else {
-      if number == .none { throw .chunkDamaged(detail: "this content is not stored any more") }
+      if number == .none { throw .chunkDamaged(detail: "this content is not stored any more, or was noted as damaged (where its file of the vault is put back from a copy, `fsctl scrub` finds it again)") }
       throw .chunkDamaged(detail: "\(Self.path(number, .pack)) is missing (or \(Self.path(number, .segment)))")
     }
     let file = try disk.open(Self.path(number, kind), .read)

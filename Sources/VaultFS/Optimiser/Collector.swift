@@ -306,8 +306,10 @@ final class Collector {
     // That nothing is read from them any more.
     try vault.checkpoint()
     var gone: [Emptied] = []
-    for one in all where isRescued(one) && isStillEmpty(one) {
+    for one in all {
       uncache(one)
+      // It takes a while.
+      guard isRescued(one), isStillEmpty(one) else { continue }
       do throws(VaultError) { try vault.containers.remove(one.pack) } catch {
         vault.log("\(ContainerStore.path(one.pack, .pack)), which nobody needs, cannot be removed: \(error)")
         continue

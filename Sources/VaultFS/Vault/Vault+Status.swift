@@ -45,8 +45,10 @@ public struct VaultStatus: Sendable {
   public var isBehind = false
 
   public var storedBytes: UInt64 { packBytes + journalBytes + databaseBytes }
-  /// Bytes of files for each byte of different content.
-  public var dedupRatio: Double { ratio(counters.logicalBytes, counters.uniqueBytes) }
+  /// Bytes of different content that not only the past needs, as far as is known.
+  public var presentBytes: Int64 { counters.uniqueBytes - (isHistoryCounted ? Int64(clamping: historyBytes) : 0) }
+  /// Bytes of files for each byte of different content: what only the past needs is spared by nobody.
+  public var dedupRatio: Double { ratio(counters.logicalBytes, presentBytes) }
   /// Bytes of different content for each byte of frames.
   public var compressionRatio: Double { ratio(counters.uniqueBytes, counters.frameBytes) }
   private func ratio(_ a: Int64, _ b: Int64) -> Double { b > 0 ? Double(a) / Double(b) : 1 }

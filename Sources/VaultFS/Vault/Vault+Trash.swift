@@ -56,8 +56,7 @@ extension Vault {
       }
       letOthers()
       guard let unknown else { continue }
-      let moment = try momentBefore(unknown)
-      lock.withLock { deletedWhole.note(moment, unknown.died) }
+      _ = try momentBefore(unknown)
     }
     return (items, walk.isDone ? nil : walk.before)
   }
@@ -91,20 +90,20 @@ extension Vault {
   /// - Parameter goOn: called now and then, with how many were found, and how many of them forgotten; ends it by throwing.
   public func emptyTrash(isDry: Bool = false, goOn: (_ found: Int, _ forgotten: Int) throws(VaultError) -> Void = { _, _ in }) throws(VaultError) -> (forgotten: Int, held: Int) {
     if isReadOnly, !isDry { throw .readOnly(reason: mountedReadOnly) }
-    var gone: Set<InodeNumber> = [], named: Set<InodeNumber> = [], held = 0, walk = TrashWalk(metadata, before: .max, tellsPaths: false)
+    var gone: Set<InodeNumber> = [], former: Set<InodeNumber> = [], named: Set<InodeNumber> = [], held = 0, walk = TrashWalk(metadata, before: .max, tellsPaths: false)
     while !walk.isDone {
       try lock.withLock { () throws(VaultError) in
-        try walk.step(metadata) { row, whereabouts throws(VaultError) in try findGone(row, &whereabouts, &gone, &named) }
+        try walk.step(metadata) { row, whereabouts throws(VaultError) in try findGone(row, &whereabouts, &gone, &former, &named) }
       }
       try goOn(gone.count, 0)
       letOthers()
     }
     held += named.count
-    for (index, inode) in gone.enumerated() {
+    for (index, inode) in gone.subtracting(former).enumerated() {
       if index % Self.looksPerTurn == 0 { letOthers() }
       if try lock.withLock({ () throws(VaultError) in try metadata.isLastHeld(inode) }) { held += 1 }
     }
-    let count = (forgotten: gone.count - (held - named.count), held: held)
+    let count = (forgotten: gone.count - former.count - (held - named.count), held: held)
     if isDry { return count }
     // A tree has numbers in a row, mostly.
     var range: Range<UInt64> = 0..<0, done = 0
@@ -124,15 +123,20 @@ extension Vault {
   }
 
   /// Whether `emptyTrash` forgets what is in a row. `lock` is held.
+  /// - Parameter former: of that, what was taken back and deleted again: it is told as what it had become.
   /// - Parameter named: of what was deleted, what has another name still.
   /// - Returns: false where more is to be found than in one hold of the lock.
-  private func findGone(_ row: TrashRow, _ whereabouts: inout Whereabouts, _ gone: inout Set<InodeNumber>, _ named: inout Set<InodeNumber>) throws(VaultError) -> Bool {
+  private func findGone(_ row: TrashRow, _ whereabouts: inout Whereabouts, _ gone: inout Set<InodeNumber>, _ former: inout Set<InodeNumber>,
+                        _ named: inout Set<InodeNumber>) throws(VaultError) -> Bool {
     if gone.contains(row.inode) { return true }
     if try hasAgain(row) { return true }
     let isNamed = try metadata.isNamed(row.inode)
     // What was taken back, and deleted again as what it had become, would be told again once that is forgotten.
     if !isNamed, try metadata.wasTakenBack(row.inode, after: row.died) {
-      if try metadata.successor(of: row.inode) == nil { gone.insert(row.inode) }
+      if try metadata.successor(of: row.inode) == nil {
+        gone.insert(row.inode)
+        former.insert(row.inode)
+      }
       return true
     }
     switch (isNamed, try whereabouts.kind(of: row.inode, in: row.parent, deletedBy: row.died)) {
@@ -157,8 +161,15 @@ extension Vault {
     return try momentBefore(Deletion(inode: item.inode, died: item.id, second: item.second))
   }
 
-  /// Of a directory.
+  /// Of a directory. It is remembered: each look into the trash by the directory's name asks for it.
   private func momentBefore(_ deletion: Deletion) throws(VaultError) -> LSN {
+    if let known = lock.withLock({ deletedWhole.moment(of: deletion.died) }) { return known }
+    let moment = try findMomentBefore(deletion)
+    lock.withLock { deletedWhole.note(moment, deletion.died) }
+    return moment
+  }
+
+  private func findMomentBefore(_ deletion: Deletion) throws(VaultError) -> LSN {
     // What gave way to a tree that was taken back went as a whole.
     let aside = try lock.withLock { () throws(VaultError) in try metadata.whenSetAside(beforeDeletedBy: LSN(deletion.died)) }
     if aside > .zero, aside.value < deletion.died { return LSN(aside.value &- 1) }

@@ -21,6 +21,8 @@ struct DeletedWhole {
     moments[died] = moment
   }
 
+  func moment(of died: UInt64) -> LSN? { moments[died] }
+
   /// Others wait for each of them: of a longer way, only so many are looked at.
   static let wayMax = 32
 
