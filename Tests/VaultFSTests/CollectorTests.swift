@@ -210,6 +210,44 @@ struct CollectorTests {
     }
   }
 
+  @Test func `a collection that is to end does so within a frame, and leaves everything as it was`() throws {
+    var asked = 1, isWhole = false
+    while !isWhole {
+      try Home.run { home in
+        try home.forgetEverything()
+        home.vault.keeper?.stop()
+        let content = Random.bytes(2_000_000, seed: 1), file = try home.vault.makeFile("stays", content)
+        try home.vault.makeFile("goes", Random.bytes(2_000_000, seed: 2))
+        try home.vault.syncAll()
+        try home.vault.unlink([UInt8]("goes"), in: .root)
+        var calls = 0
+        _ = try Collector(home.vault, mayGoOn: {
+          calls += 1
+          return calls < asked
+        }, isQuiet: { true }).run()
+        #expect(calls < asked + 6, "asked \(calls - asked) times more")
+        isWhole = calls < asked
+        #expect(try home.vault.contents(of: file) == content)
+        let bytes = try home.packBytes(), numbers = home.vault.containers.numbers(.pack).count
+        #expect(isWhole ? bytes < 2_500_000 : numbers < 4, "\(bytes) bytes in \(numbers) packs")
+      }
+      asked += 3
+    }
+    #expect(asked > 20)
+  }
+
+  @Test func `what only the past needs is no part of what deduplication spares`() throws {
+    try Home.run { home in
+      try home.vault.keepEverything()
+      let file = try home.vault.makeFile("file", Random.bytes(600_000, seed: 1))
+      try home.vault.syncAll()
+      try home.vault.put(Random.bytes(600_000, seed: 2), in: file)
+      try home.collect()
+      let status = home.vault.status()
+      #expect(status.counters.uniqueBytes == 1_200_000 && status.presentBytes == 600_000 && abs(status.dedupRatio - 1) < 0.01, "\(status)")
+    }
+  }
+
   @Test func `the vault collects by itself, also while others write`() throws {
     try Home.run { home in
       var random = Random(seed: 4)

@@ -204,7 +204,17 @@ struct JournalEndTests {
           #expect(try vault.contents(of: file) == content, "\(path)")
           let check = try vault.check(.deep), scrub = try vault.scrub(eager())
           #expect(check.isClean && scrub.isClean, "\(check.text), \(scrub.text)")
+          // They are verified as any others are.
+          let chunks = vault.lock.withLock { vault.metadata.state.counters.chunks }
+          #expect(scrub.chunks >= UInt64(chunks), "\(scrub.chunks) of \(chunks)")
         }
+      }
+      guard then == "power cut" else { return }
+      let place = try opening(second) { vault throws in try vault.frame(of: file) }
+      try flip(second + "/" + ContainerStore.path(place.container, .segment), at: Int(place.offset) + 2000)
+      try opening(second) { vault throws in
+        let scrub = try vault.scrub(eager())
+        #expect(scrub.marked == 1 && scrub.files.map(\.path) == ["/b"], "\(scrub.text)")
       }
     }
   }

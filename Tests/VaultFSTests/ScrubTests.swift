@@ -325,6 +325,22 @@ struct ScrubTests {
     }
   }
 
+  @Test func `what a reader doubts meanwhile stays doubted`() throws {
+    try Home.run { home in
+      let vault = home.vault, file = try vault.makeFile("file", Random.bytes(6_000_000, seed: 34))
+      try vault.syncAll()
+      try vault.packs.seal()
+      let pack = try vault.frame(of: file).container
+      var options = eager()
+      options.bytesPerSecond = 5_000_000
+      options.progress = { _ in vault.doubt(pack, because: .chunkDamaged(detail: "a reader")) }
+      #expect(try vault.scrub(options).isClean)
+      #expect(vault.lock.withLock { vault.metadata.state.containers.isDoubted(pack) })
+      #expect(try vault.scrub(eager()).isClean)
+      #expect(!vault.lock.withLock { vault.metadata.state.containers.isDoubted(pack) })
+    }
+  }
+
   @Test func `a scrub keeps to its rate`() throws {
     try Home.run { home in
       var random = Random(seed: 34)

@@ -72,6 +72,39 @@ struct TrashTests {
     }
   }
 
+  @Test func `what was taken back and deleted again is forgotten once, and counted once`() throws {
+    try Home.run { home in
+      let vault = home.vault
+      try vault.keepEverything()
+      try vault.makeFile("file", [1])
+      for _ in 0..<3 {
+        try vault.unlink([UInt8]("file"), in: .root)
+        let item = try #require(try vault.trash().first)
+        try vault.revive(InodeNumber(item.inode), at: try vault.momentBefore(item), as: [UInt8]("file"), in: .root)
+      }
+      try vault.unlink([UInt8]("file"), in: .root)
+      let told = try vault.trash().count, dry = try vault.emptyTrash(isDry: true), done = try vault.emptyTrash()
+      #expect(told == 1 && dry.forgotten == 1 && dry.held == 0 && done.forgotten == 1 && done.held == 0, "\(told), \(dry), \(done)")
+      #expect(try vault.trash().isEmpty && vault.emptyTrash().forgotten == 0)
+    }
+  }
+
+  @Test func `when a deleted directory was whole is found once`() throws {
+    try Home.run { home in
+      let vault = home.vault, directory = try vault.makeDirectory("d")
+      try vault.keepEverything()
+      for name in ["a", "b"] { try vault.makeFile(name, in: directory, [1]) }
+      let whole = vault.present
+      try vault.removeTree([UInt8]("d"), in: .root)
+      let item = try #require(try vault.trash().first)
+      vault.lock.withLock { vault.deletedWhole = DeletedWhole() }
+      for _ in 0..<2 {
+        #expect(try vault.momentBefore(item) == whole)
+        #expect(vault.lock.withLock { vault.deletedWhole.moment(of: item.id) } == whole)
+      }
+    }
+  }
+
   @Test func `of directories deeper than others should wait for, all is told and emptied`() throws {
     try Home.run { home in
       let vault = home.vault, depth = 250
