@@ -83,6 +83,7 @@ extension StatusReport {
     if isBehind { lines.append("as of        the last save of its database: its owner was killed, and what the journal has beyond that is counted when it is mounted next") }
     if unsavedBytes > 0 { lines.append("unsaved      \(size(unsavedBytes))   being written now") }
     if let damage { lines.append("damage       \(printable(damage.utf8)) (\(vault)/log has all that was met)") }
+    if let words = damagedWords(damagedChunks) { lines.append("damaged      \(words)") }
     if let loss { lines.append("lost         \(printable(loss.utf8)) (\(vault)/log has all)") }
     for warning in quotaWarnings { lines.append("quota        \(printable(Account.words(warning.kind, warning.id, warning.path).utf8)): \(printable(warning.detail.utf8))") }
     if let readOnlyReason { lines.append("read-only    \(printable(readOnlyReason.utf8))") }

@@ -59,6 +59,7 @@ struct Stats: ParsableCommand {
     lines.append("available    \(size(report.availableBytes))   for content")
     if let unsaved = report.unsavedBytes, unsaved > 0 { lines.append("unsaved      \(size(unsaved))   being written now") }
     if report.storedBytes != nil { lines.append("scrubbed     \(report.lastScrub.map { When.text(of: $0) } ?? "never to the end, or one is under way; see fsctl scrub")") }
+    if let words = report.damagedChunks.flatMap(damagedWords) { lines.append("damaged      \(words)") }
     func add(_ name: String, _ part: StatsReport.Part?) {
       guard let part else { return }
       lines.append("\(name): \(size(part.logicalBytes)) logical in \(part.nodes) nodes")

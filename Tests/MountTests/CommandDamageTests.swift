@@ -117,6 +117,11 @@ extension MountTests {
         try home.mount()
         #expect(try shell("cat \(home.point)/d/file").output.contains("Input/output error"))
         #expect((try home.status()["damage"] as? String)?.contains("not stored any more") == true)
+        // It is known however long ago it was met.
+        for command in ["\(vaultfs) status", "\(MountedVault.fsctl) stats"] {
+          #expect(try succeed("\(command) \(home.point)").split(separator: "\n").contains { $0.hasPrefix("damaged ") && $0.contains("chunks cannot be read; `fsctl scrub`") }, "\(command)")
+        }
+        #expect(try home.status()["damagedChunks"] as? Int ?? 0 > 0)
         _ = try? shell("\(vaultfs) unmount \(home.point)")
       }
     }

@@ -130,11 +130,13 @@ struct ScrubTests {
       #expect(report.findings.filter { !$0.isNote }.map(\.kind) == [place == "sealed" ? .frameDamaged : .chunkContent], "\(report.text)")
       #expect(report.findings.contains { $0.detail.hasSuffix("; 1 chunk in it cannot be read") })
       #expect(report.marked == 1 && report.files == [DamagedFile(inode: file.value, path: "/d/damaged")], "\(report.files)")
+      #expect(home.vault.status().damagedChunks == 1)
       #expect(report.findings.contains { $0.byte == frame.offset && container.hasSuffix($0.file ?? "?") })
       // Not what was found bad is referred to, but the content is stored anew.
       #expect(throws: VaultError.self) { try home.vault.contents(of: file) }
       try home.vault.makeFile("again", content)
       #expect(try home.vault.contents(of: file) == content)
+      #expect(home.vault.status().damagedChunks == 0)
       // What nobody needs any more harms nobody.
       let healed = try home.vault.scrub(eager())
       #expect(healed.files.isEmpty && healed.isClean == (place != "journal"), "\(healed.text)")

@@ -34,7 +34,7 @@ public struct StatsRequest: VaultRequest {
     report.group = try group.map { try part(.group($0), UInt64($0), host.vault, peer) }
     guard peer.isAdministrator else { return report }
     report.vault = status.path
-    report.lastScrub = host.vault.lastScrub
+    (report.lastScrub, report.damagedChunks) = (host.vault.lastScrub, status.damagedChunks)
     (report.chunks, report.uniqueBytes, report.compressedBytes) = (counters.chunks, counters.uniqueBytes, counters.frameBytes)
     if status.isHistoryCounted { (report.historyBytes, report.reclaimableBytes) = (status.historyBytes, status.reclaimableBytes) }
     (report.storedBytes, report.unsavedBytes) = (status.storedBytes, status.unsavedBytes)
@@ -85,6 +85,11 @@ public struct StatsRequest: VaultRequest {
   private static func ratio(_ a: Int64, _ b: Int64) -> Double? { a > 0 && b > 0 && a >= b ? (Double(a) / Double(b) * 1000).rounded() / 1000 : nil }
 }
 
+/// What is told of chunks that are noted as damaged; nil where there are none.
+public func damagedWords(_ chunks: Int64) -> String? {
+  chunks > 0 ? "\(chunks) chunk\(chunks == 1 ? "" : "s") cannot be read; `fsctl scrub` names the files, and says what heals them" : nil
+}
+
 extension VaultService {
   public func stats(tree: VaultPath? = nil) throws -> StatsReport { try ask(StatsRequest(tree: tree)) }
 }
@@ -114,6 +119,8 @@ public struct StatsReport: Codable, Sendable {
   public var dedupRatio: Double?
   public var compressionRatio: Double?
   public var ratio: Double?
+  /// Those that are noted as damaged.
+  public var damagedChunks: Int64?
   /// When the last whole scrub ended, seconds since 1970.
   public var lastScrub: Int64?
 

@@ -31,6 +31,8 @@ public struct StatusReport: Codable, Sendable {
   public var readOnlyReason: String?
   /// The first damage that was met since it was mounted.
   public var damage: String?
+  /// Chunks that are noted as damaged: what a scrub found, and nobody has put back or written again.
+  public var damagedChunks: Int64
   /// The first content since then that was written and could not be saved.
   public var loss: String?
   public var nodes: Int64
@@ -73,7 +75,7 @@ public struct StatusReport: Codable, Sendable {
   public init(_ status: VaultStatus, requests: [String: UInt64]? = nil) {
     self.requests = requests
     (vault, name, id, owner, readOnlyReason, damage) = (status.path, status.name, status.id, status.owner, status.readOnlyReason, status.damage)
-    loss = status.loss
+    (loss, damagedChunks) = (status.loss, status.damagedChunks)
     (nodes, operations, chunks) = (status.counters.nodes, status.operations, status.counters.chunks)
     (logicalBytes, uniqueBytes, compressedBytes) = (status.counters.logicalBytes, status.counters.uniqueBytes, status.counters.frameBytes)
     (storedBytes, packBytes, journalBytes, databaseBytes) = (status.storedBytes, status.packBytes, status.journalBytes, status.databaseBytes)

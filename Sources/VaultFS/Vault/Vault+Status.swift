@@ -25,6 +25,8 @@ public struct VaultStatus: Sendable {
   /// The first content since then that was written and could not be saved.
   public var loss: String?
   public var counters: Counters
+  /// Chunks that are noted as damaged.
+  public var damagedChunks: Int64
   /// Plain bytes that only the past refers to, and that nothing does and are still on disk: as the last collection found them.
   public var historyBytes: UInt64
   public var reclaimableBytes: UInt64
@@ -130,7 +132,7 @@ extension Vault {
                              _ stored: (packs: UInt64, journal: UInt64), _ disk: any Disk) -> VaultStatus {
     VaultStatus(
       path: path, name: configuration.name, id: hex(configuration.id.high) + hex(configuration.id.low), owner: owner, readOnlyReason: reason,
-      counters: state.counted, historyBytes: state.historyBytes, reclaimableBytes: state.containers.dead, operations: operations, packBytes: stored.packs, journalBytes: stored.journal,
+      counters: state.counted, damagedChunks: state.containers.chunks(in: .none), historyBytes: state.historyBytes, reclaimableBytes: state.containers.dead, operations: operations, packBytes: stored.packs, journalBytes: stored.journal,
       databaseBytes: bytes(path, ".", databaseName, disk), unsavedBytes: unsaved, availableBytes: available, quotaWarnings: warnings)
   }
 

@@ -42,7 +42,8 @@ final class Scrub {
     let missing = try DamageMarks.missing(from: vault)
     shared = ScrubShared(options, missing: missing)
     let saved = options.startsAnew || !options.decodes ? nil : ScrubPosition.read(vault.containers.disk, vault: vault.configuration.id)
-    position = saved.flatMap { $0.finished == 0 ? $0 : nil } ?? ScrubPosition()
+    // (Where it is not known since when, all may have been written since.)
+    position = saved.flatMap { $0.finished == 0 && $0.begun > 0 ? $0 : nil } ?? ScrubPosition()
     report.isResumed = position.next > 0
   }
 
@@ -52,7 +53,7 @@ final class Scrub {
     let disk = vault.containers.disk
     if report.isResumed {
       let changed = allNumbers.filter { number in
-        guard number.value < position.next, let kind = vault.containers.kind(number), position.begun > 0 else { return false }
+        guard number.value < position.next, let kind = vault.containers.kind(number) else { return false }
         return disk.changed(ContainerStore.path(number, kind)).map { $0 >= position.begun } ?? true
       }
       position.again = Set(position.again).union(changed.map(\.value)).sorted()
