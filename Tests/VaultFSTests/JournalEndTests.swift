@@ -9,7 +9,7 @@ import Testing
 
 struct JournalEndTests {
   /// A copy of a vault as a kill leaves it, with a few operations that nothing attests and that are not in its view.
-  private func killed(_ home: Home, makes names: [String]) throws -> (copy: String, segment: String) {
+  func killed(_ home: Home, makes names: [String]) throws -> (copy: String, segment: String) {
     try plant(home.vault)
     home.vault.keeper?.stop()
     try home.vault.syncAll()
@@ -19,10 +19,10 @@ struct JournalEndTests {
     home.restartKeeper()
     return (copy, try #require(try containers(copy, .segment).last))
   }
-  private func isJournal(_ error: any Error) -> Bool { (error as? VaultError)?.isOfJournal == true }
-  private func cuts(_ copy: String) throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: copy + "/journal").filter { $0.hasSuffix(".cut") } }
+  func isJournal(_ error: any Error) -> Bool { (error as? VaultError)?.isOfJournal == true }
+  func cuts(_ copy: String) throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: copy + "/journal").filter { $0.hasSuffix(".cut") } }
   /// What matters of a vault, byte by byte.
-  private func files(_ copy: String) throws -> [String: [UInt8]] {
+  func files(_ copy: String) throws -> [String: [UInt8]] {
     var all: [String: [UInt8]] = [:]
     for name in try FileManager.default.subpathsOfDirectory(atPath: copy) where !["owner", "boot", "journal", "packs"].contains(name) && !name.hasPrefix("metadata.db-") {
       all[name] = try stored("\(copy)/\(name)")
@@ -126,96 +126,6 @@ struct JournalEndTests {
       _ = try JournalReader(containers: try ContainerStore(disk: disk), vault: id, path: home.path).cut(.init(segment: ContainerNumber(number), offset: UInt64(end), what: "a test", last: operation.0.lsn))
       #expect(try stored("\(place).\(end).cut") == first && stored("\(place).\(end)-2.cut") == [1, 2, 3, 4, 5, 6, 7, 8] && stored(place) == kept)
       home.remove()
-    }
-  }
-
-  @Test func `what was given up stays so, also in a copy of a segment that is put back`() throws {
-    try Home.run { home in
-      let (copy, segment) = try killed(home, makes: ["one", "two", "three"])
-      let whole = try stored(segment), place = try #require(try records(segment).suffix(2).first).offset
-      try flip(segment, at: place + RecordHeader.length + 3)
-      try "another boot".write(toFile: copy + "/boot", atomically: false, encoding: .utf8)
-      try opening(copy) { vault throws in _ = try vault.make("four") }
-      try store(whole, segment)
-      func look() throws {
-        try opening(copy) { vault throws in
-          let found = try ["one", "two", "three", "four"].map { name in try vault.find(name) != nil }
-          #expect(found == [true, false, false, true])
-          let check = try vault.check(.deep)
-          #expect(check.isClean, "\(check.text)")
-        }
-      }
-      try look()
-      // Nor is it in what is left of the segment.
-      try opening(copy) { vault throws in
-        vault.keeper?.stop()
-        try Optimiser(vault) { true }.run()
-      }
-      #expect(try !containers(copy, .segment).contains(segment))
-      try look()
-      // Whatever became of the next one.
-      try store(whole, segment)
-      try look()
-      try FileManager.default.removeItem(atPath: copy + "/metadata.db")
-      try Vault.rebuild(at: copy) { _ in }
-      try look()
-    }
-  }
-
-  @Test(arguments: [0, 8], ["power cut", "rebuilt", "optimised"])
-  func `content whose operation was given up, and that came again, is there whoever reads the journal`(torn: Int, then: String) throws {
-    try Home.run { home in
-      try plant(home.vault)
-      home.vault.keeper?.stop()
-      try home.vault.syncAll()
-      try home.vault.lock.withLock { () throws in try home.vault.commit() }
-      let content = Random.bytes(90_000, seed: 5)
-      try home.vault.makeFile("a", content)
-      let copy = try home.copy(), second = copy + "-second"
-      defer { try? FileManager.default.removeItem(atPath: second) }
-      home.restartKeeper()
-      // Its frames are there, the operation is not, or only a part of it.
-      let segment = try #require(try containers(copy, .segment).last), last = try #require(try records(segment).last)
-      try #require(last.header.kind == .operation)
-      try store(Array(try stored(segment).prefix(torn == 0 ? last.offset : last.offset + torn)), segment)
-      let vault = try Vault.open(at: copy, purpose: "tested", log: { _ in })
-      vault.keeper?.stop()
-      let file = try vault.makeFile("b", content)
-      try vault.syncAll()
-      #expect(try vault.frame(of: file).container.value == UInt64(segment.split(separator: "/").last!.prefix { $0 != "." }, radix: 16))
-      if then == "optimised" {
-        try Optimiser(vault) { true }.run()
-        #expect(try !containers(copy, .segment).contains(segment))
-      }
-      try FileManager.default.copyItem(atPath: copy, toPath: second)
-      try? FileManager.default.removeItem(atPath: second + "/owner")
-      try vault.shutDown()
-      if then == "rebuilt" {
-        try opening(copy) { vault throws in
-          let check = try vault.check(.deep)
-          #expect(check.isClean, "\(check.text)")
-        }
-        try FileManager.default.removeItem(atPath: copy + "/metadata.db")
-        try Vault.rebuild(at: copy) { _ in }
-      }
-      try "another boot".write(toFile: second + "/boot", atomically: false, encoding: .utf8)
-      for path in [copy, second] {
-        try opening(path) { vault throws in
-          #expect(try vault.contents(of: file) == content, "\(path)")
-          let check = try vault.check(.deep), scrub = try vault.scrub(eager())
-          #expect(check.isClean && scrub.isClean, "\(check.text), \(scrub.text)")
-          // They are verified as any others are.
-          let chunks = vault.lock.withLock { vault.metadata.state.counters.chunks }
-          #expect(scrub.chunks >= UInt64(chunks), "\(scrub.chunks) of \(chunks)")
-        }
-      }
-      guard then == "power cut" else { return }
-      let place = try opening(second) { vault throws in try vault.frame(of: file) }
-      try flip(second + "/" + ContainerStore.path(place.container, .segment), at: Int(place.offset) + 2000)
-      try opening(second) { vault throws in
-        let scrub = try vault.scrub(eager())
-        #expect(scrub.marked == 1 && scrub.files.map(\.path) == ["/b"], "\(scrub.text)")
-      }
     }
   }
 
@@ -327,57 +237,6 @@ struct JournalEndTests {
     }
   }
 
-  @Test(arguments: [1, 5, 20, 26, 33, 50, 54])
-  func `a flipped bit in a segment's header costs nothing`(place: Int) throws {
-    try Home.run { home in
-      let (copy, segment) = try killed(home, makes: ["one", "two"])
-      let before = try tree(of: home.vault)
-      try flip(segment, at: place, bit: 3)
-      for round in 0..<3 {
-        let log = Messages()
-        if round == 2 { try Vault.rebuild(at: copy, log: log.add) { _ in } }
-        try opening(copy, log: log) { vault throws in
-          #expect(try tree(of: vault) == before, "round \(round)")
-          try expectSound(vault, besides: [.journalSegment])
-        }
-        #expect(log.contain("header of \(segment)") == (round != 1), "round \(round): \(log.all)")
-      }
-    }
-  }
-
-  @Test func `a header of another vault, or that is gone, is not guessed at`() throws {
-    try Home.run { home in
-      let (copy, segment) = try killed(home, makes: ["one"]), all = try stored(segment)
-      var header = try all.withUnsafeBytes { try SegmentHeader(decoding: $0) }
-      header.vault = .random()
-      var halfGone = all
-      for index in 8..<24 { halfGone[index] = 0 }
-      for wounded in [header.encoded() + all[SegmentHeader.length...], halfGone] {
-        try store(wounded, segment)
-        #expect { try opening(copy) { _ in } } throws: { isJournal($0) && "\($0)".contains(segment) }
-      }
-    }
-  }
-
-  @Test func `a segment of which the view has everything may lose its header`() throws {
-    try Home.run { home in
-      try plant(home.vault)
-      try home.vault.checkpoint()
-      home.vault.keeper?.stop()
-      try home.vault.lock.withLock { () throws in try home.vault.commit() }
-      let before = try tree(of: home.vault), copy = try home.copy(), log = Messages()
-      home.restartKeeper()
-      let segment = try #require(try containers(copy, .segment).last), all = try stored(segment)
-      try store([UInt8](repeating: 0, count: SegmentHeader.length) + all[SegmentHeader.length...], segment)
-      try opening(copy, log: log) { vault throws in
-        #expect(try tree(of: vault) == before)
-        try vault.make("goes on")
-      }
-      #expect(log.contain("header of \(segment)"), "\(log.all)")
-      try opening(copy) { vault throws in #expect(try vault.find("goes on") != nil) }
-    }
-  }
-
   @Test(arguments: ["damaged", "missing", "short"])
   func `a vault whose journal is damaged can be looked at, and nothing of it changes`(how: String) throws {
     try Home.run { home in
@@ -400,7 +259,7 @@ struct JournalEndTests {
     }
   }
 
-  private func look(at copy: String, expecting names: Set<[UInt8]>) throws {
+  func look(at copy: String, expecting names: Set<[UInt8]>) throws {
     let told = Messages(), vault = try Vault.open(at: copy, purpose: "tested", readOnly: true, log: { _ in }, tell: told.add)
     #expect(told.all.count == 1 && told.contain("nothing is written"), "\(told.all)")
     #expect(try vault.names() == names)

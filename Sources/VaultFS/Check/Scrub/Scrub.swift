@@ -106,65 +106,8 @@ final class Scrub {
 
   // MARK: Containers, on threads
 
-  /// Which container is next, and which are being read.
-  private final class Queue: Sendable {
-    struct State {
-      var next = 0
-      /// Those that are being read.
-      var open: Set<Int> = []
-      /// Those in which something was found, which is not noted before the end: a scrub that goes on from here reads them again.
-      var again: Set<Int> = []
-      /// Of the others: all before the first open one; and those behind that, each.
-      var settled = ScrubCounts()
-      var behind: [Int: ScrubCounts] = [:]
-      var threads: Int
-    }
-    let state: Mutex<State>
-    let numbers: [ContainerNumber]
-    init(_ numbers: [ContainerNumber], threads: Int) {
-      self.numbers = numbers
-      state = Mutex(State(threads: threads))
-    }
-
-    func take() -> Int? {
-      state.withLock { state in
-        guard state.next < numbers.count else { return nil }
-        state.open.insert(state.next)
-        state.next += 1
-        return state.next - 1
-      }
-    }
-    func done(_ index: Int, _ read: ScrubCounts, isSound: Bool) {
-      state.withLock { state in
-        if isSound { state.behind[index] = read } else {
-          // What is too much to remember stays to be read.
-          if state.again.count == ScrubPosition.againMax { return }
-          state.again.insert(index)
-        }
-        state.open.remove(index)
-        let first = state.open.min() ?? state.next
-        for (index, read) in state.behind where index < first {
-          state.settled += read
-          state.behind[index] = nil
-        }
-      }
-    }
-    func threadEnds() { state.withLock { $0.threads -= 1 } }
-    var isRunning: Bool { state.withLock { $0.threads > 0 } }
-    /// Goes on from `position` as far as this has come.
-    /// - Parameter last: behind all containers.
-    func advance(_ position: inout ScrubPosition, to last: UInt64) {
-      state.withLock { state in
-        let first = state.open.min() ?? state.next
-        position.next = max(position.next, first < numbers.count ? numbers[first].value : last)
-        position.again = (state.again.filter { $0 < first } + (first..<numbers.count)).map { numbers[$0].value }.filter { $0 < position.next }
-        position.read += state.settled
-      }
-    }
-  }
-
-  private func scrubContainers(_ numbers: [ContainerNumber]) -> Queue {
-    let queue = Queue(numbers, threads: max(options.threads, 1)), vault = vault, shared = shared, isGentle = options.isGentle
+  private func scrubContainers(_ numbers: [ContainerNumber]) -> ScrubQueue {
+    let queue = ScrubQueue(numbers, threads: max(options.threads, 1)), vault = vault, shared = shared, isGentle = options.isGentle
     let threads = (0..<max(options.threads, 1)).map { index in
       startThread("vault-scrub-\(index)") {
         if isGentle { Self.giveWay() }
@@ -198,7 +141,7 @@ final class Scrub {
   }
 
   /// Where it cannot be kept, a restart begins earlier.
-  private func save(_ queue: Queue, _ numbers: [ContainerNumber]) {
+  private func save(_ queue: ScrubQueue, _ numbers: [ContainerNumber]) {
     guard options.decodes else { return }
     var now = position
     queue.advance(&now, to: (numbers.last?.value ?? 0) + 1)
