@@ -1,5 +1,6 @@
 // The trash of deep trees.
 
+import Glibc
 import Testing
 @testable import VaultFS
 
@@ -68,6 +69,66 @@ struct TrashTests {
         try vault.revive(InodeNumber(item.inode), at: try vault.momentBefore(item), as: [UInt8]("back \(item.id)"), in: .root)
         #expect(try vault.contents(of: try #require(try vault.find("back \(item.id)")).inode) == deleted[item.id])
       }
+      home.restartKeeper()
+    }
+  }
+
+  /// What changes in a directory between the deletion of something in it and its own, soon after, while both are as good as one.
+  @Test(arguments: [["write d"], ["chmod d"], ["chmod t"], ["chmod t/s"], ["chmod t", "delete t/g"], ["chmod t/s", "delete t/s/h"], ["xattr t/s"], ["replace link"], []], [UInt32(10), 0])
+  func `a directory that was deleted comes back as it was after the last change`(steps: [String], window: UInt32) throws {
+    try Home.run { home in
+      let vault = home.vault
+      try vault.keepEverything()
+      var policy = vault.historyPolicy
+      policy.window = window
+      try vault.setHistoryPolicy(policy)
+      vault.keeper?.stop()
+      let top = try vault.makeDirectory("t"), inner = try vault.makeDirectory("s", in: top), d = try vault.makeFile("d", in: top, [1])
+      _ = try vault.link(d, as: [UInt8]("e"), in: top)
+      for name in ["f", "g"] { try vault.makeFile(name, in: top, [2]) }
+      for name in ["f", "h"] { try vault.makeFile(name, in: inner, [3]) }
+      let link = try vault.make("link", in: top, S_IFLNK | 0o777, target: "old").inode, moment = vault.present
+      try vault.unlink([UInt8]("link"), in: top)
+      try vault.make("link", in: top, S_IFLNK | 0o777, target: "new")
+      try vault.syncAll()
+      // All of it is old.
+      func age(_ seconds: UInt64) { vault.lock.withLock { vault.journal.advance(to: vault.journal.now() + seconds * 1_000_000_000) } }
+      age(60)
+      for (name, place) in [("e", top), ("f", top), ("f", inner)] { try vault.unlink([UInt8](name), in: place) }
+      for step in steps {
+        age(1)
+        let words = step.split(separator: " ")
+        let place = words[1] == "d" ? d : words[1].hasPrefix("t/s") ? inner : top
+        switch words[0] {
+        case "write": try vault.put([1, 1], in: d)
+        case "chmod":
+          var change = AttributeChange()
+          change.mode = 0o700
+          _ = try vault.change(place, change)
+        case "xattr": try vault.setXattr([UInt8]("user.k"), of: inner, to: [7], mode: .set, by: root)
+        case "replace": #expect(try vault.replace([UInt8]("link"), in: top, with: link, at: moment, RestoreOptions()))
+        default: try vault.unlink([UInt8](words[1].split(separator: "/").last!.utf8.map { $0 }), in: place)
+        }
+      }
+      age(1)
+      let last = steps.last?.hasPrefix("delete") == true ? String(steps.last!.last!) : ""
+      let names = Set(try vault.names(in: top).map { String(decoding: $0, as: UTF8.self) }), innerNames = Set(try vault.names(in: inner).map { String(decoding: $0, as: UTF8.self) })
+      let mode = (try vault.info(top).mode, try vault.info(inner).mode, try vault.info(d).mode), content = try vault.contents(of: d)
+      try vault.removeTree([UInt8]("t"), in: .root)
+      let item = try #require(try vault.trash().first { $0.inode == top.value })
+      try vault.revive(top, at: try vault.momentBefore(item), as: [UInt8]("back"), in: .root)
+      let back = try #require(try vault.find("back")), s = try #require(try vault.find("s", in: back.inode))
+      // Deletions that nothing came after are part of the last one. (Of what is one version, it is not known what came first.)
+      let also = steps.isEmpty ? Set(["e", "f"]) : last == "g" ? ["g"] : [], alsoInner = steps.isEmpty ? Set(["f"]) : last == "h" ? ["h"] : []
+      for (place, expected, deleted) in [(back.inode, names.union(also), ["e", "f"]), (s.inode, innerNames.union(alsoInner), ["f"])] {
+        let found = Set(try vault.names(in: place).map { String(decoding: $0, as: UTF8.self) })
+        #expect(window == 0 ? found == expected : found.isSuperset(of: expected) && found.isSubset(of: expected.union(deleted)), "\(found)")
+      }
+      #expect(try (back.mode, s.mode, vault.find("d", in: back.inode)?.mode) == (mode.0, mode.1, mode.2))
+      #expect(try vault.contents(of: try #require(try vault.find("d", in: back.inode)).inode) == content)
+      #expect(try vault.xattrNames(of: s.inode) == (steps == ["xattr t/s"] ? [[UInt8]("user.k")] : []))
+      let found = try #require(try vault.find("link", in: back.inode)).inode
+      #expect(try String(decoding: vault.readLink(found), as: UTF8.self) == (steps == ["replace link"] ? "old" : "new"))
       home.restartKeeper()
     }
   }

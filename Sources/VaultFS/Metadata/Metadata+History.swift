@@ -52,18 +52,19 @@ extension Metadata {
   /// The operation `lsn` is about to change `node`: what it was goes to the past, unless the change belongs to the same version.
   /// - Parameter continues: the writer that made this version is still at it.
   /// - Parameter isCut: however young it is, no version goes on over that.
-  func change(_ node: Node, _ lsn: LSN, continues: Bool = false, isCut: Bool = false) throws(VaultError) {
+  /// - Parameter isDeletion: a name of it, or in it, is deleted, and nothing else changes.
+  func change(_ node: Node, _ lsn: LSN, continues: Bool = false, isCut: Bool = false, isDeletion: Bool = false) throws(VaultError) {
     for watch in watches { watch.note(node.inode) }
     guard node.since != lsn else { return }
     let isOld = !continues && state.second &- node.sinceSeconds >= Int64(state.history.window)
-    if state.history.isOn && (isOld || isCut) || isInSnapshot(node.since) { try cut(node, lsn) }
+    if state.history.isOn && (isOld || isCut) || isInSnapshot(node.since) { try cut(node, lsn) } else if !isDeletion { node.isTouched = true }
   }
 
   /// A new version of `node` begins with `lsn`.
   private func cut(_ node: Node, _ lsn: LSN) throws(VaultError) {
     guard node.since < lsn else { return }
     insertPast(PastRow(inode: node.inode, born: node.since, died: lsn, record: try withoutStaging(node) { $0.encoded() }))
-    (node.since, node.sinceSeconds) = (lsn, state.second)
+    (node.since, node.sinceSeconds, node.isTouched) = (lsn, state.second, false)
   }
 
   /// The last name of `node` is about to go.

@@ -32,6 +32,8 @@ final class Node {
   /// The operation with which the version began that all this belongs to, and when that was, seconds since 1970.
   var since = LSN.zero
   var sinceSeconds: Int64 = 0
+  /// Something changed it in this version after that: not by a name that was deleted, of it or in it.
+  var isTouched = false
   var target: [UInt8] = []
   var hasXattrs = false
   /// The manifest, unless it is `paged`.
@@ -130,13 +132,15 @@ extension Node {
 }
 
 extension Node {
-  private enum Flag { static let xattrs: UInt8 = 1, paged: UInt8 = 2, full: UInt8 = 4, all: UInt8 = 7 }
+  private enum Flag { static let xattrs: UInt8 = 1, paged: UInt8 = 2, full: UInt8 = 4, touched: UInt8 = 8, all: UInt8 = 15 }
+  /// `isTouched` of a node's row.
+  static func isTouched(_ record: UnsafeRawBufferPointer) -> Bool { unsafe record.first.map { $0 & Flag.touched != 0 } ?? false }
 
   /// Its row. What is mostly so costs nothing: files without holes, times in whole microseconds and near each other.
   func encoded() -> [UInt8] {
     var w = ByteWriter(capacity: 128 + target.count)
     let isFull = isRegular && allocated == size
-    w.u8((hasXattrs ? Flag.xattrs : 0) | (paged ? Flag.paged : 0) | (isFull ? Flag.full : 0))
+    w.u8((hasXattrs ? Flag.xattrs : 0) | (paged ? Flag.paged : 0) | (isFull ? Flag.full : 0) | (isTouched ? Flag.touched : 0))
     w.varint(epoch)
     w.varint(UInt64(mode)); w.varint(UInt64(links)); w.varint(UInt64(user)); w.varint(UInt64(group))
     w.varint(parent.value)
@@ -172,6 +176,7 @@ extension Node {
     self.parent = parent
     hasXattrs = flags & Flag.xattrs != 0
     paged = flags & Flag.paged != 0
+    isTouched = flags & Flag.touched != 0
     since = LSN(try r.varint())
     sinceSeconds = born.seconds &+ (try r.signed())
     modified = Timestamp(seconds: born.seconds &+ (try r.signed()), nanoseconds: try r.nanoseconds())

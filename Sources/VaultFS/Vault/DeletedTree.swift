@@ -16,7 +16,8 @@ struct DeletedTree {
   private var directories: [UInt64], seen: Set<UInt64>, emptied = 0, read = 0
   /// Of the next of them, the deletions before this were not asked for yet; and the names up to here were.
   private var before: UInt64, after: (cookie: UInt64, died: UInt64) = (0, 0)
-  private var nodesAsked = 0
+  /// How many ends of nodes were asked for what they were until then; of the next, the versions that ended before this are left.
+  private var endsAsked = 0, versionsBefore: UInt64 = .max
   /// The last operation that changed something else in it.
   private var change: UInt64 = 0
 
@@ -36,7 +37,7 @@ struct DeletedTree {
   /// The vault's lock is held.
   /// - Returns: whether there is more to be looked at.
   mutating func step(_ metadata: Metadata) throws(VaultError) -> Bool {
-    if emptied < directories.count { try findDeletions(metadata) } else if read < directories.count { try findNames(metadata) } else if nodesAsked < deletions.count {
+    if emptied < directories.count { try findDeletions(metadata) } else if read < directories.count { try findNames(metadata) } else if endsAsked <= deletions.count {
       try findVersions(metadata)
     } else { return false }
     return true
@@ -66,24 +67,39 @@ struct DeletedTree {
     while try select.step() {
       rows += 1
       after = (select.unsigned(0), select.unsigned(1))
-      note(after.died)
+      if !deaths.contains(after.died) { note(after.died) }
+      // (What came in the place of what one operation took away is no part of what it deleted.)
       note(select.unsigned(2))
     }
     if rows < Self.rowsPerStep { (read, after) = (read + 1, (0, 0)) }
   }
 
   private mutating func findVersions(_ metadata: Metadata) throws(VaultError) {
-    let select = try metadata.database.prepare("SELECT max(born) FROM past_node WHERE inode = ? AND died = ?")
-    let end = min(nodesAsked + Self.rowsPerStep, deletions.count)
-    for node in deletions[nodesAsked..<end] {
-      select.bind(1, node.inode)
-      select.bind(2, node.died)
+    let select = try metadata.database.prepare("SELECT died, born, record FROM past_node WHERE inode = ? AND died < ? ORDER BY died DESC")
+    var rows = 0
+    while endsAsked <= deletions.count, rows < Self.rowsPerStep {
+      let (inode, died) = endsAsked == 0 ? (item.inode, item.died) : (deletions[endsAsked - 1].inode, deletions[endsAsked - 1].died)
+      select.bind(1, inode)
+      select.bind(2, min(died + 1, versionsBefore))
       defer { select.reset() }
-      if try select.step() { note(select.unsigned(0)) }
+      var isDone = false
+      while !isDone, rows < Self.rowsPerStep {
+        rows += 1
+        guard try select.step() else {
+          isDone = true
+          break
+        }
+        versionsBefore = select.unsigned(0)
+        let born = select.unsigned(1)
+        // Deleting names changes directories, and files that have others: that is no change of its own. What came after it in the same
+        // version is one.
+        let isChange = unsafe !deaths.contains(born) || Node.isTouched(select.raw(2))
+        if isChange { note(born) }
+        isDone = isChange || born <= change
+      }
+      if isDone { (endsAsked, versionsBefore) = (endsAsked + 1, .max) }
     }
-    nodesAsked = end
   }
 
-  /// Deleting names changes directories, and files that have others: that is no change of its own.
-  private mutating func note(_ operation: UInt64) { if operation < item.died, !deaths.contains(operation) { change = max(change, operation) } }
+  private mutating func note(_ operation: UInt64) { if operation < item.died { change = max(change, operation) } }
 }
