@@ -16,7 +16,7 @@ public struct Peer: Sendable {
   private let groups: Set<UInt32>
 
   /// This process itself.
-  public static let local = Peer(user: geteuid(), group: getegid(), groups: [], process: getpid())
+  public static let local = Peer(user: geteuid(), group: getegid(), groups: Set([getegid()] + ownGroups()), process: getpid())
 
   public init(user: UInt32, group: UInt32, groups: Set<UInt32>, process: Int32 = 0) {
     (self.user, self.group, self.groups, self.process) = (user, group, groups, process)
@@ -58,6 +58,12 @@ extension Peer {
     // Whoever administers may do everything without: theirs only say which limits bind them.
     if let more = Self.groups(of: socket) { groups.formUnion(more) } else if peer.user != 0, peer.user != geteuid() { return nil }
     self.init(user: peer.user, group: peer.group, groups: groups, process: peer.process)
+  }
+
+  private static func ownGroups() -> [UInt32] {
+    var groups = [gid_t](repeating: 0, count: groupsMax)
+    let count = unsafe getgroups(Int32(groups.count), &groups)
+    return Array(groups.prefix(max(Int(count), 0)))
   }
 
   private static func groups(of socket: Int32) -> [UInt32]? {

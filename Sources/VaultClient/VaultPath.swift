@@ -1,6 +1,6 @@
 // A path inside a vault: names from its root on, bytes from beginning to end.
 
-import FoundationEssentials
+public import FoundationEssentials
 import Printable
 import VaultFS
 
@@ -22,6 +22,8 @@ public struct VaultPath: Hashable, Sendable, CustomStringConvertible {
   /// Whether it is in what a mount shows of the past: nothing of that is a place in the vault.
   public var isOfPast: Bool { names.first == Array(Vault.pastName) }
 
+  /// With a slash at its beginning.
+  public var bytesForJSON: Data { Data([UInt8(ascii: "/")] + bytes) }
   var bytes: [UInt8] { Array(names.joined(separator: [UInt8(ascii: "/")])) }
   public var description: String { "/" + printable(bytes) }
 }

@@ -10,7 +10,7 @@ import VaultFS
 
 struct Status: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "status", abstract: "Show what a vault holds and what it costs; without an argument, the vaults mounted here.",
-    discussion: "It ends with status 1 where a mount is dead: its owner was killed.")
+    discussion: "It ends with status 1 where a mount is dead (its owner was killed), or its owner is stopped.")
 
   @Argument(help: "A vault, or a directory inside a mounted one.", completion: .directory, transform: Path.argument) var path: Path?
   @Flag(help: "One JSON object, sizes in bytes.") var json = false
@@ -46,20 +46,20 @@ struct Status: ParsableCommand {
     /// Not there where this user may not know.
     var live: Bool?
     var pid: Int32?
+    /// Why it is not to be used as it is.
+    var trouble: String?
   }
 
   private func list(_ all: [MountEntry]) throws {
     let mounts = all.filter(\.isVault)
     let found = mounts.map { mount in
-      let owner = OwnerProcess.serving(mount, in: all)
-      return (mount, owner, Listed(mount: "\(mount.point)", vault: "\(mount.source)", live: mount.isDead(owner).map { !$0 }, pid: owner?.id))
+      let owner = OwnerProcess.serving(mount, in: all), isDead = mount.isDead(owner)
+      let trouble = isDead == true ? deathNotice(mount.point, mount.source) : owner?.displacement(of: mount) ?? (owner?.isStopped == true ? owner!.silence : nil)
+      return Listed(mount: "\(mount.point)", vault: "\(mount.source)", live: isDead.map { !$0 }, pid: owner?.id, trouble: trouble)
     }
-    if json { try say(asJSON(found.map(\.2))) } else if mounts.isEmpty { try say("No vault is mounted here. `vaultfs mount VAULT DIR` mounts one.") }
-    for (mount, owner, listed) in found where !json {
-      let trouble = listed.live == false ? deathNotice(mount.point, mount.source) : owner?.displacement(of: mount) ?? (owner?.isStopped == true ? owner!.silence : nil)
-      try say("\(mount.point)  (vault \(mount.source))\(trouble.map { "  \($0)" } ?? "")")
-    }
-    if found.contains(where: { $0.2.live == false }) { throw ExitCode.failure }
+    if json { try say(asJSON(found)) } else if mounts.isEmpty { try say("No vault is mounted here. `vaultfs mount VAULT DIR` mounts one.") }
+    for listed in found where !json { try say("\(listed.mount)  (vault \(listed.vault))\(listed.trouble.map { "  \($0)" } ?? "")") }
+    if found.contains(where: { $0.trouble != nil }) { throw ExitCode.failure }
   }
 }
 

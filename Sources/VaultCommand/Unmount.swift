@@ -19,8 +19,7 @@ struct Unmount: ParsableCommand {
 
   func run() throws {
     let mounts = MountTable.read(), entry = try findMount(mounts)
-    // An owner that was killed has nothing to finish: the next mount recovers.
-    let owner = OwnerProcess.serving(entry, in: mounts), isLiveAndNotFound = entry.isDead(owner) == false && owner == nil
+    let owner = OwnerProcess.serving(entry, in: mounts), isDead = entry.isDead(owner), isLiveAndNotFound = isDead == false && owner == nil
     if let user = entry.user, geteuid() != 0, user != geteuid() {
       let name = user == 0 ? "root" : unsafe getpwuid(user).map { unsafe String(cString: $0.pointee.pw_name) } ?? "user \(user)"
       throw Failure("\(entry.point) was mounted by \(name); run this as \(name): `vaultfs unmount \(entry.point.quoted)`")
@@ -35,13 +34,15 @@ struct Unmount: ParsableCommand {
         throw Failure("\(inner.point) is mounted inside \(entry.point); unmount that first: `umount \(inner.point.quoted)`")
       }
     }
-    do throws(SessionError) { try entry.detach(lazily: lazy) } catch {
+    do throws(SessionError) { try entry.detach(lazily: lazy || isDead == true) } catch {
       guard case .unmountBusy = error else { throw Failure("\(error)") }
       throw Failure("\(error), or use --lazy")
     }
     if let other = MountTable.read().last(where: { $0.device == entry.device && $0.isVault }) {
       return try say("Unmounted from \(entry.point); the vault \(entry.source) is still mounted on \(other.point).")
     }
+    // It has nothing to finish, and what is open there is open for nothing.
+    if isDead == true { return try say("Unmounted from \(entry.point); its owner had been killed: what was saved is safe, and the next mount of \(entry.source) recovers.") }
     if isLiveAndNotFound {
       throw Failure("\(entry.point) is unmounted, but the disk of the vault \(entry.source) cannot be read, and nobody knows whether it could be put away cleanly; what was synced is safe as far as the disk is, and the next mount recovers")
     }

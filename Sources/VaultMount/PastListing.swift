@@ -18,7 +18,7 @@ final class PastListing: Sendable {
 
   let items: [Item]
   private let index: [[UInt8]: Int]
-  /// What it is of, for whom, and after which operation it was put together. Two programs of a user may have other groups.
+  /// What it is of, for whom, and after which operation that can have changed it it was put together. Two programs of a user may have other groups.
   struct Key: Equatable {
     let place: PastView.Place
     let user: UInt32, group: UInt32, process: Int32

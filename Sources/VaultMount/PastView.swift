@@ -246,7 +246,7 @@ struct PastView: Sendable {
   }
 
   private func listing(of place: Place, for caller: Caller) throws(VaultError) -> PastListing {
-    let key = PastListing.Key(place, for: caller, at: vault.present)
+    let key = PastListing.Key(place, for: caller, at: place == .trash ? vault.trashChanged : vault.present)
     if let known = latest.listing(key) { return known }
     let made = PastListing(try items(of: place, for: caller.viewer), key)
     latest.note(made)

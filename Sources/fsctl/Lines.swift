@@ -31,11 +31,6 @@ struct SizeOption: ParsableArguments {
   func text(_ size: some BinaryInteger) -> String { bytes ? "\(size)" : human(UInt64(clamping: size)) }
 }
 
-extension VaultPath {
-  /// JSON has no bytes: base64.
-  var bytesForJSON: Data { Data(Array("/".utf8) + names.joined(separator: Array("/".utf8))) }
-}
-
 /// What was taken back, and where it came.
 struct RestoreLine: Encodable {
   /// To be shown, and its bytes.
@@ -47,12 +42,14 @@ struct RestoreLine: Encodable {
   var missing: UInt64
   /// Of these, how many lead to what they lead to now.
   var stayed: UInt64
+  /// Files in it that hold something known to be damaged.
+  var damaged: UInt64
   /// Where of the moment that was meant not everything is kept: what it is as of.
   var asOf: String?
 
   init(_ answer: RestoreAnswer) {
     (path, pathBytes) = ("\(answer.path)", answer.path.bytesForJSON)
-    (nodes, missing, stayed, asOf) = (answer.restored.nodes, answer.restored.missing, answer.restored.stayed, answer.restored.asOf.map(stamp))
+    (nodes, missing, stayed, damaged, asOf) = (answer.restored.nodes, answer.restored.missing, answer.restored.stayed, answer.restored.damaged, answer.restored.asOf.map(stamp))
   }
 }
 

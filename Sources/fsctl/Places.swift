@@ -65,16 +65,17 @@ struct TargetOption: ParsableArguments {
   }
 
   /// - Parameter request: what takes it back, to where it was where that is nil.
-  /// - Throws: also where some of it is not kept any more; all else is back then.
+  /// - Throws: also where some of it is not kept any more, or is damaged; all else is back then.
   func restoring<Request: VaultRequest>(in vault: ReachedVault, asJSON json: Bool, _ request: (VaultPath?) throws -> Request) throws
   where Request.Answer == RestoreAnswer {
     let answer = try ask(request, in: vault) { _ in }
     let nodes = answer.restored.nodes, name = vault.name(of: answer.path)
     tellMoment(of: answer.restored)
-    if json { try say(asJSON(RestoreLine(answer))) } else if answer.restored.missing == 0 {
+    let lost = [answer.restored.lost(), answer.restored.damage()]
+    if json { try say(asJSON(RestoreLine(answer))) } else if lost == [nil, nil] {
       try say(answer.restored.isUnchanged ? "nothing changed: \(name) is what it was" : "\(name) is back\(nodes > 1 ? ": \(nodes) files and directories" : "")")
     }
-    if let lost = answer.restored.lost() { throw Failure("\(name) is back, but for \(lost)") }
+    if lost != [nil, nil] { throw Failure("\(name) is back, but " + [lost[0].map { "for \($0)" }, lost[1]].compactMap { $0 }.joined(separator: "; and ")) }
   }
 
   private func tellMoment(of restored: Restored) {
@@ -103,8 +104,18 @@ extension Restored {
   /// What does not come back, in words; nil where all does.
   fileprivate func lost(isPlanned: Bool = false) -> String? {
     guard missing > 0 else { return nil }
-    let names = missingNames.map { "`\(printable($0))`" } + (missing > missingNames.count ? ["…"] : [])
+    let names = Self.words(missingNames, of: missing)
     let stayed = stayed == 0 ? "" : stayed == missing ? "; what has \(missing == 1 ? "that name" : "those names") now \(isPlanned ? "stays" : "was left") there" : "; what has \(stayed) of those names now \(isPlanned ? "stays" : "was left") there, and what has the others, if anything, \(isPlanned ? "goes to" : "is in") the trash"
-    return "\(missing) of the names in it, of which nothing is kept any more: \(names.joined(separator: ", "))\(stayed)"
+    return "\(missing) of the names in it, of which nothing is kept any more: \(names)\(stayed)"
+  }
+
+  /// What is damaged of it, in words; nil where nothing is known to be.
+  fileprivate func damage() -> String? {
+    guard damaged > 0 else { return nil }
+    return "\(damaged == 1 ? "a file" : "\(damaged) files") in it, as stored, cannot be read in part: \(Self.words(damagedNames, of: damaged)). An earlier version may be whole; see `fsctl scrub`"
+  }
+
+  private static func words(_ names: [[UInt8]], of count: UInt64) -> String {
+    (names.map { "`\(printable($0))`" } + (count > names.count ? ["…"] : [])).joined(separator: ", ")
   }
 }

@@ -11,8 +11,9 @@ struct QuotaCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "quota", abstract: "Limit what users, groups, directories and the whole vault may hold, and see how they stand.",
     discussion: """
-      Bytes are what files have allocated, shared content in full; inodes are files, directories and all else that has a name. Up to the \
-      soft limit anything goes; above it only while the grace lasts; above the hard one nothing (EDQUOT, "Disk quota exceeded").
+      Bytes are what files have allocated, shared content in full, and zeros not at all: blocks of them are holes; inodes are files, directories and \
+      all else that has a name. Up to the soft limit anything goes; above it only while the grace lasts; above the hard one nothing (EDQUOT, "Disk quota \
+      exceeded"). Who is above a limit of bytes makes no new files, either.
 
         fsctl quota set --user ada --bytes 10G --soft-bytes 8G ~/files
         fsctl quota set --tree ~/files/project --bytes 100G --inodes 1M

@@ -6,7 +6,7 @@ import FuseBridge
 import VaultClient
 
 struct QuotaSubjectArguments: ParsableArguments {
-  @Argument(help: "A path inside a mounted vault; by default the working directory.", completion: .file(), transform: Path.argument) var path: Path?
+  @Argument(help: "A path inside a mounted vault; by default the working directory. With --vault VAULT, one from the vault's root.", completion: .file(), transform: Path.argument) var path: Path?
   @Option(help: "A user: a name or a number.") var user: String?
   @Option(help: "A group: a name or a number.") var group: String?
   @Option(help: "What is below a directory: a path inside a mount; with --vault VAULT, one from the vault's root.", completion: .directory, transform: Path.argument) var tree: Path?
@@ -19,7 +19,6 @@ struct QuotaSubjectArguments: ParsableArguments {
   func validate() throws {
     if [user != nil, group != nil, tree != nil].filter({ $0 }).count > 1 { throw ValidationError("give one of --user, --group, --tree, --vault") }
     if vault == .itself, user != nil || group != nil || tree != nil { throw ValidationError("give one of --user, --group, --tree, --vault") }
-    if path != nil, case .folder? = vault { throw ValidationError("give either a PATH inside a mount or --vault VAULT, not both") }
     if path != nil, tree != nil { throw ValidationError("--tree says where; give no other PATH") }
   }
 
@@ -29,7 +28,7 @@ struct QuotaSubjectArguments: ParsableArguments {
   /// - Parameter body: also gets where in the vault PATH is, or the working directory; nil where the vault is addressed by its folder.
   func ask(_ command: String, isNeeded: Bool, _ body: (any VaultService, QuotaHolder?, VaultPath?) throws -> Void) throws {
     let named = try namedAccount()
-    if isNeeded, named == nil, tree == nil, vault == nil { throw Failure("say whose limit: --user U, --group G, --tree PATH or --vault; `fsctl quota --help` has examples", code: 2) }
+    if isNeeded, named == nil, tree == nil, !isOfVault { throw Failure("say whose limit: --user U, --group G, --tree PATH or --vault; `fsctl quota --help` has examples", code: 2) }
     let reached = try reach("used by `fsctl \(command)`")
     do { try body(reached.service, named ?? holder(in: reached), reached.place) } catch {
       try? reached.end()
@@ -42,8 +41,8 @@ struct QuotaSubjectArguments: ParsableArguments {
     guard let folder else { return try ReachedVault(inside: tree ?? path ?? Path(".")) }
     // `--vault ~/files` may well be meant for what is mounted there.
     let mounts = MountTable.read()
-    if tree == nil, let mount = mounts.holding(try folder.resolved(mounts)), mount.isVault { return try ReachedVault(inside: folder) }
-    return try ReachedVault(folder: folder, purpose: purpose, at: tree)
+    if tree == nil, path == nil, let mount = mounts.holding(try folder.resolved(mounts)), mount.isVault { return try ReachedVault(inside: folder) }
+    return try ReachedVault(folder: folder, purpose: purpose, at: tree ?? path)
   }
 
   private func namedAccount() throws -> QuotaHolder? {
@@ -53,8 +52,10 @@ struct QuotaSubjectArguments: ParsableArguments {
 
   private func holder(in reached: ReachedVault) -> QuotaHolder? {
     if tree != nil { return .tree(.path(reached.place ?? .root)) }
-    return vault == nil ? nil : .vault
+    return isOfVault ? .vault : nil
   }
+  /// Whether the vault itself is meant, not a place in it.
+  private var isOfVault: Bool { vault == .itself || vault != nil && path == nil }
 }
 
 /// `--vault`, or `--vault VAULT`.

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CommandSupport
+import FoundationEssentials
 import FuseBridge
 import Printable
 import VaultClient
@@ -89,11 +90,20 @@ private struct ScrubLine: Encodable {
   var healed: Int
   var seconds: Double
   var findings: [FindingLine]
-  var files: [DamagedFile]
+  var files: [FileLine]
+
+  struct FileLine: Encodable {
+    var inode: UInt64
+    /// To be shown, and its bytes.
+    var path: String?
+    var pathBytes: Data?
+    var until: Int64?
+  }
 
   init(_ folder: Path, _ answer: ScrubRequest.Answer, _ findings: [Finding], _ files: [DamagedFile]) {
     (vault, isClean, isComplete, isResumed) = ("\(folder)", answer.isClean, answer.isComplete, answer.isResumed)
     (bytes, frames, chunks, marked, healed, seconds) = (answer.bytes, answer.frames, answer.chunks, answer.marked, answer.healed, answer.seconds)
-    (self.findings, self.files) = (findings.map(FindingLine.init), files)
+    self.findings = findings.map(FindingLine.init)
+    self.files = files.map { FileLine(inode: $0.inode, path: $0.path, pathBytes: $0.pathBytes.map { Data($0) }, until: $0.until) }
   }
 }

@@ -51,17 +51,26 @@ struct Trash: ParsableCommand {
         What was in a directory that was deleted comes back with it. One file of it alone: `fsctl versions list` with the path it had, \
         then `fsctl versions restore PATH VERSION --to ELSEWHERE`; or copy it out of `.vaultfs/trash/` at the root of the mount.
         """)
-    @Argument(help: ArgumentHelp("Its number in the list, or the path that the list tells.", valueName: "number-or-path"), completion: .file(), transform: Path.argument) var what: Path
+    @Argument(help: ArgumentHelp("Its number in the list, or its path: where it was in the mount, or, as the list tells it, from the vault's root.", valueName: "number-or-path"), completion: .file(), transform: Path.argument) var what: Path
     @OptionGroup var address: PlaceAddress
     @OptionGroup var target: TargetOption
     @Flag(help: "One JSON object: what came back, and where.") var json = false
 
     func run() throws {
       if let number = UInt64("\(what)") { return try address.ask("trash restore") { try restore(number, in: $0) } }
+      if let place = try placeFromRoot() { return try address.ask("trash restore") { vault in try restore(newest(at: place, in: vault), in: vault) } }
       guard address.path == nil else { throw Failure("\(what) is no number of the trash; give the path that was deleted alone, or a number of `fsctl trash list`", code: 2) }
       var address = address
       address.path = what
       try address.ask("trash restore") { vault in try restore(newest(at: vault.place ?? .root, in: vault), in: vault) }
+    }
+
+    /// A path as the list tells it: in the vault that PATH, or the working directory, is in.
+    private func placeFromRoot() throws -> VaultPath? {
+      let mounts = MountTable.read()
+      func isInside(_ path: Path) throws -> Bool { try mounts.holding(path.resolved(mounts))?.isVault == true }
+      guard what.isAbsolute, address.folder.vault == nil, try !isInside(what), try isInside(address.path ?? Path(".")) else { return nil }
+      return VaultPath(what.bytes)
     }
 
     /// What was deleted there last.

@@ -14,7 +14,7 @@ struct Versions: ParsableCommand {
     commandName: "versions", abstract: "List, show, compare and take back the versions of a file.",
     discussion: """
       Each closing of a file that was written makes a version; those within ten seconds are one. A version is named by its \
-      number (`versions list`), or by any moment at which it stood: 2026-11-21, 2026-11-21T10:00, "2h ago", @1795828648. \
+      number (`versions list`), or by any moment at which it stood: 2026-11-21, 2026-11-21T10:00, "2h ago", @1795828648, now. \
       `.vaultfs/versions/PATH/` at the root of a mount shows the same to any program.
       """,
     subcommands: [List.self, Show.self, Cat.self, Diff.self, Restore.self, Pin.self, Unpin.self, Prune.self, Policy.self])
@@ -62,7 +62,7 @@ struct Versions: ParsableCommand {
   struct Diff: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "diff", abstract: "Compare two versions, or one with the present: as diff -u does, or in short where they are not text.", discussion: "It ends with 0 whether they differ or not; where they do not, it prints nothing.")
     @OptionGroup var which: VersionArguments
-    @Argument(help: "The other version; by default the present one.") var other: String?
+    @Argument(help: "The other version; by default the present one, which is `present` or `now`.") var other: String?
 
     func run() throws {
       let folder = try TemporaryFolder(), moments = [try which.moment, try other.map(moment(of:)) ?? moment(of: "now")]
@@ -98,7 +98,7 @@ struct Versions: ParsableCommand {
 
   struct Restore: ParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "restore", abstract: "Take back a version of a file, or a directory as it was, in place or elsewhere.",
+      commandName: "restore", abstract: "Take back a version of a file, or a directory or symlink as it was, in place or elsewhere.",
       discussion: "Content comes back by reference, whatever its size. What was there becomes a version, or goes to the trash, so this can be taken back, too, as far as the policy keeps anything (`fsctl versions policy`). A directory takes back whoever owns all that was in it and is; else root and the vault's owner.")
     @OptionGroup var which: VersionArguments
     @OptionGroup var target: TargetOption

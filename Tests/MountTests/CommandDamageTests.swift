@@ -8,14 +8,6 @@ extension MountTests {
   @Suite(.serialized) struct CommandDamageTests {
     private let vaultfs = MountedVault.program
 
-    private func flip(_ file: String, at offset: Int) throws {
-      let descriptor = try check(open(file, O_RDWR))
-      defer { close(descriptor) }
-      var byte: UInt8 = 0
-      try check(pread(descriptor, &byte, 1, offset))
-      byte ^= 4
-      try check(pwrite(descriptor, &byte, 1, offset))
-    }
     private func lastSegment(_ home: MountedVault) throws -> String { home.vault + "/journal/" + (try succeed("ls \(home.vault)/journal | grep 'log$' | tail -1").trimmingCharacters(in: .newlines)) }
     private func size(_ file: String) throws -> Int { try #require(try FileManager.default.attributesOfItem(atPath: file)[.size] as? Int) }
 

@@ -102,6 +102,8 @@ extension MountTests {
         #expect(try mount()["live"] as? Bool == true && mount()["mount"] as? String == home.point)
         #expect(try mount()["pid"] as? Int == home.owner.map(Int.init))
         #expect(try succeed("\(vaultfs) status --json").contains(#""live":true,"mount":"\#(home.point)""#))
+        let open = try check(Glibc.open(home.point, O_RDONLY))
+        defer { close(open) }
         try home.killOwner()
         for arguments in ["", home.vault, home.point] {
           let ran = try shell("\(vaultfs) status \(arguments)")
@@ -111,6 +113,7 @@ extension MountTests {
           let ran = try shell("\(vaultfs) status --json \(arguments)")
           #expect(ran.status == 1 && ran.output.contains(#""live":false"#) && ran.output.contains(#""mount":"\#(home.point)""#), "\(ran)")
         }
+        #expect(try succeed("\(vaultfs) unmount \(home.point)").contains("its owner had been killed") && !home.isMounted, "whatever is open there")
       }
     }
 

@@ -145,6 +145,10 @@ extension MountTests {
         kill(owner, SIGSTOP)
         for command in ["\(fsctl) stats \(home.point)/d", "\(fsctl) sync --vault \(home.vault)"] { try fails("timeout 20 \(command)", saying: "stopped", "kill -CONT \(owner)") }
         try fails("timeout 20 \(other) stats \(home.point)", saying: "does not answer")
+        try fails("\(vaultfs) status", saying: "stopped", "kill -CONT \(owner)")
+        kill(owner, SIGCONT)
+        // From inside: what the kernel knew of the working directory is a second old at most.
+        try fails("cd \(home.point) && ls && kill -STOP \(owner) && sleep 2 && timeout -s KILL 10 \(fsctl) stats .", saying: "stopped", "kill -CONT \(owner)")
         kill(owner, SIGCONT)
         try succeed("\(fsctl) stats \(home.point)")
         try home.killOwner()

@@ -56,7 +56,7 @@ struct HistoryCommandTests {
       let ids = try succeed("\(fsctl) versions list \(file) | awk '$3 != \"0\" {print $1}'").split(separator: "\n").map(String.init)
       try #require(ids.count == 2)
       #expect(try succeed("\(fsctl) versions diff \(file) \(ids[1])") == "Binary files a/picture (\(ids[1])) of 2.00 KiB and b/picture (now) of 3.00 KiB differ, first at offset 2000\n")
-      #expect(try succeed("\(fsctl) versions diff \(file) \(ids[0])") == "")
+      #expect(try succeed("\(fsctl) versions diff \(file) \(ids[0])") == "" && succeed("\(fsctl) versions diff \(file) \(ids[0]) present") == "")
       try succeed("rm \(file)")
       try fails("\(fsctl) versions diff \(file) \(ids[1])", saying: "is not there now", "versions list")
       #expect(try succeed("\(fsctl) versions diff \(file) \(ids[0]) \(ids[1])").contains("of 3.00 KiB and b/picture (\(ids[1])) of 2.00 KiB differ"))
@@ -129,6 +129,9 @@ struct HistoryCommandTests {
       try succeed("cd \(point) && \(fsctl) trash restore f && \(fsctl) trash restore \(point)/d --to \(point)/e")
       #expect(try succeed("cat \(point)/f \(point)/e/g") == "2\n3\n")
       try fails("\(fsctl) trash restore \(point)/f", saying: "exists already")
+      // As the list tells it, in the vault that the working directory, or a path, is in.
+      try succeed("cd \(point) && rm f && \(fsctl) trash restore /f && rm f && cd / && \(fsctl) trash restore /f \(point) && test -e \(point)/f")
+      try fails("cd / && \(fsctl) trash restore /f", saying: "/f is not inside a mounted vault")
       try fails("\(fsctl) trash restore \(point)/never", saying: "nothing in the trash was at")
       try fails("\(fsctl) trash restore 99999 \(point)", saying: "99999")
       try fails("\(fsctl) trash restore \(point)/f \(point)", code: 2, saying: "alone")

@@ -100,6 +100,16 @@ func check<N: SignedInteger>(_ result: N) throws -> N {
   return result
 }
 
+/// Changes one bit of a file.
+func flip(_ path: String, at place: Int) throws {
+  let descriptor = try check(open(path, O_RDWR))
+  defer { close(descriptor) }
+  var byte: UInt8 = 0
+  try #require(pread(descriptor, &byte, 1, place) == 1)
+  byte ^= 8
+  try #require(pwrite(descriptor, &byte, 1, place) == 1)
+}
+
 final class MountedVault {
   /// A directory of the test's own; in it `vault` and, unless said otherwise, the mount `m`.
   let directory: String

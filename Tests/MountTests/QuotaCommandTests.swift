@@ -55,7 +55,13 @@ extension MountTests {
         try succeed("\(fsctl) quota set --vault \(home.vault) --tree plain --inodes 3 && \(fsctl) quota set --vault \(home.vault) --bytes 2G && \(fsctl) quota remove --vault \(home.vault) --user 65534")
         let vault = try json("\(fsctl) quota show --vault \(home.vault) --json")
         #expect(vault["kind"] as? String == "vault" && (vault["bytes"] as? [String: Any])?["hard"] as? Int == 2 << 30 && (vault["inodes"] as? [String: Any])?["hard"] as? Int == 1_000_000)
+        // What binds you at a path of a vault that is not mounted.
+        let there = try succeed("\(fsctl) quota show /plain/below --vault \(home.vault)"), elsewhere = try succeed("\(fsctl) quota show other --vault \(home.vault)")
+        #expect(there.contains("/plain\n") && there.contains("the vault") && elsewhere.contains("the vault") && !elsewhere.contains("/plain"), "\(there)\(elsewhere)")
+        try fails("\(fsctl) quota set --bytes 1G plain --vault \(home.vault)", code: 2, saying: "say whose limit")
         try home.mount()
+        let mounted = try succeed("\(fsctl) quota show plain --vault \(home.vault)")
+        #expect(mounted == there, "\(mounted)\(there)")
         try fails("cd \(home.point)/plain && LC_ALL=C touch 1 2 3 4", saying: "Disk quota exceeded")
         #expect(try succeed("\(fsctl) quota show --vault \(home.point)").contains("2.00 GiB"), "a path in the mount does as well")
       }
@@ -94,7 +100,7 @@ extension MountTests {
           ("set --bytes 1G", "--tree PATH"), ("set --user root", "--bytes"), ("set --user nosuchuser --bytes 1G", "getent passwd"), ("set --group nosuchgroup --bytes 1G", "getent group"),
           ("set --user root --bytes 1Q", "no size"), ("set --user root --bytes -1", "Missing value"), ("set --user root --bytes 99999999T", "no size"), ("set --user root --bytes 0", "none"), ("set --user root --inodes 1.5", "no count"),
           ("set --user root --grace soon --bytes 1", "no time"), ("set --user 4294967295 --bytes 1", "no user"), ("set --user root --group root --bytes 1", "one of"), ("set --user '' --bytes 1", "no user"),
-          ("set --tree a --vault --bytes 1", "one of"), ("set --tree a b --bytes 1", "no other PATH"), ("show a --vault b", "not both"), ("remove", "--tree PATH"), ("list a --vault b", "not both"), ("nonsense", "nonsense"),
+          ("set --tree a --vault --bytes 1", "one of"), ("set --tree a b --bytes 1", "no other PATH"), ("remove", "--tree PATH"), ("list a --vault b", "not both"), ("nonsense", "nonsense"),
         ] { try fails("cd \(p) && \(fsctl) quota \(wrong)", code: 2, saying: words) }
         try fails("cd \(p) && \(fsctl) quota set --tree file --bytes 1", saying: "fsctl: file is no directory")
         try fails("cd \(p) && \(fsctl) quota set --tree nowhere --bytes 1", saying: "fsctl: nowhere: no such file")

@@ -72,7 +72,7 @@ extension MountTests {
         // Where it was crossed once, that is told once.
         #expect(home.log.components(separatedBy: "quota of /tree").count == 2, "\(home.log)")
         let warnings = try #require(try home.status()["quotaWarnings"] as? [[String: Any]])
-        #expect(warnings.count == 1 && warnings[0]["path"] as? String == "/tree" && warnings[0]["kind"] as? String == "tree", "\(warnings)")
+        #expect(warnings.count == 1 && warnings[0]["path"] as? String == "/tree" && warnings[0]["pathBytes"] as? String == Data("/tree".utf8).base64EncodedString() && warnings[0]["kind"] as? String == "tree", "\(warnings)")
         #expect(try succeed("\(MountedVault.program) status \(home.point)").contains("quota        /tree: "))
         // By reference too, and not by a rename; a hole costs nothing.
         try succeed("head -c 5000000 /dev/urandom > \(home.point)/more && truncate -s 1T \(tree)/hole")
@@ -87,6 +87,13 @@ extension MountTests {
         try succeed("cd \(tree) && ln more 1/name && rm more")
         try fails("cd \(tree) && LC_ALL=C mkdir y", saying: "Disk quota exceeded")
         try succeed("cd \(tree) && rm 1/name && mkdir y")
+      }
+    }
+
+    @Test func `above a soft limit df shows what there is`() throws {
+      try run({ vault, tree in try vault.setQuota(QuotaLimits(bytes: QuotaLimit(soft: 1 << 20), nodes: QuotaLimit(soft: 1)), for: .tree(tree)) }) { home in
+        try succeed("cd \(home.point)/tree && head -c 3145728 /dev/urandom > f && touch g && sync f")
+        #expect(try succeed("df -B1 --output=size,used,avail,iused,iavail \(home.point)/tree | tail -n 1").split(whereSeparator: \.isWhitespace) == ["3145728", "3145728", "0", "2", "0"])
       }
     }
 

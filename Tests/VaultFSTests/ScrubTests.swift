@@ -129,7 +129,7 @@ struct ScrubTests {
       // One wound is one finding.
       #expect(report.findings.filter { !$0.isNote }.map(\.kind) == [place == "sealed" ? .frameDamaged : .chunkContent], "\(report.text)")
       #expect(report.findings.contains { $0.detail.hasSuffix("; 1 chunk in it cannot be read") })
-      #expect(report.marked == 1 && report.files == [DamagedFile(inode: file.value, path: "/d/damaged")], "\(report.files)")
+      #expect(report.marked == 1 && report.files == [DamagedFile(inode: file.value, path: "/d/damaged", pathBytes: [UInt8]("/d/damaged"))], "\(report.files)")
       #expect(home.vault.status().damagedChunks == 1)
       #expect(report.findings.contains { $0.byte == frame.offset && container.hasSuffix($0.file ?? "?") })
       // Not what was found bad is referred to, but the content is stored anew.
@@ -275,7 +275,7 @@ struct ScrubTests {
       }
       let scrub = try home.vault.scrub(eager())
       #expect(scrub.findings.map(\.kind) == (repairs ? [] : [.containerMissing]) && (scrub.marked > 20) == !repairs, "\(scrub.text)")
-      #expect(scrub.files == [DamagedFile(inode: file.value, path: "/lost")])
+      #expect(scrub.files == [DamagedFile(inode: file.value, path: "/lost", pathBytes: [UInt8]("/lost"))])
       // The same content heals it.
       try home.vault.makeFile("again", content)
       #expect(try home.vault.contents(of: file) == content)
@@ -302,7 +302,7 @@ struct ScrubTests {
       }
       let scrub = try home.vault.scrub(eager())
       #expect(scrub.findings.filter { !$0.isNote }.map(\.kind) == (repairs ? [] : [.containerShort]) && (scrub.marked > 10) == !repairs, "\(scrub.text)")
-      #expect(scrub.files == [DamagedFile(inode: file.value, path: "/lost")])
+      #expect(scrub.files == [DamagedFile(inode: file.value, path: "/lost", pathBytes: [UInt8]("/lost"))])
       try home.vault.makeFile("again", content)
       #expect(try home.vault.contents(of: file) == content)
     }
@@ -320,7 +320,7 @@ struct ScrubTests {
       home.vault.keeper?.stop()
       let scrub = try home.vault.scrub(eager())
       #expect(scrub.findings.map(\.kind) == [.journalSegment] && scrub.marked == 1 && scrub.findings[0].detail.contains("1 chunk in it cannot be read"), "\(scrub.text)")
-      #expect(scrub.files == [DamagedFile(inode: file.value, path: "/lost")])
+      #expect(scrub.files == [DamagedFile(inode: file.value, path: "/lost", pathBytes: [UInt8]("/lost"))])
       try home.vault.makeFile("again", content)
       #expect(try home.vault.contents(of: file) == content)
       home.wounds = [.journalSegment]

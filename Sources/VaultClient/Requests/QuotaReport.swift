@@ -13,7 +13,8 @@ public struct QuotaChange: Codable, Sendable {
   public init() {}
 
   /// - Parameter whom: whose limits they are, for messages.
-  func applied(to old: QuotaLimits?, of whom: String) throws -> QuotaLimits {
+  /// - Returns: nil where none is left.
+  func applied(to old: QuotaLimits?, of whom: String) throws -> QuotaLimits? {
     var limits = old ?? QuotaLimits()
     func change(_ limit: inout UInt64?, _ bound: Bound?) {
       switch bound {
@@ -32,7 +33,9 @@ public struct QuotaChange: Codable, Sendable {
       throw ServiceError(.invalidArgument, "\(whom): the soft limit of \(soft) \(what) would be above the hard one of \(hard); give both, or `none` for one of them. Nothing was changed")
     }
     guard limits.bytes != QuotaLimit() || limits.nodes != QuotaLimit() else {
-      throw ServiceError(.invalidArgument, "\(whom): " + (old == nil ? "there is no limit yet, and none was given: say how many bytes or inodes" : "no limit would be left; `fsctl quota remove` takes it away. Nothing was changed"))
+      // `none` of the last one that there is takes the limit away; of none, somebody mistyped whose.
+      if old != nil { return nil }
+      throw ServiceError(.invalidArgument, "\(whom): there is no limit yet, and none was given: say how many bytes or inodes")
     }
     return limits
   }

@@ -72,7 +72,7 @@ public struct SetQuotaRequest: VaultRequest {
     // Two changes at once would take each other back.
     return try host.works.run("change of limits", answer) {
       let limits = try change.applied(to: try vault.quota(of: subject)?.limits, of: "\(holder)")
-      try vault.setQuota(limits, for: subject)
+      if let limits { try vault.setQuota(limits, for: subject) } else { try vault.removeQuota(of: subject) }
       return try QuotaReport(of: subject, in: vault)
     }
   }

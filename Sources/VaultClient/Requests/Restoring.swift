@@ -37,7 +37,7 @@ public struct RestoreRequest: VaultRequest {
 
   public func perform(in host: ServiceHost, for peer: Peer, _ answer: Receiver<RestoreChange>) throws -> RestoreAnswer {
     let vault = host.vault, plan = isDry ? RestorePlan() : nil
-    let restored = try peer.restoring(answer) { options in
+    let restored = try peer.restoring(at: isDry ? nil : target ?? path, in: vault, answer) { options in
       var options = options
       (options.plan, options.isCopy) = (plan, target != nil && target != path)
       return try restore(in: vault, for: peer, options)
@@ -49,8 +49,9 @@ public struct RestoreRequest: VaultRequest {
   private func restore(in vault: Vault, for peer: Peer, _ options: RestoreOptions) throws -> Restored {
     let rights = RestoreRights(peer), options = rights.binding(options), moment = try moment.moment(in: vault)
     // (What was a file then may have been a directory before.)
-    let isFile = try node(at: moment, vault, peer).map { $0.mode & S_IFMT == S_IFREG } ?? false
-    if !isFile, let kept = try self.moment.treeMoment(in: vault), let directory = try wasDirectory(at: kept.moment, vault, peer) {
+    let then = try node(at: moment, vault, peer), type = then.map { $0.mode & S_IFMT }
+    if let then, type != S_IFREG, type != S_IFDIR { return try restoreOther(then, moment, vault, peer, options, rights) }
+    if type != S_IFREG, let kept = try self.moment.treeMoment(in: vault), let directory = try wasDirectory(at: kept.moment, vault, peer) {
       var restored = try vault.inTurn(options) { options in
         if let target { return try peer.revive(directory, at: kept.moment, to: target, in: vault, options, rights) }
         return try inPlace(directory, kept.moment, vault, peer, options, rights)
@@ -70,7 +71,7 @@ public struct RestoreRequest: VaultRequest {
     if !peer.isAdministrator, version.user != peer.user { return try restoreOthers(inode, id, now, vault, peer, options, rights) }
     if let target { return try peer.revive(inode, at: id, to: target, in: vault, options, rights) }
     guard let now else { return try peer.revive(inode, at: id, to: path, in: vault, options, rights) }
-    guard now.mode & S_IFMT == S_IFREG else { throw ServiceError(.alreadyExists, "\(path) is no file now; nothing was changed") }
+    guard now.mode & S_IFMT == S_IFREG else { return try replace(now, with: inode, at: id, vault, peer, options, rights) }
     try peer.mustOwn(now.user, path)
     return try become(inode, id, now, vault, options, rights)
   }
@@ -95,6 +96,28 @@ public struct RestoreRequest: VaultRequest {
     // It is whose it is, with what it has.
     (options.isContentOnly, options.mayReturn, options.mayReplace) = (true, nil, { peer.mayWrite($1) })
     return try become(inode, id, now, vault, options, rights)
+  }
+
+  /// What was no file and no directory: a symlink, mostly.
+  private func restoreOther(_ then: NodeInfo, _ moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions, _ rights: RestoreRights) throws -> Restored {
+    let now = try? peer.find(path, in: vault, followingLast: false)
+    if target == nil, let now { return try replace(now, with: then.inode, at: moment, vault, peer, options, rights) }
+    var options = options
+    if target != nil, !peer.isAdministrator, then.user != peer.user {
+      options = rights.bindingCopy(options)
+      options.owner = RestoreOptions.Owner(user: peer.user, group: peer.group, mode: then.mode & 0o777)
+    }
+    return try peer.revive(then.inode, at: moment, to: target ?? path, in: vault, options, rights)
+  }
+
+  /// What is at the path gives way to what was.
+  private func replace(_ now: NodeInfo, with inode: InodeNumber, at moment: LSN, _ vault: Vault, _ peer: Peer, _ options: RestoreOptions, _ rights: RestoreRights) throws -> Restored {
+    guard now.mode & S_IFMT != S_IFDIR else { throw ServiceError(.alreadyExists, "\(path) is a directory now; nothing was changed") }
+    let (parent, name) = try peer.place(of: path, in: vault)
+    try peer.mustOwn(now.user, path)
+    var restored = Restored(nodes: 1)
+    do throws(VaultError) { restored.isUnchanged = try !vault.replace(name, in: parent, with: inode, at: moment, options) } catch { throw rights.failure(error, path, vault) }
+    return restored
   }
 
   /// Others wait while so many names of a directory are replaced: some 20 microseconds for each.
@@ -160,28 +183,41 @@ public struct RestoreRequest: VaultRequest {
 
 extension Peer {
   /// Takes something back in a thread of its own; ends it where nobody waits for it any more.
-  func restoring<Item>(_ answer: Receiver<Item>, _ work: @escaping @Sendable (RestoreOptions) throws -> Restored) throws -> Restored {
+  /// - Parameter path: where it comes back, if it does.
+  func restoring<Item>(at path: VaultPath?, in vault: Vault, _ answer: Receiver<Item>, _ work: @escaping @Sendable (RestoreOptions) throws -> Restored) throws -> Restored {
     let options = RestoreOptions(keepsPrivileges: isAdministrator)
     return try LongWork.run(options.cancellation, answer, tellsOutcome: true) { tell in
       var options = options
       options.progress = { tell(Progress($0)) }
-      return try work(options)
+      var restored = try work(options)
+      // By reference: what is damaged comes back as that. (It is back, whether this can be told or not.)
+      if let path, let back = try? find(path, in: vault, followingLast: false),
+        let damaged = try? vault.damagedFiles(in: back.inode, called: path.names.last ?? [], while: { !options.cancellation.isCancelled }) {
+        (restored.damaged, restored.damagedNames) = damaged
+      }
+      return restored
     }
+  }
+
+  /// The directory that a path's last name is in, where this peer may change its names.
+  func place(of path: VaultPath, in vault: Vault) throws -> (parent: InodeNumber, name: [UInt8]) {
+    guard let name = path.names.last else { throw ServiceError(.alreadyExists, "/ is there already") }
+    if path.names.first == Vault.pastName { throw ServiceError(.readOnly, "\(path): the hidden directory shows what was, and nothing can be put there; give another PATH") }
+    let parent: NodeInfo
+    do { parent = try find(path.parent, in: vault) } catch let error as ServiceError where error.code == .notFound {
+      throw ServiceError(.notFound, "\(path): its directory is not there: it was deleted (`fsctl trash list`), or has another name; take it back or make it first, or give a place that is there with --to PATH")
+    }
+    let protection = try vault.protection(of: parent.inode)
+    guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(path): you may not write in its directory") }
+    return (parent.inode, name)
   }
 
   /// Makes what was anew under a path that nothing has.
   func revive(_ inode: InodeNumber, at moment: LSN, to target: VaultPath, in vault: Vault, _ options: RestoreOptions, _ rights: RestoreRights) throws -> Restored {
-    guard let name = target.names.last else { throw ServiceError(.alreadyExists, "/ is there already") }
-    if target.names.first == Vault.pastName { throw ServiceError(.readOnly, "\(target): the hidden directory shows what was, and nothing can be put there; give another PATH") }
-    let parent: NodeInfo
-    do { parent = try find(target.parent, in: vault) } catch let error as ServiceError where error.code == .notFound {
-      throw ServiceError(.notFound, "\(target): its directory is not there: it was deleted (`fsctl trash list`), or has another name; take it back or make it first, or give a place that is there with --to PATH")
-    }
-    let protection = try vault.protection(of: parent.inode)
-    guard mayWrite(protection), maySearch(protection) else { throw ServiceError(.notPermitted, "\(target): you may not write in its directory") }
+    let (parent, name) = try place(of: target, in: vault)
     var restored = Restored()
     do throws(VaultError) {
-      if let plan = options.plan { try vault.plan(plan, inode, at: moment, as: name, in: parent.inode, options) } else { try vault.revive(inode, at: moment, as: name, in: parent.inode, &restored, options) }
+      if let plan = options.plan { try vault.plan(plan, inode, at: moment, as: name, in: parent, options) } else { try vault.revive(inode, at: moment, as: name, in: parent, &restored, options) }
     } catch {
       if case .alreadyExists = error { throw ServiceError(.alreadyExists, "\(target) exists already; nothing was changed") }
       throw rights.failure(error, target, vault)

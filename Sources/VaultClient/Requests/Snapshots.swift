@@ -176,7 +176,7 @@ public struct RestoreTrashRequest: VaultRequest {
     }
     guard let path = target ?? item.fullPath.flatMap({ VaultPath($0) }) else { throw ServiceError(.nameTooLong, "the path it had is too long; say where it shall come with --to PATH") }
     let inode = InodeNumber(item.inode)
-    return RestoreAnswer(path: path, restored: try peer.restoring(answer) { options in
+    return RestoreAnswer(path: path, restored: try peer.restoring(at: path, in: vault, answer) { options in
       let rights = RestoreRights(peer), options = rights.binding(options)
       func revive(_ options: RestoreOptions) throws -> Restored { try peer.revive(inode, at: moment, to: path, in: vault, options, rights) }
       return item.mode & S_IFMT == S_IFDIR ? try vault.inTurn(options, revive) : try revive(options)

@@ -4,6 +4,7 @@
 // What must stay true: whoever does not administer learns nothing of what others store. The exact size of different
 // content would tell whether somebody has a given file already: store it, and look whether the number grows.
 
+public import FoundationEssentials
 import Glibc
 public import VaultFS
 
@@ -55,7 +56,7 @@ public struct StatsRequest: VaultRequest {
     let info = try peer.findReadable(.path(path), in: vault)
     guard info.mode & S_IFMT == S_IFDIR else { throw ServiceError(.notADirectory, "it is no directory, and stats are of directories, users and groups; `du` shows what one file takes, `fsctl versions list` what its past is") }
     let usage = try vault.usage(of: info.inode)
-    return StatsReport.Part(id: info.inode.value, logicalBytes: usage.bytes, nodes: usage.nodes)
+    return StatsReport.Part(id: info.inode.value, path: "\(path)", pathBytes: path.bytesForJSON, logicalBytes: usage.bytes, nodes: usage.nodes)
   }
 
   private func part(_ subject: QuotaSubject, _ id: UInt64, _ vault: Vault, _ peer: Peer) throws -> StatsReport.Part {
@@ -133,6 +134,9 @@ public struct StatsReport: Codable, Sendable {
   public struct Part: Codable, Sendable {
     /// The directory's node; the user's or group's number.
     public var id: UInt64
+    /// A directory's, from the vault's root: to be shown, and its bytes.
+    public var path: String?
+    public var pathBytes: Data?
     public var logicalBytes: UInt64
     public var nodes: UInt64
     /// What that and its past need; where it was asked for by root or the vault's owner.

@@ -1,5 +1,6 @@
 // What a vault holds, what it costs and who has it: what `vaultfs status` shows.
 
+public import FoundationEssentials
 import Printable
 public import VaultFS
 
@@ -63,12 +64,14 @@ public struct StatusReport: Codable, Sendable {
     public var id: UInt64?
     /// Of a directory, from the vault's root.
     public var path: String?
+    public var pathBytes: Data?
     /// How it stands, as a sentence without its end.
     public var detail: String
 
     init(_ warning: QuotaWarning) {
       (kind, id) = QuotaReport.Kind.of(warning.subject)
-      (path, detail) = (warning.place.map { printable($0.isEmpty ? [0x2F] : $0) }, warning.detail)
+      let place = warning.place.map { $0.isEmpty ? [0x2F] : $0 }
+      (path, pathBytes, detail) = (place.map { printable($0) }, place.map { Data($0) }, warning.detail)
     }
   }
 

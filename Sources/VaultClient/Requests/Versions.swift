@@ -71,7 +71,7 @@ extension Peer {
     guard all.isEmpty else { return all }
     switch now.map({ $0.mode & S_IFMT }) {
     case S_IFDIR: throw ServiceError(.isADirectory, "\(path) is a directory; versions are of files. `.vaultfs/at/TIME` at the root of the mount shows a directory as it was")
-    case S_IFLNK: throw ServiceError(.notSupported, "\(path) is a symlink; versions are of files: name the path that it leads to")
+    case S_IFLNK: throw ServiceError(.notSupported, "\(path) is a symlink; versions are of files: name the path that it leads to. `fsctl versions restore` takes the symlink itself back as of a moment")
     case .some(let type) where type != S_IFREG: throw ServiceError(.notSupported, "\(path) is no file with content; versions are of files")
     default:
       if try vault.goneDirectory(named: name, in: parent, for: viewer) != nil {

@@ -1,6 +1,6 @@
 // Moments as people write them: absolute, relative, or a second since 1970.
 //
-//   2026-11-21   2026-11-21T10:00   2026-11-21 10:00:30   …Z   …+02:00   @1795828648   now
+//   2026-11-21   2026-11-21T10:00   2026-11-21 10:00:30   …Z   …+02:00   @1795828648   now, present
 //   2h ago   1h30m ago   1 hour 5 min ago   an hour ago   3 days ago   10m
 //   today   yesterday   yesterday 10:00   10:00   Nov 28   28 Nov 2026 10:00
 //
@@ -14,7 +14,7 @@ public enum When {
   /// - Returns: seconds since 1970; nil where `text` is no moment.
   public static func second(of text: String, now: Int64) -> Int64? {
     let text = text.trimmed
-    if text == "now" { return now }
+    if text == "now" || text == "present" { return now }
     if text.hasPrefix("@") { return Int64(text.dropFirst()).flatMap { (-Self.secondsMax...Self.secondsMax).contains($0) ? $0 : nil } }
     if text.hasSuffix("ago") { return duration(String(text.dropLast(3))).map { now - $0 } }
     return absolute(text, now: now) ?? duration(text).map { now - $0 } ?? spoken(text, now)

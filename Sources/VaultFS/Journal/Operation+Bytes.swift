@@ -11,7 +11,7 @@ extension Operation {
     case mend = 40, detach, together, stage, setAside, reviveCopy, stageCopy
 
     /// What an operation may consist of.
-    static let parts: [Kind] = [.rename, .setAttributes, .restore, .setQuota, .moveEntries, .setAside]
+    static let parts: [Kind] = [.unlink, .rename, .setAttributes, .restore, .revive, .setQuota, .moveEntries, .setAside]
   }
 
   /// - Parameter stamp: of the record that holds it: times near it are kept as a small difference.

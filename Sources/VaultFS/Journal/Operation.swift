@@ -99,7 +99,7 @@ enum Operation: Hashable {
   case moveEntries(from: InodeNumber, to: InodeNumber, time: Timestamp)
   /// All entries of a directory go to another, but those whose names a third one has, too.
   case setAside(from: InodeNumber, to: InodeNumber, but: InodeNumber, time: Timestamp)
-  /// Operations that are one: none of them, or all. Of those kinds alone that put a tree back (`Kind.parts`).
+  /// Operations that are one: none of them, or all. Of those kinds alone that put back what was (`Kind.parts`).
   case together([Operation])
   /// What nobody needs of the past of these nodes, and ended with the operation `through` or before, is forgotten, whatever
   /// the policy says; but for what snapshots and pins hold. Of no nodes: that of all is to follow.
@@ -111,6 +111,14 @@ enum Operation: Hashable {
 }
 
 extension Operation {
+  /// Whether what is told of the trash may be another after it: not by what is done to what is there.
+  var mayChangeTrash: Bool {
+    switch self {
+    case .create, .setAttributes, .setXattr, .removeXattr, .content, .clone, .insertRange, .collapseRange, .reserve, .epoch, .snapshot, .setQuota, .removeQuota: false
+    default: true
+    }
+  }
+
   /// Whether it goes on where the disk is full: what makes room, and what takes none. Such an operation may use the reserve.
   var mayUseReserve: Bool {
     switch self {

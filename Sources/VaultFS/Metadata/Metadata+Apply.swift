@@ -12,6 +12,7 @@ extension Metadata {
     try noteMoment(lsn, stamp)
     try takeEffect(operation, lsn, stamp, known)
     try settleQuotas(stamp)
+    if operation.mayChangeTrash { trashChanged = lsn }
     state.applied = lsn
     state.stamp = max(state.stamp, stamp)
   }
@@ -44,7 +45,7 @@ extension Metadata {
       // Where something is put together is nothing that a directory ever had.
       let isStaging = isStaged(row)
       if !isStaging {
-        try change(parent, lsn)
+        try change(parent, lsn, isDeletion: true)
         try keep(row, of: parent.inode, endingWith: lsn, isDeleted: true)
       }
       if try isLoss(row, of: node, in: parent) { try noteDeleted(row, from: try placeTold(of: parent), lsn, aside: try whenSetAside(row, in: parent)) }
@@ -207,7 +208,7 @@ extension Metadata {
   /// One entry of `node` is gone.
   private func release(_ node: Node, _ cookie: UInt64, from parent: Node, drops: Bool, _ time: Timestamp, _ lsn: LSN, isDeleted: Bool) throws(VaultError) {
     // With other names it goes on, and that may soon be nothing worth keeping: what was deleted is kept as it was.
-    if node.isDirectory || node.links == 1 { try keep(node, endingWith: lsn, isDeleted: isDeleted) } else { try change(node, lsn, isCut: isDeleted) }
+    if node.isDirectory || node.links == 1 { try keep(node, endingWith: lsn, isDeleted: isDeleted) } else { try change(node, lsn, isCut: isDeleted, isDeletion: isDeleted) }
     try leave(node, at: Place(parent: parent.inode, cookie: cookie))
     if node.isDirectory {
       node.links = 0

@@ -29,6 +29,12 @@ extension Metadata {
     try someExtents(of: node, in: offset..<max(offset, Limits.fileBytesMax), atLeast: 1)
   }
 
+  /// All extents of a file, some at a time.
+  /// - Parameter body: returns whether to go on.
+  func eachExtents(of node: Node, _ body: ([Extent]) throws(VaultError) -> Bool) throws(VaultError) {
+    try eachPage(of: node, in: 0..<Limits.fileBytesMax) { page throws(VaultError) in try body(page.extents) }
+  }
+
   func lastExtent(of node: Node) throws(VaultError) -> Extent? { try page(of: node, at: Limits.fileBytesMax)?.extents.last }
 
   /// Bytes in `range` that are not holes.

@@ -68,16 +68,33 @@ extension Metadata {
 
   /// The chunks of a file that are not stored any more.
   func lostChunks(of inode: InodeNumber) throws(VaultError) -> Set<ChunkNumber> {
-    let node: Node
-    do throws(VaultError) { node = try self.node(inode) } catch {
-      // It has been deleted since.
-      if case .staleNode = error { return [] }
-      throw error
-    }
     var lost: Set<ChunkNumber> = []
-    for extent in try extents(of: node, in: 0..<Limits.fileBytesMax) {
-      if case .chunk(let number, _) = extent.source, try place(of: number).place.frame.container == .none { lost.insert(number) }
+    try eachLostChunk(of: inode) { number in
+      lost.insert(number)
+      return true
     }
     return lost
+  }
+
+  func hasLostChunks(_ inode: InodeNumber) throws(VaultError) -> Bool {
+    var isAny = false
+    try eachLostChunk(of: inode) { _ in
+      isAny = true
+      return false
+    }
+    return isAny
+  }
+
+  /// - Parameter body: returns whether to go on.
+  private func eachLostChunk(of inode: InodeNumber, _ body: (ChunkNumber) -> Bool) throws(VaultError) {
+    // It may have been deleted since.
+    guard let node = try nodeIfThere(inode) else { return }
+    try eachExtents(of: node) { extents throws(VaultError) in
+      for extent in extents {
+        guard case .chunk(let number, _) = extent.source, try place(of: number).place.frame.container == .none else { continue }
+        if !body(number) { return false }
+      }
+      return true
+    }
   }
 }

@@ -17,13 +17,13 @@ extension Metadata {
         least.bytes = limit - min(limit, used.bytes)
         (space.free, space.available) = (min(least.bytes, disk.free), min(least.bytes, disk.available))
         // Total less free is what the tree takes, also where the volume has less left than the limit.
-        space.total = min(limit, used.bytes &+ space.free)
+        space.total = used.bytes &+ space.free
         if least.nodes == .max { space.nodes = used.nodes }
       }
       if let limit = entry.limit(.nodes, at: now), limit - min(limit, used.nodes) < least.nodes {
         least.nodes = limit - min(limit, used.nodes)
         space.nodesFree = min(least.nodes, disk.nodesFree)
-        space.nodes = min(limit, used.nodes)
+        space.nodes = used.nodes
       }
     }
     return space

@@ -78,6 +78,8 @@ final class Metadata {
   private var bytesCached = UInt64(Limits.databaseCacheKiB << 10)
   /// Gives way to commits where the disk is full.
   var reserve: Reserve?
+  /// The last operation that may have changed what is told of the trash; `.zero` where none of those done since the vault was opened has.
+  var trashChanged = LSN.zero
   /// Told of every node that changes, or ends.
   var watches: [Watch] = []
   /// Past versions that are open, by their nodes.

@@ -81,6 +81,20 @@ extension Vault {
     for subject in try metadata.limitedTrees(from: metadata.home(of: node)) + [.vault] { try check(subject, adding: more) }
   }
 
+  /// Refuses that `node`, with a name in `directory`, gives way to what is made anew of `past`. `lock` is held.
+  func checkQuotas(making new: NewNode, of past: Node, inPlaceOf node: Node, in directory: InodeNumber) throws(VaultError) {
+    if metadata.state.quotas.isEmpty { return }
+    let own = Usage(bytes: past.allocated, nodes: 1), isGoing = node.links == 1 && node.openCount == 0
+    for subject in try metadata.limited(user: new.user, group: new.group, home: directory) {
+      let isFreed = switch subject {
+      case .user(let user): user == node.user
+      case .group(let group): group == node.group
+      case .tree, .vault: true
+      }
+      try check(subject, adding: own, freeing: isGoing && isFreed ? Usage(bytes: node.allocated, nodes: 1) : Usage())
+    }
+  }
+
   /// Refuses what directories of a tree get, where somebody takes more by it than he may. `lock` is held.
   /// - Parameter top: the tree's directory: the trees it is in are charged for what is `staged`.
   func checkQuotas(_ weights: [TreeWeight], in top: InodeNumber) throws(VaultError) {

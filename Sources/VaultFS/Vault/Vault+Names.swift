@@ -221,11 +221,11 @@ extension Vault {
   }
 
   /// Whether the node ends with its last name, in the same operation: nobody would miss it, and it is not long.
-  private func endsWithItsNames(_ node: Node, _ isOurs: Bool = false) -> Bool { unsafe node.openCount == 0 && (isOurs || !awaitsForget) && !node.paged }
+  func endsWithItsNames(_ node: Node, _ isOurs: Bool = false) -> Bool { unsafe node.openCount == 0 && (isOurs || !awaitsForget) && !node.paged }
 
   /// `lock` is held.
   /// - Returns: the node, where it is to be dropped as soon as `lock` is not held.
-  private func noteUnlinked(_ node: Node, _ isOurs: Bool = false) -> InodeNumber? {
+  func noteUnlinked(_ node: Node, _ isOurs: Bool = false) -> InodeNumber? {
     guard node.links == 0, !node.isDropped else { return nil }
     orphans.insert(node.inode)
     if isOurs { node.isForgotten = true }

@@ -17,6 +17,9 @@ public struct Restored: Sendable, Hashable, Codable {
   public var stayed: UInt64 = 0
   /// It was that already.
   public var isUnchanged = false
+  /// Files in it that hold something known to be damaged: how many, and what some of them are called.
+  public var damaged: UInt64 = 0
+  public var damagedNames: [[UInt8]] = []
   /// It is as it was at the end of this second since 1970, the last before the one that was meant of which everything is kept; nil: it is
   /// as of that.
   public var asOf: Int64?
@@ -224,6 +227,12 @@ extension Vault {
 
   static func stagingName() -> [UInt8] { Array(".vaultfs-restoring-\(UInt64.random(in: 0 ... .max))".utf8) }
 
+  /// What is made of a past. `lock` is held.
+  func newNode(from past: Node, _ options: RestoreOptions) throws(VaultError) -> NewNode {
+    NewNode(inode: try metadata.nextInode, mode: mode(of: past, options), user: options.owner?.user ?? past.user, group: options.owner?.group ?? past.group,
+            device: past.device, target: past.target, xattrs: [])
+  }
+
   /// - Parameter isFree: no limit is asked, and nobody is charged for it by those who ask (`stagedUsage`).
   /// - Parameter watch: does not see it.
   /// - Parameter isPlace: it is only a place to put something together in.
@@ -236,16 +245,14 @@ extension Vault {
       let directory = try metadata.directory(parent)
       if directory.links == 0 { throw .notFound }
       try metadata.checkFree(name, in: parent)
-      let (user, group) = options.owner.map { ($0.user, $0.group) } ?? (past.user, past.group)
-      let node = NewNode(inode: try metadata.nextInode, mode: mode(of: past, options), user: user, group: group,
-                         device: past.device, target: past.target, xattrs: [])
-      if !isFree { try checkQuotas(user: user, group: group, home: parent, adding: Usage(bytes: past.allocated, nodes: 1)) }
+      let node = try newNode(from: past, options), own = Usage(bytes: past.allocated, nodes: 1)
+      if !isFree { try checkQuotas(user: node.user, group: node.group, home: parent, adding: own) }
       try beginEpoch()
       let set = attributes(of: past, options)
       let operation: Operation = isStaging ? .stage(node, parent: parent, name: name, from: source, moment: moment, attributes: set, isCopy: options.isCopy)
         : .revive(node, parent: parent, name: name, from: source, moment: moment, attributes: set, isCopy: options.isCopy)
       if let watch { _ = try watch.pausing { () throws(VaultError) in try perform(operation) } } else { try perform(operation) }
-      if isFree { try noteStaged(Usage(bytes: past.allocated, nodes: 1), user: user, group: group, in: parent) }
+      if isFree { try noteStaged(own, user: node.user, group: node.group, in: parent) }
       return node.inode
     } }
   }

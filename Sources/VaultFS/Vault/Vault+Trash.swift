@@ -40,6 +40,9 @@ extension Vault {
     return items
   }
 
+  /// The last operation that may have changed what `trash` tells.
+  public var trashChanged: LSN { lock.withLock { metadata.trashChanged } }
+
   /// Some of what was deleted before the operation `id`, newest first.
   /// - Parameter rows: of the trash, that are looked at.
   /// - Returns: also where to go on; nil at the end.

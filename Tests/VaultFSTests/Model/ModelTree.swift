@@ -20,6 +20,13 @@ struct ModelNode {
   var isDirectory: Bool { type == S_IFDIR }
   var isFile: Bool { type == S_IFREG }
   var own: Usage { Usage(bytes: UInt64(content.allocated), nodes: 1) }
+
+  /// The same node, as another one was.
+  func becoming(_ was: ModelNode) -> ModelNode {
+    var node = was
+    (node.links, node.home, node.children) = (links, home, children)
+    return node
+  }
 }
 
 struct ModelTree {

@@ -65,16 +65,49 @@ extension Walk {
   /// A file becomes what it or another one was.
   func restore() throws {
     guard let moment = moment(), let source = random.pickAny(moment.tree.files), let target = tree.files.contains(source) && random.chance(70) ? source : file() else { return }
-    let was = moment.tree[source], now = tree[target]
+    let was = moment.tree[source]
     try saveAll()
-    let more = Usage(bytes: UInt64(max(0, was.content.allocated - now.content.allocated)))
-    func refusal(_ subjects: [QuotaSubject], _ adding: Usage) -> VaultError? { limits.refusal(subjects, adding: adding, tree, at: clock) }
-    let refused = refusal([.user(was.user)], was.user == now.user ? more : was.own) ?? refusal([.group(was.group)], was.group == now.group ? more : was.own)
-      ?? refusal(ModelLimits.trees(from: now.home?.directory, tree) + [.vault], more)
-    let done: Void? = try attempt("restore \(target.value) from \(source.value) at \(moment.lsn.value)", refused) { try vault.restore(target, from: source, at: moment.lsn) }
+    let done: Void? = try attempt("restore \(target.value) from \(source.value) at \(moment.lsn.value)", refusal(of: target, becoming: was)) { try vault.restore(target, from: source, at: moment.lsn) }
     guard done != nil else { return }
-    (tree[target].content, tree[target].xattrs) = (was.content, was.xattrs)
-    (tree[target].mode, tree[target].user, tree[target].group) = (was.mode, was.user, was.group)
+    tree[target] = tree[target].becoming(was)
+  }
+
+  private func refusal(of inode: InodeNumber, becoming was: ModelNode) -> VaultError? {
+    let now = tree[inode], more = Usage(bytes: UInt64(max(0, was.content.allocated - now.content.allocated)))
+    func refusal(_ subjects: [QuotaSubject], _ adding: Usage) -> VaultError? { limits.refusal(subjects, adding: adding, tree, at: clock) }
+    return refusal([.user(was.user)], was.user == now.user ? more : was.own) ?? refusal([.group(was.group)], was.group == now.group ? more : was.own)
+      ?? refusal(ModelLimits.trees(from: now.home?.directory, tree) + [.vault], more)
+  }
+
+  /// What has a name becomes what it, or another one, was; neither is a directory, and they are not both files.
+  func replace() throws {
+    guard let moment = moment(), let source = random.pickAny(moment.tree.inodes.filter { moment.tree[$0].links > 0 && !moment.tree[$0].isDirectory }) else { return }
+    let was = moment.tree[source]
+    guard let place = random.pickAny(tree.places.filter { !tree[tree[$0]!].isDirectory && !(was.isFile && tree[tree[$0]!].isFile) }) else { return }
+    let inode = tree[place]!, now = tree[inode], before = tree, next = vault.present.next.value
+    try saveAll()
+    let isAlike = (was.mode, was.user, was.group) == (now.mode, now.user, now.group) && was.target == now.target && was.xattrs == now.xattrs
+    let goesOn = try was.type == now.type && (inode == source || vault.isSuccessor(inode, of: source)), isGoing = now.links == 1 && !isHeld(inode)
+    let refusal = goesOn ? refusal(of: inode, becoming: was) : ModelLimits.subjects(user: was.user, group: was.group, home: place.directory, tree).lazy.compactMap { [self] subject in
+      let isFreed = switch subject {
+      case .user(let user): user == now.user
+      case .group(let group): group == now.group
+      case .tree, .vault: true
+      }
+      return limits.refusal([subject], adding: was.own, freeing: isGoing && isFreed ? now.own : Usage(), tree, at: clock)
+    }.first
+    let done = try attempt("replace \(text(place)), \(inode.value), with \(source.value) at \(moment.lsn.value)", refusal, isLong: true, isSure: !isAlike) {
+      try vault.replace(place.name, in: place.directory, with: source, at: moment.lsn, RestoreOptions())
+    }
+    guard let done else { return }
+    if !done { return try require(isAlike, "\(text(place)) is not what \(source.value) was, and was not replaced") }
+    if goesOn { return tree[inode] = tree[inode].becoming(was) }
+    guard let made = try vault.lookup(place.name, in: place.directory) else { throw Difference("\(text(place)) is gone") }
+    try drop([place])
+    tree.make(made.inode, was, at: place)
+    history.takenBack.insert(source)
+    let operation = try vault.trash().first { $0.id >= next && $0.inode == inode.value }?.id ?? next
+    history.delete(ModelTrashItem(inode: inode, place: place, second: clock, before: before), by: operation, leaving: tree)
   }
 
   func revive() throws {

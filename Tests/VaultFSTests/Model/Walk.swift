@@ -165,7 +165,7 @@ extension Walk {
   ])
   /// What people do with history and limits.
   static let people = Weighted<Act>([
-    (14, { try $0.makeSnapshot() }), (9, { try $0.deleteSnapshot() }), (15, { try $0.restore() }), (12, { try $0.revive() }), (6, { try $0.restoreTree() }),
+    (14, { try $0.makeSnapshot() }), (9, { try $0.deleteSnapshot() }), (15, { try $0.restore() }), (8, { try $0.replace() }), (12, { try $0.revive() }), (6, { try $0.restoreTree() }),
     (15, { try $0.undelete() }), (6, { try $0.pin() }), (8, { try $0.changePolicy() }), (1, { try $0.emptyTrash() }), (25, { try $0.limit() }),
     (10, { try $0.openPast() }), (8, { try $0.closePast() }),
   ])

@@ -191,7 +191,7 @@ final class DamageMarks {
   private func present(_ inode: InodeNumber) throws(VaultError) -> DamagedFile? {
     try vault.lock.withLock { () throws(VaultError) in
       guard let node = try vault.metadata.nodeIfThere(inode), let path = try vault.metadata.onePath(of: node.inode) else { return nil }
-      return DamagedFile(inode: inode.value, path: displayed(path))
+      return DamagedFile(inode: inode.value, path: displayed(path), pathBytes: path)
     }
   }
 
@@ -200,7 +200,7 @@ final class DamageMarks {
     try vault.lock.withLock { () throws(VaultError) in
       guard let end = end > 0 ? LSN(end) : try vault.metadata.lastPast(of: inode), end > .zero else { return nil }
       let path = try vault.metadata.nodeIfThere(inode) != nil ? vault.metadata.onePath(of: inode) : formerPath(of: inode)
-      return DamagedFile(inode: inode.value, path: path.map(displayed), until: try vault.metadata.second(of: end, from: vault.configuration.created))
+      return DamagedFile(inode: inode.value, path: path.map(displayed), pathBytes: path, until: try vault.metadata.second(of: end, from: vault.configuration.created))
     }
   }
 

@@ -31,6 +31,7 @@ public struct DamagedFile: Codable, Hashable, Sendable {
   public var inode: UInt64
   /// One of its paths, or, where it is gone, the one that it had; nil where none was found.
   public var path: String?
+  public var pathBytes: [UInt8]?
   /// Where only what it was is damaged: when the last such version ended, seconds since 1970.
   public var until: Int64?
 }
